@@ -1,0 +1,69 @@
+//! Who a call belongs to: containers, the pods they are part of, and the keys the kernel knows them by.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Number of a container in the kernel's maps, from 1. Reused only after every record of the earlier
+/// container has been read. 0 is nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerSlot(pub u32);
+
+/// Id of a cgroup in the v2 hierarchy. The kernel never reuses one while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CgroupId(pub u64);
+
+/// The pid and mount namespace a task lives in, by inode number. The kernel reuses these numbers at once:
+/// an entry must leave the map when its last task ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NsKey {
+    pub pid_ns: u32,
+    pub mnt_ns: u32,
+}
+
+/// A container runtime's full id of a container, as the runtime writes it (64 hex digits for CRI and Docker;
+/// anything for `ctr run`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerId(pub String);
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How much the pod fields of a container can be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PodSource {
+    /// A record made by containerd's CRI plugin (`io.cri-containerd.kind`).
+    Cri,
+    /// Labels that anybody who can create a container could have written.
+    Labels,
+}
+
+/// The pod a container is part of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodRef {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    /// The pod's own labels at creation.
+    pub labels: BTreeMap<String, String>,
+    pub source: PodSource,
+}
+
+/// One container as its runtime describes it. Absent facts are absent, never empty strings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    pub id: ContainerId,
+    /// The name in its pod (`io.kubernetes.container.name`), else absent.
+    pub name: Option<String>,
+    pub image: Option<String>,
+    /// `sha256:<64 hex>` of the image's manifest or index, as the runtime resolved it.
+    pub image_digest: Option<String>,
+    /// `containerd`, or `kubeward` for the container that `trace` makes.
+    pub runtime: &'static str,
+    /// containerd's own namespace (`k8s.io`, `moby`, `default`, ...).
+    pub runtime_namespace: Option<String>,
+    pub labels: BTreeMap<String, String>,
+    pub pod: Option<PodRef>,
+}

@@ -1,0 +1,190 @@
+//! One observed system call, as every sink, view and client speaks of it.
+
+use std::sync::Arc;
+
+use crate::container::{Container, ContainerSlot};
+use crate::syscall::{ArgKind, Syscall};
+
+/// Which moments of the call one record holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// At entry: arguments, no result.
+    Enter,
+    /// At return: arguments as the registers then held them, and the result.
+    Exit,
+    /// Both, with the time between them.
+    Call,
+}
+
+/// Whether the container's own program was running yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// The runtime's work before the workload's first exec.
+    Setup,
+    Run,
+}
+
+/// The hook that served a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Probe {
+    /// Raw syscall tracepoint through BTF (`tp_btf/sys_exit`).
+    TpBtf,
+    /// Classic tracepoint (`raw_syscalls/sys_exit`).
+    Tracepoint,
+    Kprobe,
+    KprobeMulti,
+    Fentry,
+}
+
+/// Why the call was taken for its container's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// The task carried the container's tag, its own or inherited.
+    Task,
+    /// The task's v2 cgroup is the container's or below it.
+    Cgroup,
+    /// The task is inside the container's namespaces, for now.
+    Namespace,
+}
+
+/// Calling convention a number belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Abi {
+    Native,
+    /// The architecture's 32-bit table (`int 0x80` on x86-64).
+    Compat,
+}
+
+/// The call itself: its number and, where the catalogue knows the number, its entry there.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    pub abi: Abi,
+    pub nr: u32,
+    pub entry: Option<&'static Syscall>,
+}
+
+/// Bytes read from the watched process or the kernel: any bytes but NUL, not necessarily UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Text {
+    pub bytes: Box<[u8]>,
+    /// The original was longer than what was kept.
+    pub cut: bool,
+    /// Part of it was replaced before it left the agent.
+    pub redacted: bool,
+}
+
+/// A socket address as the call gave or got it. Ports are in host order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SockAddr {
+    Inet {
+        addr: std::net::Ipv4Addr,
+        port: u16,
+    },
+    Inet6 {
+        addr: std::net::Ipv6Addr,
+        port: u16,
+        flowinfo: u32,
+        scope_id: u32,
+    },
+    /// Path, or the name after the leading NUL when `is_abstract`; both empty: unnamed.
+    Unix {
+        path: Text,
+        is_abstract: bool,
+    },
+    /// Another family, its bytes after the family member.
+    Other {
+        family: u16,
+        data: Box<[u8]>,
+    },
+}
+
+/// What is known of one argument beyond the 64 bits in its register.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArgValue {
+    /// The register says all.
+    Register,
+    /// The string it points to.
+    Str(Text),
+    /// The strings its array points to, `cut` when there were more.
+    Argv {
+        strings: Vec<Text>,
+        cut: bool,
+    },
+    Sockaddr(SockAddr),
+    /// It points to user memory that could not be read.
+    Unreadable,
+}
+
+/// One argument of the call.
+#[derive(Debug, Clone)]
+pub struct Arg {
+    pub name: &'static str,
+    pub kind: ArgKind,
+    /// The register as the kernel got it.
+    pub raw: u64,
+    pub value: ArgValue,
+}
+
+/// The thread that made the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// In the agent's pid namespace (the host's, with `hostPID`).
+    pub pid: u32,
+    pub tid: u32,
+    pub ppid: u32,
+    /// The process's id in its own innermost pid namespace.
+    pub container_pid: u32,
+    /// When the thread started, nanoseconds since the Unix epoch.
+    pub start_time_ns: u64,
+    /// Real ids as the host sees them (initial user namespace).
+    pub uid: u32,
+    pub gid: u32,
+    /// At most 15 bytes, chosen by the process itself.
+    pub comm: Text,
+    /// Path of the program the process runs, as seen at its exec; absent when that exec was not seen.
+    pub exe: Option<Arc<Text>>,
+}
+
+/// One observed system call.
+#[derive(Debug, Clone)]
+pub struct SyscallEvent {
+    /// Position in this run's stream, from 1.
+    pub seq: u64,
+    /// Nanoseconds since the Unix epoch: the entry's for [`Phase::Enter`] and [`Phase::Call`], the return's for
+    /// [`Phase::Exit`].
+    pub time_ns: u64,
+    /// The same moment on CLOCK_MONOTONIC.
+    pub mono_ns: u64,
+    pub phase: Phase,
+    pub stage: Stage,
+    pub probe: Probe,
+    pub identity: Identity,
+    pub call: Call,
+    pub args: Vec<Arg>,
+    /// Path of the file that was really opened, from the process's root.
+    pub path: Option<Text>,
+    /// Absent for [`Phase::Enter`]. Negative errno on failure.
+    pub ret: Option<i64>,
+    /// Only for [`Phase::Call`].
+    pub duration_ns: Option<u64>,
+    /// The return was seen without an entry, as a seccomp filter leaves it.
+    pub refused_by_seccomp: bool,
+    pub process: Process,
+    pub slot: ContainerSlot,
+    /// Filled by attribution.
+    pub container: Option<Arc<Container>>,
+    /// Names of the policies that want this event, in name order.
+    pub policies: Arc<[Arc<str>]>,
+}
+
+impl SyscallEvent {
+    /// The errno of a failed call (2 for ENOENT), `None` on success or without a result.
+    ///
+    /// Values from -4095 to -1 are errors by the kernel's convention, the internal restart codes among them.
+    pub fn errno(&self) -> Option<u16> {
+        match self.ret? {
+            ret @ -4095..=-1 => Some(ret.unsigned_abs() as u16),
+            _ => None,
+        }
+    }
+}

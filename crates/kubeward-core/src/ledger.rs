@@ -1,0 +1,1 @@
+//! The accounts: `seen = emitted + filtered + sampled + lost + in_flight`, per container.

@@ -1,0 +1,10 @@
+//! The pure heart of KubeWard: what a call, an event, a container and a policy *are*.
+//!
+//! This crate must not know where an event came from or where it goes: no I/O, no clock, no async, no
+//! Kubernetes, containerd or libbpf types, and no `unsafe`. Everything here can be tested in milliseconds
+//! without a kernel.
+
+pub mod container;
+pub mod event;
+pub mod ledger;
+pub mod syscall;
