@@ -86,6 +86,9 @@ pub unsafe trait Wire: Copy {
     }
 }
 
+// SAFETY: a plain integer.
+unsafe impl Wire for u32 {}
+
 macro_rules! wire {
     ($($(#[$doc:meta])* struct $name:ident = $kernel:literal { $($field:ident: $ty:ty,)* })*) => {
         $(
@@ -157,7 +160,6 @@ wire! {
     struct Container = "kw_container" {
         active: u32,
         profile: u32,
-        stage: u32,
         creator_mnt_ns: u32,
     }
     struct Target = "kw_target" {

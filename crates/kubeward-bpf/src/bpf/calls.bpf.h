@@ -13,6 +13,7 @@ struct call {
 	struct kw_container *container;
 	struct kw_profile *profile;
 	struct kw_account *account;
+	u32 *stage;
 	struct owner owner;
 	struct call_args args;
 	u64 mono_ns;
@@ -65,7 +66,8 @@ static __always_inline bool find_account(struct call *call)
 {
 	call->container = bpf_map_lookup_elem(&containers, &call->owner.slot);
 	call->account = bpf_map_lookup_elem(&accounts, &call->owner.slot);
-	return call->container && call->account && call->container->active;
+	call->stage = bpf_map_lookup_elem(&stages, &call->owner.slot);
+	return call->container && call->account && call->stage && call->container->active;
 }
 
 static __always_inline bool find_want(struct call *call)
@@ -86,7 +88,7 @@ static __always_inline void fill_record(struct kw_record *record, const struct c
 
 	record->kind = KW_KIND_CALL;
 	record->phase = call->phase;
-	record->stage = call->container->stage;
+	record->stage = *call->stage;
 	record->probe = call->probe;
 	record->identity = call->owner.identity;
 	record->flags = call->flags;
@@ -175,7 +177,7 @@ static __always_inline struct record_buffer *read_inputs(struct call *call, bool
 
 static __always_inline bool is_setup(const struct call *call)
 {
-	return call->container->stage == KW_STAGE_SETUP && !call->settings->emit_setup;
+	return *call->stage == KW_STAGE_SETUP && !call->settings->emit_setup;
 }
 
 static __always_inline void read_args(struct call *call)

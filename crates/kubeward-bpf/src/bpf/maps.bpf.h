@@ -27,13 +27,22 @@ struct {
 	__type(value, struct kw_profile);
 } profiles SEC(".maps");
 
-/* Written by user space, its stage by the kernel too. */
+/* Written by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, KW_SLOTS);
 	__type(key, u32);
 	__type(value, struct kw_container);
 } containers SEC(".maps");
+
+/* enum kw_stage of each container. Becomes KW_STAGE_RUN here at the workload's first exec, or in user space: it is a map of
+ * its own so that neither side writes over the other. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, KW_SLOTS);
+	__type(key, u32);
+	__type(value, u32);
+} stages SEC(".maps");
 
 /* v2 cgroup id -> container. Written by user space, which never puts in more than KW_SLOTS. */
 struct {

@@ -195,16 +195,17 @@ int sched_process_exec(u64 *ctx)
 	struct kw_account *account;
 	struct owner owner;
 	struct kw_tag *tag;
+	u32 *stage;
 
 	if (!now || !identify(task, now, &owner))
 		return 0;
 	container = bpf_map_lookup_elem(&containers, &owner.slot);
 	account = bpf_map_lookup_elem(&accounts, &owner.slot);
-	if (!container || !account || !container->active)
+	stage = bpf_map_lookup_elem(&stages, &owner.slot);
+	if (!container || !account || !stage || !container->active)
 		return 0;
-	if (container->stage == KW_STAGE_SETUP &&
-	    BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) != container->creator_mnt_ns)
-		container->stage = KW_STAGE_RUN;
+	if (*stage == KW_STAGE_SETUP && BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) != container->creator_mnt_ns)
+		*stage = KW_STAGE_RUN;
 	owner.exec_id = bpf_ktime_get_ns();
 	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
 	if (tag)

@@ -151,7 +151,6 @@ struct kw_profile {
 struct kw_container {
 	__u32 active;
 	__u32 profile;
-	__u32 stage;	      /* set to KW_STAGE_RUN by the kernel at the workload's first exec */
 	__u32 creator_mnt_ns; /* an exec in this mount namespace is the runtime's */
 };
 
