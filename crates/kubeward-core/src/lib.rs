@@ -7,4 +7,5 @@
 pub mod container;
 pub mod event;
 pub mod ledger;
+pub mod render;
 pub mod syscall;
