@@ -173,3 +173,85 @@ impl<'a> std::iter::Sum<&'a Account> for Account {
         sum
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn account() -> impl Strategy<Value = Account> {
+        let count = 0..1u64 << 40;
+        let reasons = (prop::array::uniform7(count.clone()), prop::array::uniform7(count.clone()));
+        (reasons, prop::array::uniform5(count)).prop_map(
+            |((filtered, lost), [seen, emitted, sampled, in_flight, unreadable])| {
+                let mut account = Account { seen, emitted, sampled, in_flight, unreadable, ..Account::default() };
+                FilterReason::ALL.iter().zip(filtered).for_each(|(&reason, count)| account.filtered.add(reason, count));
+                LossReason::ALL.iter().zip(lost).for_each(|(&reason, count)| account.lost.add(reason, count));
+                account
+            },
+        )
+    }
+
+    #[test]
+    fn reasons_have_stable_names_and_their_own_counters() {
+        let names: Vec<_> = FilterReason::ALL.iter().map(|reason| reason.name()).collect();
+        assert_eq!(names, ["setup", "policy", "count", "errors", "duration", "path", "ignored"]);
+        let names: Vec<_> = LossReason::ALL.iter().map(|reason| reason.name()).collect();
+        assert_eq!(names, ["ring", "share", "storage", "return_missed", "decode", "queue", "output"]);
+        let mut lost = Lost::default();
+        for (position, &reason) in LossReason::ALL.iter().enumerate() {
+            lost.add(reason, 1 << position);
+        }
+        for (position, &reason) in LossReason::ALL.iter().enumerate() {
+            assert_eq!(lost.get(reason), 1 << position);
+        }
+        assert_eq!(lost.total(), (1 << LossReason::ALL.len()) - 1);
+    }
+
+    #[test]
+    fn every_part_counts_once() {
+        let mut account =
+            Account { seen: 10, emitted: 4, sampled: 1, in_flight: 2, unreadable: 9, ..Account::default() };
+        account.filtered.add(FilterReason::Policy, 2);
+        assert_eq!((account.imbalance(), account.balanced()), (1, false));
+        account.lost.add(LossReason::Ring, 1);
+        assert_eq!((account.imbalance(), account.balanced(), account.is_whole()), (0, true, false));
+        account.emitted += 1;
+        assert_eq!((account.imbalance(), account.balanced()), (-1, false));
+    }
+
+    #[test]
+    fn extreme_counts_do_not_overflow() {
+        let mut account = Account { emitted: u64::MAX, sampled: u64::MAX, in_flight: u64::MAX, ..Account::default() };
+        assert_eq!(account.imbalance(), -3 * i128::from(u64::MAX));
+        account = Account { seen: u64::MAX, ..Account::default() };
+        assert_eq!(account.imbalance(), i128::from(u64::MAX));
+    }
+
+    #[test]
+    fn no_more_is_lost_than_was_emitted() {
+        let mut account = Account { seen: 3, emitted: 3, ..Account::default() };
+        account.lose_emitted(LossReason::Output, 5);
+        assert_eq!((account.emitted, account.lost.get(LossReason::Output), account.balanced()), (0, 3, true));
+    }
+
+    proptest! {
+        #[test]
+        fn imbalances_of_containers_add_up_to_the_nodes(accounts in prop::collection::vec(account(), 0..20)) {
+            let node: Account = accounts.iter().sum();
+            prop_assert_eq!(node.imbalance(), accounts.iter().map(Account::imbalance).sum::<i128>());
+            prop_assert_eq!(node.lost.total(), accounts.iter().map(|account| account.lost.total()).sum::<u64>());
+        }
+
+        #[test]
+        fn seen_set_to_the_parts_balances(mut account in account()) {
+            account.seen = u64::try_from(i128::from(account.seen) - account.imbalance()).expect("parts are not negative");
+            prop_assert!(account.balanced());
+            account.lose_emitted(LossReason::Output, 17);
+            prop_assert!(account.balanced());
+            account.seen += 1;
+            prop_assert_eq!(account.imbalance(), 1);
+        }
+    }
+}

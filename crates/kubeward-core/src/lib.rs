@@ -9,3 +9,4 @@ pub mod event;
 pub mod ledger;
 pub mod render;
 pub mod syscall;
+pub mod table;

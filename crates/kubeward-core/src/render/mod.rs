@@ -6,6 +6,7 @@
 
 pub mod json;
 pub mod line;
+pub mod summary;
 pub mod text;
 
 mod base64;

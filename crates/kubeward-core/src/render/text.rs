@@ -140,7 +140,8 @@ impl TextLines {
     }
 }
 
-fn write_name(out: &mut Vec<u8>, call: &Call) {
+/// Appends the call's name, its number where it has none.
+pub(super) fn write_name(out: &mut Vec<u8>, call: &Call) {
     match call.entry {
         Some(entry) => out.extend_from_slice(entry.name.as_bytes()),
         None => push_display(out, format_args!("syscall_{:#x}", call.nr)),
