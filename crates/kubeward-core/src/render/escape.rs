@@ -100,8 +100,14 @@ fn json_escape(out: &mut Vec<u8>, character: &str) {
         "\n" => out.extend_from_slice(b"\\n"),
         "\r" => out.extend_from_slice(b"\\r"),
         "\t" => out.extend_from_slice(b"\\t"),
-        _ => character.chars().for_each(|character| push_display(out, format_args!("\\u{:04x}", u32::from(character)))),
+        _ => character.chars().for_each(|character| push_code_point(out, u32::from(character))),
     }
+}
+
+/// Appends `\u009b` for a character of the basic plane, as all that are escaped are.
+fn push_code_point(out: &mut Vec<u8>, code_point: u32) {
+    let digit = |shift: u32| b"0123456789abcdef"[(code_point >> shift & 0xf) as usize];
+    out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
 }
 
 /// Where quoted text goes: into a line for people, or into a JSON string that holds such text.

@@ -9,10 +9,11 @@ use proptest::prelude::*;
 
 use crate::container::{Container, ContainerId, ContainerSlot, PodRef, PodSource};
 use crate::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, Process, SockAddr, Stage, SyscallEvent, Text};
-use crate::syscall::{ArgKind, Category, Syscall};
+use crate::syscall::{by_name, ArgKind};
 
-pub(super) static OPENAT: Syscall =
-    Syscall { nr: 257, name: "openat", category: Category::File, kernel_name: None, args: None };
+pub(super) fn openat_call() -> Call {
+    Call { abi: Abi::Native, nr: 257, entry: by_name("openat") }
+}
 
 /// 2026-01-02T03:04:05.123456789Z
 pub(super) const TIME_NS: u64 = 1_767_323_045_123_456_789;
@@ -48,6 +49,12 @@ pub(super) fn web_container() -> Container {
     }
 }
 
+/// The kind of a call's argument in the catalogue.
+pub(super) fn kind_of(call: &str, position: usize) -> ArgKind {
+    let call = by_name(call).expect("the catalogue has this call");
+    call.args.expect("its shape is known")[position].kind
+}
+
 /// `cat hosts` in a pod.
 pub(super) fn openat_event() -> SyscallEvent {
     SyscallEvent {
@@ -58,11 +65,11 @@ pub(super) fn openat_event() -> SyscallEvent {
         stage: Stage::Run,
         probe: Probe::Fentry,
         identity: Identity::Task,
-        call: Call { abi: Abi::Native, nr: 257, entry: Some(&OPENAT) },
+        call: openat_call(),
         args: vec![
             arg("dfd", ArgKind::DirFd, -100i64 as u64),
             valued("filename", ArgKind::Path, ArgValue::Str(text("hosts"))),
-            arg("size", ArgKind::Size, 524_288),
+            arg("flags", kind_of("openat", 2), 0o2_000_000),
             arg("mode", ArgKind::Mode, 0),
         ],
         path: Some(text("/etc/hosts")),
@@ -131,6 +138,10 @@ fn any_kind() -> impl Strategy<Value = ArgKind> {
         ArgKind::UInt,
         ArgKind::Long,
         ArgKind::Size,
+        ArgKind::ULong,
+        ArgKind::Hex,
+        ArgKind::Protocol { family: 0 },
+        ArgKind::SockOpt { level: 5 },
         ArgKind::Offset,
         ArgKind::Fd,
         ArgKind::DirFd,

@@ -14,6 +14,5 @@ mod error_text;
 mod escape;
 #[cfg(test)]
 mod fixture;
-mod shim;
 mod time;
 mod value;

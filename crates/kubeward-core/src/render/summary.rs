@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::escape::push_display;
-use super::text::write_name;
 use super::time::write_span;
+use super::value::write_name;
 use crate::container::ContainerSlot;
 use crate::table::{CallKey, CallStats, CallTable, Latency};
 
@@ -114,7 +114,7 @@ fn write_cell(out: &mut Vec<u8>, span_ns: Option<u64>) {
 mod tests {
     use super::*;
     use crate::event::{Abi, Call};
-    use crate::render::fixture::{openat_event, OPENAT};
+    use crate::render::fixture::{openat_call, openat_event};
     use crate::table::CallResult;
 
     fn summary(table: &CallTable, slot: Option<ContainerSlot>) -> String {
@@ -150,8 +150,7 @@ mod tests {
     #[test]
     fn time_that_was_not_measured_is_not_zero() {
         let mut table = CallTable::default();
-        let call = Call { abi: Abi::Native, nr: 257, entry: Some(&OPENAT) };
-        table.add(ContainerSlot(1), &call, CallResult::Success, 2);
+        table.add(ContainerSlot(1), &openat_call(), CallResult::Success, 2);
         assert_eq!(
             summary(&table, None).lines().nth(2),
             Some("     -          -          -          -          2           openat")

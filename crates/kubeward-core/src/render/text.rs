@@ -9,12 +9,12 @@
 use super::error_text::{error_text, is_restart};
 use super::escape::{octal, push_display, push_number, Place};
 use super::line::{ContainerChange, Gap, LedgerLine, LedgerScope, Moment, Notice};
-use super::shim::errno_name;
 use super::time::{write_clock, write_rfc3339, write_span};
-use super::value::{write_return, ArgText, Fit};
+use super::value::{name_of, write_name, write_return, ArgText, Fit};
 use crate::container::Container;
-use crate::event::{Abi, Call, Identity, Phase, Stage, SyscallEvent};
+use crate::event::{Abi, Identity, Phase, Stage, SyscallEvent};
 use crate::ledger::{Account, FilterReason, LossReason};
+use crate::syscall::errno_name;
 
 /// What stands at the beginning of a text line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl TextLines {
             if position > 0 {
                 out.extend_from_slice(b", ");
             }
-            self.arg_text.write(out, Place::Line, arg, &SHOWN);
+            self.arg_text.write(out, Place::Line, arg, &event.args, &SHOWN);
         }
         out.push(b')');
         write_outcome(out, event);
@@ -140,17 +140,9 @@ impl TextLines {
     }
 }
 
-/// Appends the call's name, its number where it has none.
-pub(super) fn write_name(out: &mut Vec<u8>, call: &Call) {
-    match call.entry {
-        Some(entry) => out.extend_from_slice(entry.name.as_bytes()),
-        None => push_display(out, format_args!("syscall_{:#x}", call.nr)),
-    }
-}
-
 /// Appends ` = 3`, ` = -1 ENOENT (No such file or directory)`, ` = ? ERESTARTSYS (...)`, or ` ...` at entry.
 fn write_outcome(out: &mut Vec<u8>, event: &SyscallEvent) {
-    let name = event.call.entry.map(|entry| entry.name);
+    let name = name_of(&event.call);
     match (event.ret, event.errno()) {
         (None, _) if matches!(name, Some("exit" | "exit_group")) => out.extend_from_slice(b" = ?"),
         (None, _) if event.phase == Phase::Enter => out.extend_from_slice(b" ..."),

@@ -1,8 +1,8 @@
 //! One argument as text, as strace would write it. Lines for people and the `text` member of JSON share this.
 
 use super::escape::{push_display, push_number, quoted, Place};
-use super::shim::kind_text;
-use crate::event::{Arg, ArgValue, SockAddr, Text};
+use crate::event::{Abi, Arg, ArgValue, Call, SockAddr, Text};
+use crate::syscall::{compat_name, ArgKind};
 
 /// How much of a line's strings to keep. What is cut is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +42,18 @@ pub(super) struct ArgText {
 }
 
 impl ArgText {
-    /// Appends the text of `arg`.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, place: Place, arg: &Arg, fit: &Fit) {
+    /// Appends the text of `arg`, one of `args`: another of them may say how to read it.
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, place: Place, arg: &Arg, args: &[Arg], fit: &Fit) {
         match &arg.value {
             ArgValue::Register => {
                 self.scratch.clear();
-                kind_text(arg.kind, arg.raw, &mut self.scratch);
+                match arg.kind {
+                    ArgKind::Protocol { .. } | ArgKind::SockOpt { .. } => {
+                        let registers: [u64; 6] = std::array::from_fn(|at| args.get(at).map_or(0, |arg| arg.raw));
+                        arg.kind.write_text_among(arg.raw, &registers[..args.len().min(6)], &mut self.scratch);
+                    }
+                    kind => kind.write_text(arg.raw, &mut self.scratch),
+                }
                 place.push_str(out, &self.scratch);
             }
             ArgValue::Str(text) => write_text(out, place, text, fit),
@@ -159,6 +165,23 @@ pub(super) fn family_name(family: u16) -> Option<&'static str> {
         44 => "AF_XDP",
         _ => return None,
     })
+}
+
+/// The call's name in its table, where it has one.
+pub(super) fn name_of(call: &Call) -> Option<&'static str> {
+    match (call.entry, call.abi) {
+        (Some(entry), _) => Some(entry.name),
+        (None, Abi::Compat) => compat_name(call.nr),
+        (None, Abi::Native) => None,
+    }
+}
+
+/// Appends the call's name, or its number as strace writes it.
+pub(super) fn write_name(out: &mut Vec<u8>, call: &Call) {
+    match name_of(call) {
+        Some(name) => out.extend_from_slice(name.as_bytes()),
+        None => push_display(out, format_args!("syscall_{:#x}", call.nr)),
+    }
 }
 
 /// Appends a result for people: an address in hexadecimal for the calls that return one, `umask`'s in octal.

@@ -2,14 +2,13 @@
 
 use super::member::{self, Fitting, TextMember};
 use super::JsonLines;
-use crate::event::{Abi, Arg, ArgValue, Identity, Phase, Probe, SockAddr, Stage, SyscallEvent, Text};
+use crate::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, SockAddr, Stage, SyscallEvent, Text};
 use crate::render::base64;
 use crate::render::escape::{json_bytes, push_display, push_number, Place};
 use crate::render::line::Moment;
-use crate::render::shim::{category_name, errno_name};
 use crate::render::time::write_rfc3339;
-use crate::render::value::{family_name, write_endpoint, Fit};
-use crate::syscall::{ArgKind, Category};
+use crate::render::value::{family_name, name_of, write_endpoint, write_name, Fit};
+use crate::syscall::{by_name, errno_name, Category};
 
 impl JsonLines {
     /// Appends the line of one call, with its `\n`.
@@ -38,21 +37,17 @@ impl JsonLines {
 
     fn call(&mut self, out: &mut Vec<u8>, event: &SyscallEvent, fitting: &Fitting) {
         out.extend_from_slice(b",\"syscall\":{\"name\":\"");
-        match event.call.entry {
-            Some(entry) => out.extend_from_slice(entry.name.as_bytes()),
-            None => push_display(out, format_args!("syscall_{:#x}", event.call.nr)),
-        }
+        write_name(out, &event.call);
         out.extend_from_slice(b"\",\"nr\":");
         push_number(out, event.call.nr);
         member::claim(out, "compat", event.call.abi == Abi::Compat);
-        let category = event.call.entry.map_or(Category::Other, |entry| entry.category);
-        member::word(out, "category", category_name(category));
+        member::word(out, "category", category_of(&event.call).name());
         out.extend_from_slice(b",\"args\":[");
         for (position, arg) in event.args.iter().enumerate() {
             if position > 0 {
                 out.push(b',');
             }
-            self.arg(out, arg, &fitting.call);
+            self.arg(out, arg, &event.args, &fitting.call);
         }
         out.push(b']');
         if let Some(path) = &event.path {
@@ -62,7 +57,7 @@ impl JsonLines {
         out.push(b'}');
     }
 
-    fn arg(&mut self, out: &mut Vec<u8>, arg: &Arg, fit: &Fit) {
+    fn arg(&mut self, out: &mut Vec<u8>, arg: &Arg, args: &[Arg], fit: &Fit) {
         out.extend_from_slice(b"{\"name\":\"");
         out.extend_from_slice(arg.name.as_bytes());
         out.push(b'"');
@@ -77,38 +72,26 @@ impl JsonLines {
             }
         }
         out.extend_from_slice(b",\"text\":\"");
-        self.arg_text.write(out, Place::JsonString, arg, fit);
+        self.arg_text.write(out, Place::JsonString, arg, args, fit);
         out.extend_from_slice(b"\"}");
     }
 }
 
 /// The register as the number or pointer that its kind makes of it.
 fn register(out: &mut Vec<u8>, arg: &Arg) {
-    let (key, raw) = (&b",\"int\":"[..], arg.raw);
-    match arg.kind {
-        ArgKind::Int | ArgKind::Fd | ArgKind::DirFd | ArgKind::Signal | ArgKind::Pid => {
-            out.extend_from_slice(key);
-            push_number(out, raw as u32 as i32);
+    match arg.kind.integer(arg.raw) {
+        Some(number) => {
+            out.extend_from_slice(b",\"int\":");
+            member::integer(out, number);
         }
-        ArgKind::UInt | ArgKind::Uid | ArgKind::Gid | ArgKind::Mode => {
-            out.extend_from_slice(key);
-            push_number(out, raw as u32);
-        }
-        ArgKind::Long | ArgKind::Offset => {
-            out.extend_from_slice(key);
-            member::signed(out, raw as i64);
-        }
-        ArgKind::Size | ArgKind::Flags(_) => {
-            out.extend_from_slice(key);
-            member::unsigned(out, raw);
-        }
-        ArgKind::Path
-        | ArgKind::Str
-        | ArgKind::Argv
-        | ArgKind::SockaddrIn { .. }
-        | ArgKind::SockaddrOut { .. }
-        | ArgKind::Ptr => pointer(out, raw),
+        None => pointer(out, arg.raw),
     }
+}
+
+/// A call of the 32-bit table is about what its native namesake is about.
+fn category_of(call: &Call) -> Category {
+    let entry = call.entry.or_else(|| name_of(call).and_then(by_name));
+    entry.map_or(Category::Other, |entry| entry.category)
 }
 
 fn pointer(out: &mut Vec<u8>, raw: u64) {
@@ -177,7 +160,7 @@ fn sockaddr(out: &mut Vec<u8>, address: &SockAddr, fit: &Fit) {
 fn outcome(out: &mut Vec<u8>, event: &SyscallEvent) {
     if let Some(ret) = event.ret {
         out.extend_from_slice(b",\"ret\":");
-        member::signed(out, ret);
+        member::integer(out, ret.into());
     }
     if let Some(errno) = event.errno() {
         match errno_name(errno) {

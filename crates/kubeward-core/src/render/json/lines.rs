@@ -96,6 +96,6 @@ fn account(out: &mut Vec<u8>, account: &Account) {
     out.extend_from_slice(if account.balanced() { b"true" } else { b"false" });
     if !account.balanced() {
         member::key(out, "imbalance");
-        member::signed(out, account.imbalance().clamp(i64::MIN.into(), i64::MAX.into()) as i64);
+        member::integer(out, account.imbalance());
     }
 }

@@ -45,14 +45,15 @@ pub(super) fn unsigned(out: &mut Vec<u8>, number: u64) {
     }
 }
 
-/// As [`unsigned`], for numbers below zero too.
-pub(super) fn signed(out: &mut Vec<u8>, number: i64) {
-    if number.unsigned_abs() <= MAX_EXACT {
-        push_number(out, number);
-    } else {
-        out.push(b'"');
-        push_number(out, number);
-        out.push(b'"');
+/// As [`unsigned`], for every number that a register can mean.
+pub(super) fn integer(out: &mut Vec<u8>, number: i128) {
+    match i64::try_from(number) {
+        Ok(number) if number.unsigned_abs() <= MAX_EXACT => push_number(out, number),
+        _ => {
+            out.push(b'"');
+            push_number(out, number);
+            out.push(b'"');
+        }
     }
 }
 
