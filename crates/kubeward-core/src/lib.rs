@@ -7,4 +7,6 @@
 pub mod container;
 pub mod event;
 pub mod ledger;
+pub mod render;
 pub mod syscall;
+pub mod table;
