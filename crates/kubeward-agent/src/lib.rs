@@ -1,1 +1,5 @@
+//! The agent: the asynchronous shell around the kernel door and the pure core.
+//!
+//! The only crate that knows Kubernetes, containerd and the network.
 
+pub mod discovery;
