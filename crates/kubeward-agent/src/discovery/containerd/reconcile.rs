@@ -110,5 +110,4 @@ fn init_of(task: &ListedTask, asked: BootTicks, living: &impl Fn(u32) -> Option<
 }
 
 #[cfg(test)]
-#[path = "reconcile_tests.rs"]
 mod tests;

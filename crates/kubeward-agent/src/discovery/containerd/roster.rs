@@ -247,5 +247,4 @@ impl Roster {
 }
 
 #[cfg(test)]
-#[path = "roster_tests.rs"]
 mod tests;
