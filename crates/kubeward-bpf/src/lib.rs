@@ -8,6 +8,7 @@ pub mod maps;
 pub mod object;
 pub mod read;
 mod shapes;
+pub mod spawn;
 pub mod support;
 pub mod tasks;
 pub mod wire;
