@@ -99,6 +99,7 @@ impl ArgKind {
             Path | Str | Argv | SockaddrIn { .. } | SockaddrOut { .. } | Ptr if raw == 0 => out.push_str("NULL"),
             Path | Str | Argv | SockaddrIn { .. } | SockaddrOut { .. } | Ptr => hex(raw, out),
             DirFd if signed(raw) == libc::AT_FDCWD => out.push_str("AT_FDCWD"),
+            Hex if raw == 0 => out.push('0'),
             Hex => hex(raw, out),
             Flags(table) => table.write(raw, out),
             Mode => mode(raw as u16, out),
@@ -133,10 +134,8 @@ fn decimal(number: i128, out: &mut String) {
     write!(out, "{number}").expect("writing to a String cannot fail");
 }
 
-/// `0x1f`, and plain `0` for zero.
-pub(super) fn hex(number: u64, out: &mut String) {
-    let written = if number == 0 { write!(out, "0") } else { write!(out, "{number:#x}") };
-    written.expect("writing to a String cannot fail");
+fn hex(number: u64, out: &mut String) {
+    write!(out, "{number:#x}").expect("writing to a String cannot fail");
 }
 
 /// `0644`; with the file type of mknod before it (`S_IFCHR|0666`).
@@ -152,6 +151,6 @@ fn mode(mode: u16, out: &mut String) {
     };
     out.push_str(file_type);
     let bits = if file_type.is_empty() { mode } else { mode & 0o7777 };
-    let written = if bits == 0 { write!(out, "0") } else { write!(out, "0{bits:03o}") };
+    let written = if bits == 0 { write!(out, "0") } else { write!(out, "0{bits:02o}") };
     written.expect("writing to a String cannot fail");
 }

@@ -3,8 +3,10 @@
 use super::{names, FlagTable, Name};
 use crate::syscall::table::O_LARGEFILE;
 
-/// Reserved: any bit is an error.
-pub(in crate::syscall) static NONE: FlagTable = FlagTable::bits(&[]);
+/// 32 bits without names, shown in hexadecimal: reserved flags, device numbers, cookies.
+pub(in crate::syscall) static UNNAMED: FlagTable = FlagTable::bits(&[]);
+/// The same of 64 bits.
+pub(in crate::syscall) static UNNAMED_LONG: FlagTable = FlagTable::bits(&[]).long();
 
 pub(in crate::syscall) static OPEN: FlagTable = FlagTable::mixed(
     libc::O_ACCMODE as u64,
@@ -48,13 +50,13 @@ pub(in crate::syscall) static AT_HANDLE: FlagTable = FlagTable::bits(names![
     AT_SYMLINK_FOLLOW,
     AT_EMPTY_PATH,
 ]);
-pub(in crate::syscall) static AT_STAT: FlagTable = FlagTable::bits(names![
-    AT_STATX_FORCE_SYNC,
-    AT_STATX_DONT_SYNC,
-    AT_SYMLINK_NOFOLLOW,
-    AT_NO_AUTOMOUNT,
-    AT_EMPTY_PATH,
-]);
+pub(in crate::syscall) static AT_STAT: FlagTable =
+    FlagTable::bits(names![AT_SYMLINK_NOFOLLOW, AT_NO_AUTOMOUNT, AT_EMPTY_PATH]);
+pub(in crate::syscall) static AT_STATX: FlagTable = FlagTable::mixed(
+    0x6000,
+    names![AT_STATX_SYNC_AS_STAT, AT_STATX_FORCE_SYNC, AT_STATX_DONT_SYNC],
+    names![AT_SYMLINK_NOFOLLOW, AT_NO_AUTOMOUNT, AT_EMPTY_PATH],
+);
 
 pub(in crate::syscall) static STATX: FlagTable = FlagTable::bits(names![
     STATX_ALL,
@@ -79,7 +81,7 @@ pub(in crate::syscall) static STATX: FlagTable = FlagTable::bits(names![
     STATX_DIO_READ_ALIGN = 0x20000,
 ]);
 
-pub(in crate::syscall) static ACCESS: FlagTable = FlagTable::mixed(!0b111, names![F_OK], names![R_OK, W_OK, X_OK]);
+pub(in crate::syscall) static ACCESS: FlagTable = FlagTable::bits(names![R_OK, W_OK, X_OK]).zero("F_OK");
 
 pub(in crate::syscall) static WHENCE: FlagTable =
     FlagTable::one_of(names![SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE]);

@@ -13,7 +13,7 @@ const NAMESPACES: &[Name] = names![
     CLONE_NEWNET,
 ];
 
-/// The low byte is the signal that the parent gets when the child ends.
+/// The low byte is the signal that the parent gets when the child ends. The kernel ignores the upper 32 bits.
 pub(in crate::syscall) static CLONE: FlagTable = FlagTable::mixed(
     0xff,
     super::signal::NAMES,
@@ -44,8 +44,7 @@ pub(in crate::syscall) static CLONE: FlagTable = FlagTable::mixed(
         CLONE_IO,
     ],
 )
-.field_last()
-.long();
+.field_last();
 pub(in crate::syscall) static CLONE_NAMESPACES: FlagTable = FlagTable::bits(names![
     CLONE_VM,
     CLONE_FS,
