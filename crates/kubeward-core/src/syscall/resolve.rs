@@ -15,7 +15,7 @@ pub enum UnknownCall {
     #[error("unknown call {given:?} (did you mean {suggestion:?}?)")]
     Misspelt { given: String, suggestion: String },
     /// A call of other architectures, or a function of libc; `instead` does its work here.
-    #[error("{arch} has no call {given:?} (libc's function calls {instead:?}; name that)")]
+    #[error("{arch} has no call {given:?} ({instead:?} does its work there)")]
     NotHere { given: String, arch: &'static str, instead: String },
 }
 

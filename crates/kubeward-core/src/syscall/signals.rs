@@ -14,6 +14,6 @@ pub fn signal_name(number: u32) -> Option<&'static str> {
     ];
     match number {
         32..=64 => Some(REAL_TIME[(number - 32) as usize]),
-        _ => NAMES.iter().find(|(value, _)| *value == number.into()).map(|(_, name)| *name),
+        _ => NAMES.iter().find(|(value, _)| *value == u64::from(number)).map(|(_, name)| *name),
     }
 }

@@ -9,8 +9,8 @@ pub(in crate::syscall) static UNNAMED: FlagTable = FlagTable::bits(&[]);
 pub(in crate::syscall) static UNNAMED_LONG: FlagTable = FlagTable::bits(&[]).long();
 
 pub(in crate::syscall) static OPEN: FlagTable = FlagTable::mixed(
-    libc::O_ACCMODE as u64,
-    names![O_RDONLY, O_WRONLY, O_RDWR, O_ACCMODE],
+    0b11,
+    names![O_RDONLY, O_WRONLY, O_RDWR, O_ACCMODE = 0b11],
     names![
         O_CREAT,
         O_EXCL,

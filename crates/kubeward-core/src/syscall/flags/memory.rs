@@ -12,7 +12,7 @@ pub(in crate::syscall) static MAP: FlagTable = FlagTable::mixed(
     names![
         MAP_FIXED,
         MAP_ANONYMOUS,
-        MAP_32BIT,
+        MAP_32BIT = 0x40,
         MAP_ABOVE4G = 0x80,
         MAP_NORESERVE,
         MAP_GROWSDOWN,
@@ -57,7 +57,7 @@ pub(in crate::syscall) static MADVISE: FlagTable = FlagTable::one_of(names![
     MADV_POPULATE_READ,
     MADV_POPULATE_WRITE,
     MADV_DONTNEED_LOCKED,
-    MADV_COLLAPSE,
+    MADV_COLLAPSE = 25,
     MADV_HWPOISON,
     MADV_SOFT_OFFLINE,
     MADV_GUARD_INSTALL = 102,

@@ -78,14 +78,11 @@ fn a_name_near_nothing_gets_no_guess() {
 
 #[test]
 fn signal_is_told_to_be_missing() {
-    assert_eq!(
-        refusal("sys_signal"),
-        r#"x86-64 has no call "sys_signal" (libc's function calls "sys_rt_sigaction"; name that)"#
-    );
+    assert_eq!(refusal("sys_signal"), r#"x86-64 has no call "sys_signal" ("sys_rt_sigaction" does its work there)"#);
     assert_eq!(resolve("signal").expect_err("no call").suggestion(), Some("rt_sigaction"));
     assert_eq!(
         refusal("__x64_sys_waitpid"),
-        r#"x86-64 has no call "__x64_sys_waitpid" (libc's function calls "__x64_sys_wait4"; name that)"#
+        r#"x86-64 has no call "__x64_sys_waitpid" ("__x64_sys_wait4" does its work there)"#
     );
 }
 
