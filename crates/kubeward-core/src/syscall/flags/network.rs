@@ -1,6 +1,7 @@
 //! Sockets: families, types, protocols, options, message flags.
 
 use super::{names, FlagTable};
+use crate::syscall::ArgKind;
 
 pub(in crate::syscall) static FAMILY: FlagTable = FlagTable::one_of(names![
     AF_UNSPEC,
@@ -114,12 +115,12 @@ static NETLINK_PROTOCOL: FlagTable = FlagTable::one_of(names![
     NETLINK_SMC = 22,
 ]);
 
-/// Names of the protocols of an address family; `None` where they are numbers only.
-pub(in crate::syscall) fn protocols(family: u64) -> Option<&'static FlagTable> {
+/// Protocol of a socket of this address family: a bare number where the family has no names for them.
+pub(in crate::syscall) fn protocol(family: u64) -> ArgKind {
     match family as u32 as i32 {
-        libc::AF_INET | libc::AF_INET6 => Some(&IP_PROTOCOL),
-        libc::AF_NETLINK => Some(&NETLINK_PROTOCOL),
-        _ => None,
+        libc::AF_INET | libc::AF_INET6 => ArgKind::Flags(&IP_PROTOCOL),
+        libc::AF_NETLINK => ArgKind::Flags(&NETLINK_PROTOCOL),
+        _ => ArgKind::Int,
     }
 }
 
@@ -361,13 +362,29 @@ static IPV6_OPTION: FlagTable = FlagTable::one_of(names![
     IPV6_FREEBIND,
 ]);
 
-/// Names of the options of a protocol level; `None` where they are numbers only.
-pub(in crate::syscall) fn options(level: u64) -> Option<&'static FlagTable> {
+static NETLINK_OPTION: FlagTable = FlagTable::one_of(names![
+    NETLINK_ADD_MEMBERSHIP,
+    NETLINK_DROP_MEMBERSHIP,
+    NETLINK_PKTINFO,
+    NETLINK_BROADCAST_ERROR,
+    NETLINK_NO_ENOBUFS,
+    NETLINK_RX_RING,
+    NETLINK_TX_RING,
+    NETLINK_LISTEN_ALL_NSID,
+    NETLINK_LIST_MEMBERSHIPS,
+    NETLINK_CAP_ACK,
+    NETLINK_EXT_ACK,
+    NETLINK_GET_STRICT_CHK,
+]);
+
+/// Socket option of this protocol level: a bare number where it is another's.
+pub(in crate::syscall) fn option(level: u64) -> ArgKind {
     match level as u32 as i32 {
-        libc::SOL_SOCKET => Some(&SOCKET_OPTION),
-        libc::SOL_TCP => Some(&TCP_OPTION),
-        libc::SOL_IP => Some(&IP_OPTION),
-        libc::SOL_IPV6 => Some(&IPV6_OPTION),
-        _ => None,
+        libc::SOL_SOCKET => ArgKind::Flags(&SOCKET_OPTION),
+        libc::SOL_TCP => ArgKind::Flags(&TCP_OPTION),
+        libc::SOL_IP => ArgKind::Flags(&IP_OPTION),
+        libc::SOL_IPV6 => ArgKind::Flags(&IPV6_OPTION),
+        libc::SOL_NETLINK => ArgKind::Flags(&NETLINK_OPTION),
+        _ => ArgKind::Int,
     }
 }

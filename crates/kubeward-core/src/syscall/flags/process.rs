@@ -1,6 +1,8 @@
 //! Starting, waiting for, scheduling, tracing and confining processes.
 
+use super::user::CAPABILITY;
 use super::{names, FlagTable, Name};
+use crate::syscall::ArgKind;
 
 const NAMESPACES: &[Name] = names![
     CLONE_NEWTIME,
@@ -199,6 +201,38 @@ pub(in crate::syscall) static PRCTL: FlagTable = FlagTable::one_of(names![
     PR_GET_AUXV = 0x4155_5856,
     PR_SET_PTRACER,
 ]);
+static SECCOMP_MODE: FlagTable =
+    FlagTable::one_of(names![SECCOMP_MODE_DISABLED, SECCOMP_MODE_STRICT, SECCOMP_MODE_FILTER]).long();
+static AMBIENT: FlagTable = FlagTable::one_of(names![
+    PR_CAP_AMBIENT_IS_SET,
+    PR_CAP_AMBIENT_RAISE,
+    PR_CAP_AMBIENT_LOWER,
+    PR_CAP_AMBIENT_CLEAR_ALL,
+])
+.long();
+
+/// The second argument of prctl, by its option.
+pub(in crate::syscall) fn prctl_arg2(option: u64) -> ArgKind {
+    match option as u32 as i32 {
+        libc::PR_SET_PDEATHSIG => ArgKind::Signal,
+        libc::PR_SET_NAME | libc::PR_GET_NAME | libc::PR_GET_PDEATHSIG | libc::PR_GET_CHILD_SUBREAPER => ArgKind::Ptr,
+        libc::PR_CAPBSET_READ | libc::PR_CAPBSET_DROP => ArgKind::Flags(&CAPABILITY),
+        libc::PR_CAP_AMBIENT => ArgKind::Flags(&AMBIENT),
+        libc::PR_SET_SECCOMP => ArgKind::Flags(&SECCOMP_MODE),
+        libc::PR_SET_DUMPABLE | libc::PR_SET_KEEPCAPS | libc::PR_SET_NO_NEW_PRIVS => ArgKind::ULong,
+        libc::PR_SET_CHILD_SUBREAPER | libc::PR_SET_TIMERSLACK => ArgKind::ULong,
+        _ => ArgKind::Hex,
+    }
+}
+
+/// The third argument of prctl, by its option.
+pub(in crate::syscall) fn prctl_arg3(option: u64) -> ArgKind {
+    match option as u32 as i32 {
+        libc::PR_CAP_AMBIENT => ArgKind::Flags(&CAPABILITY),
+        _ => ArgKind::Hex,
+    }
+}
+
 pub(in crate::syscall) static ARCH_PRCTL: FlagTable = FlagTable::one_of(names![
     ARCH_SET_GS = 0x1001,
     ARCH_SET_FS = 0x1002,

@@ -40,7 +40,7 @@ group! { File:
     ftruncate(fd: Fd, length: Offset);
     fallocate(fd: Fd, mode: Flags(&FALLOCATE), offset: Offset, len: Offset);
     flock(fd: Fd, cmd: Flags(&FLOCK));
-    fcntl(fd: Fd, cmd: Flags(&FCNTL), arg: Hex);
+    fcntl(fd: Fd, cmd: Flags(&FCNTL), arg: By { arg: 1, kind: fcntl_arg });
     cachestat(fd: Fd, range: Ptr, cstat: Ptr, flags: Flags(&UNNAMED));
 
     stat(filename: Path, statbuf: Ptr);

@@ -27,7 +27,10 @@ group! { Process:
     process_vm_readv(pid: Pid, lvec: Ptr, liovcnt: ULong, rvec: Ptr, riovcnt: ULong, flags: Flags(&UNNAMED_LONG));
     process_vm_writev(pid: Pid, lvec: Ptr, liovcnt: ULong, rvec: Ptr, riovcnt: ULong, flags: Flags(&UNNAMED_LONG));
     kcmp(pid1: Pid, pid2: Pid, type: Flags(&KCMP), idx1: Hex, idx2: Hex);
-    prctl(option: Flags(&PRCTL), arg2: Hex, arg3: Hex, arg4: Hex, arg5: Hex);
+    prctl(
+        option: Flags(&PRCTL), arg2: By { arg: 0, kind: prctl_arg2 }, arg3: By { arg: 0, kind: prctl_arg3 }, arg4: Hex,
+        arg5: Hex
+    );
     arch_prctl(option: Flags(&ARCH_PRCTL), arg2: Hex);
     personality(personality: Flags(&PERSONALITY));
     seccomp(op: Flags(&SECCOMP), flags: Flags(&SECCOMP_FILTER), uargs: Ptr);

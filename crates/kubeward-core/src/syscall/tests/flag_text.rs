@@ -8,7 +8,7 @@ fn text(name: &str, at: usize, registers: &[u64]) -> String {
     let call = by_name(name).unwrap_or_else(|| panic!("{name} is in the catalogue"));
     let args = call.args.unwrap_or_else(|| panic!("{name} has a shape"));
     let mut out = String::new();
-    args[at].kind.write_text_among(registers[at], registers, &mut out);
+    args[at].kind.among(registers).write_text(registers[at], &mut out);
     out
 }
 
@@ -29,6 +29,7 @@ fn open_flags_begin_with_the_access_mode() {
     assert_eq!(alone("openat", 2, 2), "O_RDWR");
     assert_eq!(alone("openat", 2, 3), "O_ACCMODE");
     assert_eq!(alone("openat", 2, 0x410000 | 0o4010000), "O_RDONLY|O_SYNC|O_TMPFILE");
+    assert_eq!(alone("openat", 2, 0o2_200_000), "O_RDONLY|O_CLOEXEC|O_DIRECTORY");
     assert_eq!(alone("openat", 2, 0x4000_0001), "O_WRONLY|0x40000000");
     assert_eq!(alone("open", 1, 0o100000), "O_RDONLY|O_LARGEFILE");
 }
@@ -159,9 +160,25 @@ fn socket_arguments_are_named_by_their_family_and_level() {
     assert_eq!(text("getsockopt", 2, &[3, 1, 4, 0, 0]), "SO_ERROR");
     assert_eq!(text("setsockopt", 2, &[3, 6, 1, 0, 4]), "TCP_NODELAY");
     assert_eq!(text("setsockopt", 2, &[3, 41, 26, 0, 4]), "IPV6_V6ONLY");
-    assert_eq!(text("setsockopt", 2, &[3, 270, 3, 0, 4]), "3");
+    assert_eq!(text("setsockopt", 2, &[3, 270, 11, 0, 4]), "NETLINK_EXT_ACK");
+    assert_eq!(text("setsockopt", 2, &[3, 999, 3, 0, 4]), "3");
     assert_eq!(alone("sendto", 3, 0x4040), "MSG_DONTWAIT|MSG_NOSIGNAL");
     assert_eq!(alone("shutdown", 1, 2), "SHUT_RDWR");
+}
+
+#[test]
+fn the_command_decides_what_fcntl_and_prctl_take() {
+    assert_eq!(text("fcntl", 2, &[3, 2, 1]), "FD_CLOEXEC");
+    assert_eq!(text("fcntl", 2, &[3, 4, 0o4000]), "O_RDONLY|O_NONBLOCK");
+    assert_eq!(text("fcntl", 2, &[3, 1030, 10]), "10");
+    assert_eq!(text("fcntl", 2, &[3, 6, 0x7ffe_0000_0000]), "0x7ffe00000000");
+    assert_eq!(text("fcntl", 2, &[3, 99, 1]), "0x1");
+    assert_eq!(text("prctl", 1, &[1, 9, 0, 0, 0]), "SIGKILL");
+    assert_eq!(text("prctl", 1, &[15, 0, 0, 0, 0]), "NULL");
+    assert_eq!(text("prctl", 1, &[24, 21, 0, 0, 0]), "CAP_SYS_ADMIN");
+    assert_eq!(text("prctl", 2, &[47, 2, 40, 0, 0]), "CAP_CHECKPOINT_RESTORE");
+    assert_eq!(text("prctl", 1, &[38, 1, 0, 0, 0]), "1");
+    assert_eq!(ArgKind::By { arg: 9, kind: |_| ArgKind::Uid }.among(&[]).integer(5), Some(5));
 }
 
 #[test]
