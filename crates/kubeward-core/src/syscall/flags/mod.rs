@@ -11,6 +11,7 @@ pub(super) mod network;
 pub(super) mod other;
 pub(super) mod process;
 pub(super) mod signal;
+pub(super) mod socket_option;
 pub(super) mod system;
 pub(super) mod timer;
 pub(super) mod user;

@@ -2,6 +2,7 @@
 
 use super::group;
 use crate::syscall::flags::network::*;
+use crate::syscall::flags::socket_option::*;
 use crate::syscall::ArgKind::*;
 
 group! { Network:
