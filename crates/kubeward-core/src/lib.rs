@@ -7,4 +7,6 @@
 pub mod container;
 pub mod event;
 pub mod ledger;
+pub mod policy;
+pub mod redact;
 pub mod syscall;
