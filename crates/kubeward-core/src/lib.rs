@@ -9,4 +9,6 @@ pub mod event;
 pub mod ledger;
 pub mod policy;
 pub mod redact;
+pub mod render;
 pub mod syscall;
+pub mod table;

@@ -1,0 +1,110 @@
+//! The objects about a container and its pod.
+
+use std::collections::BTreeMap;
+
+use super::member::{self, Fitting};
+use super::JsonLines;
+use crate::container::{Container, PodRef, PodSource};
+
+impl JsonLines {
+    /// Appends the object that an event shows of its container.
+    pub(super) fn container_on_event(&self, out: &mut Vec<u8>, container: &Container, fitting: &Fitting) {
+        let is_cut = container_members(out, container, fitting);
+        let labels = self.event_labels.iter().filter_map(|key| container.labels.get_key_value(key));
+        labels_member(out, labels, is_cut, fitting);
+        out.push(b'}');
+    }
+
+    /// Appends the object that an event shows of its pod.
+    pub(super) fn pod_on_event(&self, out: &mut Vec<u8>, pod: &PodRef, fitting: &Fitting) {
+        let is_cut = pod_members(out, pod, fitting);
+        let labels = self.event_labels.iter().filter_map(|key| pod.labels.get_key_value(key));
+        labels_member(out, labels, is_cut, fitting);
+        out.push(b'}');
+    }
+}
+
+/// Appends all that is known of a container, as `,"container":{...},"k8s":{...}`.
+pub(super) fn whole_container(out: &mut Vec<u8>, container: &Container, fitting: &Fitting) {
+    whole(out, container, fitting, |container| Some(&container.labels), |pod| Some(&pod.labels));
+}
+
+/// The same without labels, for lines that only name a container.
+pub(super) fn named_container(out: &mut Vec<u8>, container: &Container, fitting: &Fitting) {
+    whole(out, container, fitting, |_| None, |_| None);
+}
+
+fn whole<'a>(
+    out: &mut Vec<u8>,
+    container: &'a Container,
+    fitting: &Fitting,
+    container_labels: impl Fn(&'a Container) -> Option<&'a BTreeMap<String, String>>,
+    pod_labels: impl Fn(&'a PodRef) -> Option<&'a BTreeMap<String, String>>,
+) {
+    member::key(out, "container");
+    let is_cut = container_members(out, container, fitting);
+    labels_member(out, container_labels(container).into_iter().flatten(), is_cut, fitting);
+    out.push(b'}');
+    if let Some(pod) = &container.pod {
+        member::key(out, "k8s");
+        let is_cut = pod_members(out, pod, fitting);
+        labels_member(out, pod_labels(pod).into_iter().flatten(), is_cut, fitting);
+        out.push(b'}');
+    }
+}
+
+/// Appends an object's members without its closing brace. Returns whether one was cut.
+fn container_members(out: &mut Vec<u8>, container: &Container, fitting: &Fitting) -> bool {
+    let limit = fitting.name_bytes;
+    out.extend_from_slice(b"{\"id\":");
+    let mut is_cut = member::string(out, &container.id.0, limit);
+    is_cut |= optional(out, "name", container.name.as_deref(), limit);
+    is_cut |= optional(out, "image", container.image.as_deref(), limit);
+    is_cut |= optional(out, "image_digest", container.image_digest.as_deref(), limit);
+    member::word(out, "runtime", container.runtime);
+    is_cut | optional(out, "runtime_namespace", container.runtime_namespace.as_deref(), limit)
+}
+
+fn pod_members(out: &mut Vec<u8>, pod: &PodRef, fitting: &Fitting) -> bool {
+    let limit = fitting.name_bytes;
+    out.extend_from_slice(b"{\"namespace\":");
+    let mut is_cut = member::string(out, &pod.namespace, limit);
+    is_cut |= optional(out, "pod", Some(&pod.name), limit);
+    is_cut |= optional(out, "uid", Some(&pod.uid), limit);
+    if pod.source == PodSource::Labels {
+        member::word(out, "source", "labels");
+    }
+    is_cut
+}
+
+fn optional(out: &mut Vec<u8>, name: &str, text: Option<&str>, limit: usize) -> bool {
+    text.is_some_and(|text| {
+        member::key(out, name);
+        member::string(out, text, limit)
+    })
+}
+
+/// Appends `labels` unless there are none, and `cut` when they or the members before them were cut.
+fn labels_member<'a>(
+    out: &mut Vec<u8>,
+    labels: impl Iterator<Item = (&'a String, &'a String)>,
+    mut is_cut: bool,
+    fitting: &Fitting,
+) {
+    let mut shown = 0;
+    for (key, value) in labels {
+        if shown == fitting.names {
+            is_cut = true;
+            break;
+        }
+        out.extend_from_slice(if shown == 0 { b",\"labels\":{" } else { b"," });
+        is_cut |= member::string(out, key, fitting.name_bytes);
+        out.push(b':');
+        is_cut |= member::string(out, value, fitting.name_bytes);
+        shown += 1;
+    }
+    if shown > 0 {
+        out.push(b'}');
+    }
+    member::claim(out, "cut", is_cut);
+}
