@@ -9,6 +9,8 @@ mod lines;
 mod member;
 
 #[cfg(test)]
+mod docs_test;
+#[cfg(test)]
 mod tests;
 
 use self::member::Fitting;
