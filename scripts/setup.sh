@@ -36,7 +36,9 @@ python3          python3
 jq               jq
 tar              tar
 xz-utils         xz
-util-linux       unshare
+util-linux       setarch
+openssl          openssl
+perl             perl
 procps           ps
 '
 
@@ -58,7 +60,7 @@ missing() {
 }
 
 apt() {
-    DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >&2
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "$@" >&2
 }
 
 install_missing() {
