@@ -42,6 +42,7 @@ mirror() {
         return
     fi
     # Only a mirror of the main archive has every suite; a machine that is not Debian has none.
+    # shellcheck disable=SC2016 # apt expands it
     apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep -E -m1 '^https?://.*/debian/?$' || echo http://deb.debian.org/debian
 }
 

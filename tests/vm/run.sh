@@ -37,7 +37,7 @@ while [ $# -gt 0 ]; do
         *) break ;;
     esac
 done
-[ $# -ge 3 ] && [ "$2" = -- ] || fail "usage: run.sh [OPTION]... KERNEL -- SCRIPT [FILE[=PATH]]..."
+if [ $# -lt 3 ] || [ "$2" != -- ]; then fail "usage: run.sh [OPTION]... KERNEL -- SCRIPT [FILE[=PATH]]..."; fi
 kernel=$1 script=$3
 shift 3
 case $preempt in default | full) ;; *) fail "--preempt is default or full, not $preempt" ;; esac
@@ -63,7 +63,13 @@ esac
 
 work=$(mktemp -d)
 qemu='' watchdog=''
-trap 'for pid in $watchdog $qemu; do kill "$pid" 2>/dev/null || true; done; rm -rf "$work"' EXIT
+# shellcheck disable=SC2317 # the trap calls it
+clean_up() {
+    [ -z "$watchdog" ] || kill "$watchdog" 2>/dev/null || true
+    [ -z "$qemu" ] || kill "$qemu" 2>/dev/null || true
+    rm -rf "$work"
+}
+trap clean_up EXIT
 [ -n "$out" ] || out=$(mktemp -d)
 mkdir -p "$out"
 

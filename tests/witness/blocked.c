@@ -1,10 +1,11 @@
-// Threads that are all blocked in read(2) at once, then released, for returns that must not get lost.
+// Threads that are all blocked in read(2) at once, then released, for returns that must not get
+// lost.
 //
 //   blocked THREADS
 //
-// Each thread makes one read of one byte from a pipe; when the kernel reports every one of them asleep, the main thread
-// writes a byte for each. The program makes no other read(2), so THREADS reads that returned 1 are what a watcher must
-// see. Prints one JSON line with its own counts.
+// Each thread makes one read of one byte from a pipe; when the kernel reports every one of them
+// asleep, the main thread writes a byte for each. The program makes no other read(2), so THREADS
+// reads that returned 1 are what a watcher must see. Prints one JSON line with its own counts.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
@@ -34,8 +35,8 @@ static void *block(void *unused)
 	return NULL;
 }
 
-// Whether the thread sleeps; once it has announced itself, read(2) is all that it can sleep in. The file is read with
-// pread64, so that it is not among the calls that are counted.
+// Whether the thread sleeps; once it has announced itself, read(2) is all that it can sleep in. The
+// file is read with pread64, so that it is not among the calls that are counted.
 static int sleeps(int tid)
 {
 	char path[64], stat[512];
@@ -93,6 +94,7 @@ int main(int argc, char **argv)
 	}
 	for (int i = 0; i < thread_count; i++)
 		pthread_join(threads[i], NULL);
-	printf("{\"program\":\"blocked\",\"threads\":%d,\"made\":{\"read\":%d}}\n", thread_count, atomic_load(&returned));
+	printf("{\"program\":\"blocked\",\"threads\":%d,\"made\":{\"read\":%d}}\n", thread_count,
+	       atomic_load(&returned));
 	return atomic_load(&returned) == thread_count ? 0 : 1;
 }

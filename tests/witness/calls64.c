@@ -1,11 +1,13 @@
-// Makes each system call that KubeWard's first version could probe, once, with arguments that nothing else here uses.
+// Makes each system call that KubeWard's first version could probe, once, with arguments that
+// nothing else here uses.
 //
 //   calls64      prints one JSON line a call: {"name":"dup2","ret":7,"args":[4,7]}
 //
-// That list has 64 names; signal(2) is one of them and x86-64 has no such call, so 63 remain, execveat twice: refused and
-// successful. A line tells what a watcher must have seen: `ret` is the raw return value (a negative errno on failure),
-// null for the calls that do not return. An argument is an integer, a string, {"ptr":"0x.."}, {"has":".."} (a text that
-// its rendering contains), or null where it says nothing.
+// That list has 64 names; signal(2) is one of them and x86-64 has no such call, so 63 remain,
+// execveat twice: refused and successful. A line tells what a watcher must have seen: `ret` is the
+// raw return value (a negative errno on failure), null for the calls that do not return. An
+// argument is an integer, a string, {"ptr":"0x.."}, {"has":".."} (a text that its rendering
+// contains), or null where it says nothing.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,7 +29,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_ARGS = 6, PAGE_BYTES = 4096, EXIT_STATUS = 41, EXIT_GROUP_STATUS = 43, NEW_IMAGE_STATUS = 47 };
+enum {
+	MAX_ARGS = 6,
+	PAGE_BYTES = 4096,
+	EXIT_STATUS = 41,
+	EXIT_GROUP_STATUS = 43,
+	NEW_IMAGE_STATUS = 47
+};
 
 // Printed in one piece at the end, so that no line's own write comes between the calls.
 static char report[32 * 1024];
@@ -48,7 +56,8 @@ static void say(const char *format, ...)
 	}
 }
 
-// One letter of `shape` an argument: d integer, s string, p pointer, a text that an address must contain, - nothing.
+// One letter of `shape` an argument: d integer, s string, p pointer, a text that an address must
+// contain, - nothing.
 static void expect(const char *name, const char *ret, const char *shape, const long *args)
 {
 	say("{\"name\":\"%s\",\"ret\":%s,\"args\":[", name, ret);
@@ -56,11 +65,20 @@ static void expect(const char *name, const char *ret, const char *shape, const l
 		if (i > 0)
 			say(",");
 		switch (shape[i]) {
-		case 'd': say("%ld", args[i]); break;
-		case 's': say("\"%s\"", (const char *)args[i]); break;
-		case 'p': say("{\"ptr\":\"0x%lx\"}", args[i]); break;
-		case 'a': say("{\"has\":\"127.0.0.1\"}"); break;
-		default: say("null");
+		case 'd':
+			say("%ld", args[i]);
+			break;
+		case 's':
+			say("\"%s\"", (const char *)args[i]);
+			break;
+		case 'p':
+			say("{\"ptr\":\"0x%lx\"}", args[i]);
+			break;
+		case 'a':
+			say("{\"has\":\"127.0.0.1\"}");
+			break;
+		default:
+			say("null");
 		}
 	}
 	say("]}\n");
@@ -85,7 +103,7 @@ static long call(const char *name, long nr, const char *shape, ...)
 }
 
 // va_arg takes a long for every argument; a plain int would leave half of it undefined.
-#define L(value) ((long)(value))
+#define L(value)	((long)(value))
 #define CALL(name, ...) call(#name, SYS_##name, __VA_ARGS__)
 
 static void file_calls(const char *path)
@@ -116,13 +134,15 @@ static void file_calls(const char *path)
 	CALL(close, "d", L(51));
 	CALL(unlinkat, "dsd", L(AT_FDCWD), L(path), 0L);
 	CALL(unlink, "s", L(path));
-	CALL(mount, "sssd-", L("calls64-source"), L("/calls64-missing"), L("tmpfs"), L(MS_NOSUID), 0L);
+	CALL(mount, "sssd-", L("calls64-source"), L("/calls64-missing"), L("tmpfs"), L(MS_NOSUID),
+	     0L);
 	call("umount2", SYS_umount2, "sd", L("/calls64-missing"), L(MNT_DETACH));
 }
 
 static void network_calls(void)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t length = sizeof(address);
 	long server, client;
 
@@ -142,7 +162,8 @@ static void memory_calls(void)
 	long area;
 
 	CALL(brk, "p", end + 7 * PAGE_BYTES);
-	area = CALL(mmap, "pddddd", 0L, L(5 * PAGE_BYTES), L(PROT_READ | PROT_WRITE), L(MAP_PRIVATE | MAP_ANONYMOUS), -1L, 0L);
+	area = CALL(mmap, "pddddd", 0L, L(5 * PAGE_BYTES), L(PROT_READ | PROT_WRITE),
+		    L(MAP_PRIVATE | MAP_ANONYMOUS), -1L, 0L);
 	CALL(mprotect, "pdd", area, L(5 * PAGE_BYTES), L(PROT_READ));
 	CALL(madvise, "pdd", area, L(5 * PAGE_BYTES), L(MADV_DONTNEED));
 	CALL(munmap, "pd", area, L(5 * PAGE_BYTES));
@@ -153,20 +174,22 @@ static long vfork_child_exits(void)
 {
 	long ret;
 
-	__asm__ volatile("syscall\n\t"
-			 "test %%rax, %%rax\n\t"
-			 "jnz 1f\n\t"
-			 "mov %[exit_group], %%eax\n\t"
-			 "mov %[status], %%edi\n\t"
-			 "syscall\n\t"
-			 "1:"
-			 : "=a"(ret)
-			 : "a"(SYS_vfork), [exit_group] "i"(SYS_exit_group), [status] "i"(EXIT_GROUP_STATUS)
-			 : "rcx", "r11", "rdi", "memory");
+	__asm__ volatile(
+		"syscall\n\t"
+		"test %%rax, %%rax\n\t"
+		"jnz 1f\n\t"
+		"mov %[exit_group], %%eax\n\t"
+		"mov %[status], %%edi\n\t"
+		"syscall\n\t"
+		"1:"
+		: "=a"(ret)
+		: "a"(SYS_vfork), [exit_group] "i"(SYS_exit_group), [status] "i"(EXIT_GROUP_STATUS)
+		: "rcx", "r11", "rdi", "memory");
 	return ret;
 }
 
-// `nr` is execve or execveat; the new image leaves by itself, so the shape of a refused call is all that can come back.
+// `nr` is execve or execveat; the new image leaves by itself, so the shape of a refused call is all
+// that can come back.
 static void become_new_image(long nr)
 {
 	char *const argv[] = {"calls64", "leave", NULL};

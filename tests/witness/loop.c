@@ -1,10 +1,11 @@
-// Threads that make known calls in a tight loop on the first two CPUs, for accounts that must add up.
+// Threads that make known calls in a tight loop on the first two CPUs, for accounts that must add
+// up.
 //
 //   loop THREADS ROUNDS CALL...      CALL is one of getppid, getuid, dup, lseek
 //
-// Every thread makes every CALL once a round: THREADS x ROUNDS of each, and no other call of these names anywhere in the
-// program. The last two fail with EBADF. Prints one JSON line with the number of calls made, by name, and with
-// `unexpected`, how many returned something else than they must.
+// Every thread makes every CALL once a round: THREADS x ROUNDS of each, and no other call of these
+// names anywhere in the program. The last two fail with EBADF. Prints one JSON line with the number
+// of calls made, by name, and with `unexpected`, how many returned something else than they must.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -89,7 +90,9 @@ int main(int argc, char **argv)
 	int thread_count = argc > 1 ? atoi(argv[1]) : 0;
 
 	if (argc < 4 || argc > 3 + MAX_CALLS || thread_count < 1 || thread_count > MAX_THREADS) {
-		fprintf(stderr, "usage: loop THREADS ROUNDS CALL... (at most %d threads, %d calls)\n", MAX_THREADS, MAX_CALLS);
+		fprintf(stderr,
+			"usage: loop THREADS ROUNDS CALL... (at most %d threads, %d calls)\n",
+			MAX_THREADS, MAX_CALLS);
 		return 2;
 	}
 	rounds = atol(argv[2]);
