@@ -1,19 +1,35 @@
-//! The catalogue: every system call of an architecture, with its number, category and argument shapes.
+//! The catalogue: every system call of the running architecture, with its number, category and argument shapes.
+//!
+//! `x86_64` and `i386` hold what belongs to that architecture: numbers, and the kernel functions whose name
+//! differs. Everything else goes by the call's name and serves every architecture: `shapes` (categories and
+//! arguments), `flags` (numbers as text), `resolve` (names as people write them), `set` (the `-e` option), `hooks`
+//! (what the kernel side must know).
 
-/// What a call is about: the nine categories, in the order of the specification, and `other`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Category {
-    File,
-    Network,
-    Process,
-    Fd,
-    Memory,
-    Signal,
-    Timer,
-    User,
-    System,
-    Other,
-}
+mod category;
+mod errno;
+mod flags;
+mod hooks;
+mod i386;
+mod kind;
+mod nearest;
+mod resolve;
+mod set;
+mod shapes;
+mod signals;
+mod table;
+#[cfg(test)]
+mod tests;
+mod x86_64;
+
+pub use category::{Category, UnknownCategory};
+pub use errno::{errno_by_name, errno_name};
+pub use flags::FlagTable;
+pub use hooks::{Capture, EntryRule};
+pub use kind::{ArgKind, ArgShape};
+pub use resolve::{resolve, UnknownCall};
+pub use set::{parse_set, CallSet, SetError};
+pub use signals::signal_name;
+pub use table::compat_name;
 
 /// One system call of an architecture.
 #[derive(Debug)]
@@ -25,60 +41,29 @@ pub struct Syscall {
     pub category: Category,
     /// Kernel function without the architecture's prefix, when it is not `name` (`newstat` for `stat`).
     pub kernel_name: Option<&'static str>,
+    /// False for a number that is kept in the table but that every supported kernel answers with ENOSYS.
+    pub has_function: bool,
     /// At most six. Empty for a call without arguments; `None` for a call whose shape is not known.
     pub args: Option<&'static [ArgShape]>,
 }
 
-/// Name and kind of one argument.
-#[derive(Debug)]
-pub struct ArgShape {
-    pub name: &'static str,
-    pub kind: ArgKind,
+/// Every native call, in number order.
+pub fn all() -> &'static [Syscall] {
+    table::calls()
 }
 
-/// What the 64 bits of an argument mean, and what the kernel side reads for it.
-#[derive(Debug, Clone, Copy)]
-pub enum ArgKind {
-    /// Signed number of 32 bits (the upper half of the register is not part of it).
-    Int,
-    /// Unsigned number of 32 bits.
-    UInt,
-    /// Signed number of 64 bits.
-    Long,
-    /// Number of bytes.
-    Size,
-    /// Signed file offset.
-    Offset,
-    /// File descriptor.
-    Fd,
-    /// Directory descriptor of an `*at` call; -100 is AT_FDCWD.
-    DirFd,
-    /// User pointer to a NUL-terminated path.
-    Path,
-    /// User pointer to a NUL-terminated string that is not a path.
-    Str,
-    /// User pointer to a NULL-terminated array of strings.
-    Argv,
-    /// User pointer to a socket address given by the caller, its length in argument `len`.
-    SockaddrIn {
-        len: u8,
-    },
-    /// User pointer to a socket address filled by the kernel, `len` the argument that points to its length.
-    SockaddrOut {
-        len: u8,
-    },
-    /// User pointer to anything else.
-    Ptr,
-    /// Bit flags and enumerations, shown as text.
-    Flags(&'static FlagTable),
-    /// File permission bits, shown in octal.
-    Mode,
-    Signal,
-    Uid,
-    Gid,
-    Pid,
+/// The native call with this number.
+pub fn by_nr(nr: u32) -> Option<&'static Syscall> {
+    let at = all().binary_search_by_key(&nr, |call| call.nr.into()).ok()?;
+    Some(&all()[at])
 }
 
-/// How a number is written as flag text.
-#[derive(Debug)]
-pub struct FlagTable {}
+/// The native call with exactly this name (`openat`, not `sys_openat`: see [`resolve`]).
+pub fn by_name(name: &str) -> Option<&'static Syscall> {
+    all().iter().find(|call| call.name == name)
+}
+
+/// The native calls of a category, in number order.
+pub fn in_category(category: Category) -> impl Iterator<Item = &'static Syscall> {
+    all().iter().filter(move |call| call.category == category)
+}

@@ -1,0 +1,157 @@
+//! What one argument of a call means, and the text it is shown as.
+
+use std::fmt::Write;
+
+use super::flags::{network, FlagTable};
+use super::signal_name;
+
+/// Name and kind of one argument.
+#[derive(Debug)]
+pub struct ArgShape {
+    pub name: &'static str,
+    pub kind: ArgKind,
+}
+
+/// What the 64 bits of an argument mean, and what the kernel side reads for it.
+#[derive(Debug, Clone, Copy)]
+pub enum ArgKind {
+    /// Signed number of 32 bits (the upper half of the register is not part of it).
+    Int,
+    /// Unsigned number of 32 bits.
+    UInt,
+    /// Signed number of 64 bits.
+    Long,
+    /// Unsigned number of 64 bits.
+    ULong,
+    /// 64 bits whose meaning depends on another argument, or that are an opaque token: shown in hexadecimal.
+    Hex,
+    /// Number of bytes.
+    Size,
+    /// Signed file offset.
+    Offset,
+    /// File descriptor.
+    Fd,
+    /// Directory descriptor of an `*at` call; -100 is AT_FDCWD.
+    DirFd,
+    /// User pointer to a NUL-terminated path.
+    Path,
+    /// User pointer to a NUL-terminated string that is not a path.
+    Str,
+    /// User pointer to a NULL-terminated array of strings.
+    Argv,
+    /// User pointer to a socket address given by the caller, its length in argument `len`.
+    SockaddrIn {
+        len: u8,
+    },
+    /// User pointer to a socket address filled by the kernel, `len` the argument that points to its length.
+    SockaddrOut {
+        len: u8,
+    },
+    /// User pointer to anything else.
+    Ptr,
+    /// Bit flags and enumerations, shown as text.
+    Flags(&'static FlagTable),
+    /// Protocol of a socket, named by the address family in argument `family`.
+    Protocol {
+        family: u8,
+    },
+    /// Option of a socket, named by the protocol level in argument `level`.
+    SockOpt {
+        level: u8,
+    },
+    /// File permission bits, shown in octal.
+    Mode,
+    Signal,
+    Uid,
+    Gid,
+    Pid,
+}
+
+impl ArgKind {
+    /// Whether the register is an address in the caller's memory.
+    pub fn is_pointer(self) -> bool {
+        use ArgKind::*;
+        matches!(self, Path | Str | Argv | SockaddrIn { .. } | SockaddrOut { .. } | Ptr)
+    }
+
+    /// The number that the kernel takes `raw` for, from -2^63 to 2^64-1: cut to the argument's width and with its
+    /// sign. `None` for a pointer.
+    pub fn integer(self, raw: u64) -> Option<i128> {
+        use ArgKind::*;
+        Some(match self {
+            Path | Str | Argv | SockaddrIn { .. } | SockaddrOut { .. } | Ptr => return None,
+            Int | Fd | DirFd | Signal | Pid | Protocol { .. } | SockOpt { .. } => signed(raw).into(),
+            Uid | Gid if raw as u32 == u32::MAX => -1,
+            UInt | Uid | Gid => (raw as u32).into(),
+            Mode => (raw as u16).into(),
+            Long | Offset => (raw as i64).into(),
+            ULong | Size | Hex => raw.into(),
+            Flags(table) => table.significant(raw).into(),
+        })
+    }
+
+    /// Appends the text of an argument that is known by its register alone; a pointer's is its address or `NULL`.
+    ///
+    /// A kind whose names depend on another argument is written as a number here: see [`ArgKind::write_text_among`].
+    pub fn write_text(self, raw: u64, out: &mut String) {
+        use ArgKind::*;
+        match self {
+            Path | Str | Argv | SockaddrIn { .. } | SockaddrOut { .. } | Ptr if raw == 0 => out.push_str("NULL"),
+            Path | Str | Argv | SockaddrIn { .. } | SockaddrOut { .. } | Ptr => hex(raw, out),
+            DirFd if signed(raw) == libc::AT_FDCWD => out.push_str("AT_FDCWD"),
+            Hex => hex(raw, out),
+            Flags(table) => table.write(raw, out),
+            Mode => mode(raw as u16, out),
+            Signal => match signal_name(raw as u32) {
+                Some(name) => out.push_str(name),
+                None => decimal(signed(raw).into(), out),
+            },
+            _ => decimal(self.integer(raw).expect("every pointer kind is matched above"), out),
+        }
+    }
+
+    /// [`ArgKind::write_text`] with all the call's registers at hand: also names what depends on another argument
+    /// (a socket's protocol, a socket option).
+    pub fn write_text_among(self, raw: u64, registers: &[u64], out: &mut String) {
+        let table = match self {
+            ArgKind::Protocol { family } => registers.get(usize::from(family)).and_then(|&raw| network::protocols(raw)),
+            ArgKind::SockOpt { level } => registers.get(usize::from(level)).and_then(|&raw| network::options(raw)),
+            _ => None,
+        };
+        match table {
+            Some(table) => table.write(raw, out),
+            None => self.write_text(raw, out),
+        }
+    }
+}
+
+fn signed(raw: u64) -> i32 {
+    raw as u32 as i32
+}
+
+fn decimal(number: i128, out: &mut String) {
+    write!(out, "{number}").expect("writing to a String cannot fail");
+}
+
+/// `0x1f`, and plain `0` for zero.
+pub(super) fn hex(number: u64, out: &mut String) {
+    let written = if number == 0 { write!(out, "0") } else { write!(out, "{number:#x}") };
+    written.expect("writing to a String cannot fail");
+}
+
+/// `0644`; with the file type of mknod before it (`S_IFCHR|0666`).
+fn mode(mode: u16, out: &mut String) {
+    let file_type = match u32::from(mode) & libc::S_IFMT {
+        libc::S_IFIFO => "S_IFIFO|",
+        libc::S_IFCHR => "S_IFCHR|",
+        libc::S_IFDIR => "S_IFDIR|",
+        libc::S_IFBLK => "S_IFBLK|",
+        libc::S_IFREG => "S_IFREG|",
+        libc::S_IFSOCK => "S_IFSOCK|",
+        _ => "",
+    };
+    out.push_str(file_type);
+    let bits = if file_type.is_empty() { mode } else { mode & 0o7777 };
+    let written = if bits == 0 { write!(out, "0") } else { write!(out, "0{bits:03o}") };
+    written.expect("writing to a String cannot fail");
+}

@@ -1,0 +1,130 @@
+//! Files and directories, by path or descriptor.
+
+use super::group;
+use crate::syscall::flags::file::*;
+use crate::syscall::ArgKind::*;
+
+group! { File:
+    open(filename: Path, flags: Flags(&OPEN), mode: Mode);
+    creat(pathname: Path, mode: Mode);
+    openat(dfd: DirFd, filename: Path, flags: Flags(&OPEN), mode: Mode);
+    openat2(dfd: DirFd, filename: Path, how: Ptr, usize: Size);
+    open_by_handle_at(mountdirfd: DirFd, handle: Ptr, flags: Flags(&OPEN));
+    name_to_handle_at(dfd: DirFd, name: Path, handle: Ptr, mnt_id: Ptr, flags: Flags(&AT_HANDLE));
+    close(fd: Fd);
+
+    read(fd: Fd, buf: Ptr, count: Size);
+    write(fd: Fd, buf: Ptr, count: Size);
+    pread64(fd: Fd, buf: Ptr, count: Size, pos: Offset);
+    pwrite64(fd: Fd, buf: Ptr, count: Size, pos: Offset);
+    readv(fd: Fd, vec: Ptr, vlen: ULong);
+    writev(fd: Fd, vec: Ptr, vlen: ULong);
+    preadv(fd: Fd, vec: Ptr, vlen: ULong, pos_l: Offset, pos_h: Offset);
+    pwritev(fd: Fd, vec: Ptr, vlen: ULong, pos_l: Offset, pos_h: Offset);
+    preadv2(fd: Fd, vec: Ptr, vlen: ULong, pos_l: Offset, pos_h: Offset, flags: Flags(&RWF));
+    pwritev2(fd: Fd, vec: Ptr, vlen: ULong, pos_l: Offset, pos_h: Offset, flags: Flags(&RWF));
+    lseek(fd: Fd, offset: Offset, whence: Flags(&WHENCE));
+    readahead(fd: Fd, offset: Offset, count: Size);
+    fadvise64(fd: Fd, offset: Offset, len: Size, advice: Flags(&FADVISE));
+    sendfile(out_fd: Fd, in_fd: Fd, offset: Ptr, count: Size);
+    splice(fd_in: Fd, off_in: Ptr, fd_out: Fd, off_out: Ptr, len: Size, flags: Flags(&SPLICE));
+    vmsplice(fd: Fd, iov: Ptr, nr_segs: ULong, flags: Flags(&SPLICE));
+    tee(fdin: Fd, fdout: Fd, len: Size, flags: Flags(&SPLICE));
+    copy_file_range(fd_in: Fd, off_in: Ptr, fd_out: Fd, off_out: Ptr, len: Size, flags: Flags(&NONE));
+    fsync(fd: Fd);
+    fdatasync(fd: Fd);
+    sync();
+    syncfs(fd: Fd);
+    sync_file_range(fd: Fd, offset: Offset, nbytes: Offset, flags: Flags(&SYNC_FILE_RANGE));
+    truncate(path: Path, length: Offset);
+    ftruncate(fd: Fd, length: Offset);
+    fallocate(fd: Fd, mode: Flags(&FALLOCATE), offset: Offset, len: Offset);
+    flock(fd: Fd, cmd: Flags(&FLOCK));
+    fcntl(fd: Fd, cmd: Flags(&FCNTL), arg: Hex);
+    cachestat(fd: Fd, range: Ptr, cstat: Ptr, flags: Flags(&NONE));
+
+    stat(filename: Path, statbuf: Ptr);
+    fstat(fd: Fd, statbuf: Ptr);
+    lstat(filename: Path, statbuf: Ptr);
+    newfstatat(dfd: DirFd, filename: Path, statbuf: Ptr, flags: Flags(&AT_STAT));
+    statx(dfd: DirFd, filename: Path, flags: Flags(&AT_STAT), mask: Flags(&STATX), buffer: Ptr);
+    access(filename: Path, mode: Flags(&ACCESS));
+    faccessat(dfd: DirFd, filename: Path, mode: Flags(&ACCESS));
+    faccessat2(dfd: DirFd, filename: Path, mode: Flags(&ACCESS), flags: Flags(&AT_ACCESS));
+    statfs(pathname: Path, buf: Ptr);
+    fstatfs(fd: Fd, buf: Ptr);
+    ustat(dev: Hex, ubuf: Ptr);
+    file_getattr(dfd: DirFd, filename: Path, fattr: Ptr, usize: Size, at_flags: Flags(&AT_PATH));
+    file_setattr(dfd: DirFd, filename: Path, fattr: Ptr, usize: Size, at_flags: Flags(&AT_PATH));
+
+    chmod(filename: Path, mode: Mode);
+    fchmod(fd: Fd, mode: Mode);
+    fchmodat(dfd: DirFd, filename: Path, mode: Mode);
+    fchmodat2(dfd: DirFd, filename: Path, mode: Mode, flags: Flags(&AT_PATH));
+    chown(filename: Path, user: Uid, group: Gid);
+    fchown(fd: Fd, user: Uid, group: Gid);
+    lchown(filename: Path, user: Uid, group: Gid);
+    fchownat(dfd: DirFd, filename: Path, user: Uid, group: Gid, flags: Flags(&AT_PATH));
+    umask(mask: Mode);
+    utime(filename: Path, times: Ptr);
+    utimes(filename: Path, utimes: Ptr);
+    futimesat(dfd: DirFd, filename: Path, utimes: Ptr);
+    utimensat(dfd: DirFd, filename: Path, utimes: Ptr, flags: Flags(&AT_PATH));
+
+    rename(oldname: Path, newname: Path);
+    renameat(olddfd: DirFd, oldname: Path, newdfd: DirFd, newname: Path);
+    renameat2(olddfd: DirFd, oldname: Path, newdfd: DirFd, newname: Path, flags: Flags(&RENAME));
+    link(oldname: Path, newname: Path);
+    linkat(olddfd: DirFd, oldname: Path, newdfd: DirFd, newname: Path, flags: Flags(&AT_LINK));
+    symlink(oldname: Path, newname: Path);
+    symlinkat(oldname: Path, newdfd: DirFd, newname: Path);
+    readlink(path: Path, buf: Ptr, bufsiz: Int);
+    readlinkat(dfd: DirFd, pathname: Path, buf: Ptr, bufsiz: Int);
+    unlink(pathname: Path);
+    unlinkat(dfd: DirFd, pathname: Path, flags: Flags(&AT_UNLINK));
+    mkdir(pathname: Path, mode: Mode);
+    mkdirat(dfd: DirFd, pathname: Path, mode: Mode);
+    rmdir(pathname: Path);
+    mknod(filename: Path, mode: Mode, dev: Hex);
+    mknodat(dfd: DirFd, filename: Path, mode: Mode, dev: Hex);
+    getdents(fd: Fd, dirent: Ptr, count: UInt);
+    getdents64(fd: Fd, dirent: Ptr, count: UInt);
+    getcwd(buf: Ptr, size: Size);
+    chdir(filename: Path);
+    fchdir(fd: Fd);
+    chroot(filename: Path);
+
+    setxattr(pathname: Path, name: Str, value: Ptr, size: Size, flags: Flags(&XATTR));
+    lsetxattr(pathname: Path, name: Str, value: Ptr, size: Size, flags: Flags(&XATTR));
+    fsetxattr(fd: Fd, name: Str, value: Ptr, size: Size, flags: Flags(&XATTR));
+    setxattrat(dfd: DirFd, pathname: Path, at_flags: Flags(&AT_PATH), name: Str, args: Ptr, usize: Size);
+    getxattr(pathname: Path, name: Str, value: Ptr, size: Size);
+    lgetxattr(pathname: Path, name: Str, value: Ptr, size: Size);
+    fgetxattr(fd: Fd, name: Str, value: Ptr, size: Size);
+    getxattrat(dfd: DirFd, pathname: Path, at_flags: Flags(&AT_PATH), name: Str, args: Ptr, usize: Size);
+    listxattr(pathname: Path, list: Ptr, size: Size);
+    llistxattr(pathname: Path, list: Ptr, size: Size);
+    flistxattr(fd: Fd, list: Ptr, size: Size);
+    listxattrat(dfd: DirFd, pathname: Path, at_flags: Flags(&AT_PATH), list: Ptr, size: Size);
+    removexattr(pathname: Path, name: Str);
+    lremovexattr(pathname: Path, name: Str);
+    fremovexattr(fd: Fd, name: Str);
+    removexattrat(dfd: DirFd, pathname: Path, at_flags: Flags(&AT_PATH), name: Str);
+
+    inotify_init();
+    inotify_init1(flags: Flags(&INOTIFY_INIT));
+    inotify_add_watch(fd: Fd, pathname: Path, mask: Flags(&INOTIFY));
+    inotify_rm_watch(fd: Fd, wd: Int);
+    fanotify_init(flags: Flags(&FANOTIFY_INIT), event_f_flags: Flags(&OPEN));
+    fanotify_mark(fanotify_fd: Fd, flags: Flags(&FANOTIFY_MARK), mask: Flags(&FANOTIFY), dfd: DirFd, pathname: Path);
+
+    io_setup(nr_events: UInt, ctxp: Ptr);
+    io_destroy(ctx: Hex);
+    io_submit(ctx_id: Hex, nr: Long, iocbpp: Ptr);
+    io_cancel(ctx_id: Hex, iocb: Ptr, result: Ptr);
+    io_getevents(ctx_id: Hex, min_nr: Long, nr: Long, events: Ptr, timeout: Ptr);
+    io_pgetevents(ctx_id: Hex, min_nr: Long, nr: Long, events: Ptr, timeout: Ptr, usig: Ptr);
+    io_uring_setup(entries: UInt, params: Ptr);
+    io_uring_enter(fd: Fd, to_submit: UInt, min_complete: UInt, flags: Flags(&IO_URING_ENTER), argp: Ptr, argsz: Size);
+    io_uring_register(fd: Fd, opcode: Flags(&IO_URING_REGISTER), arg: Ptr, nr_args: UInt);
+}
