@@ -1,0 +1,207 @@
+//! KubeWard's record of a real program equals strace's record of the same program, thread by thread: the
+//! sequence of calls, their path arguments, the argument lists of execve and the return values.
+//!
+//! Both tracers run the program in a new pid and mount namespace with its own /proc, under a process 1 that
+//! is not the program, in the same folder with the same environment and without address randomisation.
+//!
+//! What is not compared, being no property of the program:
+//! - ids of processes and threads: replaced by who they are (parent's nth child). Addresses that the kernel
+//!   chooses: replaced by "an address".
+//! - names that a program draws at random (`tmp_obj_x7Ga2b`): the drawn part, where `Program::random_names`
+//!   says so.
+//! - when a signal handler runs. strace stops every thread at every call, which moves the arrival of signals:
+//!   `rt_sigreturn`, the end of a handler, is left out, and so are the calls in `Program::timing`.
+//! - a call in which the thread was ended by another: it has no result, and which call that is depends on when
+//!   the end came. The calls that end a thread themselves (`exit`, `exit_group`) are compared.
+//! - calls before the program's execve: those are the tracer's own.
+//!
+//! Programs whose processes race against each other (`Program::races`) are run again, at most four times under
+//! either tracer, until each thread equals a recorded truth. The others have one chance.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use crate::calls::{PathArg, Run};
+use crate::compare::differences;
+use crate::tracer::{binary, plain_environment, read_stream};
+use crate::{events, strace};
+
+/// A program and how it may be compared.
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    /// An absolute path and its arguments.
+    pub(crate) command: Vec<String>,
+    /// Files of the folder it runs in.
+    pub(crate) files: Vec<(&'static str, Vec<u8>)>,
+    /// Calls whose number or result depends on timing alone, with `rt_sigreturn` always among them.
+    pub(crate) timing: &'static [&'static str],
+    /// Beginnings of file names that continue at random.
+    pub(crate) random_names: &'static [&'static str],
+    /// Whether its processes race, so that one run need not equal the next.
+    pub(crate) races: bool,
+}
+
+impl Program {
+    pub(crate) fn new<S: Into<String>>(name: &'static str, command: impl IntoIterator<Item = S>) -> Program {
+        Program {
+            name,
+            command: command.into_iter().map(Into::into).collect(),
+            files: Vec::new(),
+            timing: &[],
+            random_names: &[],
+            races: false,
+        }
+    }
+
+    pub(crate) fn file(mut self, path: &'static str, content: impl Into<Vec<u8>>) -> Program {
+        self.files.push((path, content.into()));
+        self
+    }
+
+    pub(crate) fn racing(mut self) -> Program {
+        self.races = true;
+        self
+    }
+
+    pub(crate) fn without(mut self, timing: &'static [&'static str]) -> Program {
+        self.timing = timing;
+        self
+    }
+
+    pub(crate) fn with_random(mut self, names: &'static [&'static str]) -> Program {
+        self.random_names = names;
+        self
+    }
+
+    /// Runs it under both tracers and compares.
+    pub(crate) fn assert_truth(&self) {
+        let stage = Stage { program: self, dir: tempfile::tempdir().expect("a temporary folder") };
+        let mut truths = Vec::new();
+        let mut last = Vec::new();
+        for _ in 0..if self.races { 4 } else { 1 } {
+            let (truth, true_output) = stage.under_strace();
+            let (seen, output) = stage.under_kubeward();
+            assert_eq!(output.stdout, true_output.stdout, "{} wrote something else", self.name);
+            assert_eq!(output.status, true_output.status, "{} ended otherwise", self.name);
+            truths.push(truth);
+            last = match seen {
+                Ok(seen) => differences(&seen, &truths),
+                Err(reason) => vec![reason],
+            };
+            if last.is_empty() {
+                return;
+            }
+        }
+        panic!("{}: {} differences\n{}", self.name, last.len(), last.join("\n"));
+    }
+
+    /// Takes out of a record what this program does by chance.
+    fn settle(&self, mut run: Run) -> Run {
+        for calls in run.values_mut() {
+            calls.retain(|call| call.name != "rt_sigreturn" && !self.timing.contains(&call.name.as_str()));
+            for path in calls.iter_mut().flat_map(|call| &mut call.paths) {
+                if let PathArg::Bytes(bytes) = path {
+                    self.random_names.iter().for_each(|beginning| drop_random(bytes, beginning));
+                }
+            }
+        }
+        run
+    }
+}
+
+/// Replaces the letters and digits after `beginning` by a star.
+fn drop_random(path: &mut Vec<u8>, beginning: &str) {
+    let found = path.windows(beginning.len()).position(|part| part == beginning.as_bytes());
+    if let Some(at) = found.map(|at| at + beginning.len()) {
+        let length = path[at..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        path.splice(at..at + length, *b"*");
+    }
+}
+
+/// The same place for every run of one program.
+struct Stage<'a> {
+    program: &'a Program,
+    dir: TempDir,
+}
+
+impl Stage<'_> {
+    fn under_strace(&self) -> (Run, Output) {
+        let records = self.empty_folder("strace");
+        let unshare = ["unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"];
+        let mut line = self.without_randomisation(&unshare);
+        line.args(strace::STRACE).arg("-o").arg(records.join("t")).arg("--");
+        let output = self.run(line);
+        let run = strace::read_run(&records, "t").unwrap_or_else(|e| {
+            panic!("{}: strace: {e}\n{}", self.program.name, String::from_utf8_lossy(&output.stderr))
+        });
+        (self.program.settle(run), output)
+    }
+
+    fn under_kubeward(&self) -> (Result<Run, String>, Output) {
+        let records = self.empty_folder("kubeward").join("events.jsonl");
+        let mut line = self.without_randomisation(&[&binary().to_string_lossy(), "trace", "--format", "json", "-o"]);
+        line.arg(&records).arg("--");
+        let output = self.run(line);
+        let stream = read_stream(&records, &output);
+        stream.assert_nothing_lost();
+        let run = events::read_run(&stream.events, &self.program.command[0]);
+        (run.map(|run| self.program.settle(run)), output)
+    }
+
+    /// `setarch -R TRACER...`: what the tracer starts inherits it.
+    fn without_randomisation(&self, tracer: &[&str]) -> Command {
+        let mut line = Command::new("setarch");
+        line.arg("-R").args(tracer);
+        line
+    }
+
+    /// Adds the program to a tracer's command line and runs it in a fresh folder of the same name.
+    fn run(&self, mut line: Command) -> Output {
+        let work = self.empty_folder("work");
+        for (path, content) in &self.program.files {
+            let path = work.join(path);
+            fs::create_dir_all(path.parent().expect("a path within the folder")).expect("a folder");
+            fs::write(path, content).expect("a file of the program");
+        }
+        line.args(&self.program.command).current_dir(&work).stdin(Stdio::null());
+        plain_environment(&mut line);
+        line.env("HOME", &work).env("PYTHONHASHSEED", "0").env("PYTHONDONTWRITEBYTECODE", "1");
+        let [stdout, stderr] = ["stdout", "stderr"].map(|name| self.dir.path().join(name));
+        let open = |path: &Path| fs::File::create(path).expect("a file for the output");
+        let status = line.stdout(open(&stdout)).stderr(open(&stderr)).status();
+        let status = status.unwrap_or_else(|e| panic!("setarch cannot be run: {e}"));
+        Output { status, stdout: read(&stdout), stderr: read(&stderr) }
+    }
+
+    fn empty_folder(&self, name: &str) -> std::path::PathBuf {
+        let path = self.dir.path().join(name);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{}: {error}", path.display()),
+            _ => fs::create_dir(&path).expect("a folder"),
+        }
+        path
+    }
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    fs::read(path).expect("the output that was just written")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_random_part_of_a_name_is_replaced() {
+        let dropped = |text: &str| {
+            let mut path = text.as_bytes().to_vec();
+            drop_random(&mut path, "tmp_obj_");
+            String::from_utf8(path).expect("text")
+        };
+        assert_eq!(dropped("/a/tmp_obj_x7Ga2b.pack"), "/a/tmp_obj_*.pack");
+        assert_eq!(dropped("/a/tmp_obx_x7Ga2b"), "/a/tmp_obx_x7Ga2b");
+    }
+}
