@@ -11,6 +11,11 @@
 //!   says so.
 //! - when a signal handler runs. strace stops every thread at every call, which moves the arrival of signals:
 //!   `rt_sigreturn`, the end of a handler, is left out, and so are the calls in `Program::timing`.
+//! - in which order children that end together are reaped: the results of wait4 calls that follow each other
+//!   directly are compared as a set.
+//! - a call that a signal interrupted and that the kernel starts again by itself (ERESTARTNOINTR, and ERESTARTSYS
+//!   when the same call follows): strace stops a thread even for a signal that it ignores. The call that follows
+//!   is compared.
 //! - a call in which the thread was ended by another: it has no result, and which call that is depends on when
 //!   the end came. The calls that end a thread themselves (`exit`, `exit_group`) are compared.
 //! - calls before the program's execve: those are the tracer's own.
@@ -21,10 +26,11 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
-use crate::calls::{PathArg, Run};
+use crate::calls::{Call, PathArg, Ret, Run};
 use crate::compare::differences;
 use crate::tracer::{binary, plain_environment, read_stream};
 use crate::{events, strace};
@@ -42,6 +48,8 @@ pub(crate) struct Program {
     pub(crate) random_names: &'static [&'static str],
     /// Whether its processes race, so that one run need not equal the next.
     pub(crate) races: bool,
+    /// Its exit status: one that fails at its first step proves nothing.
+    pub(crate) exits_with: i32,
 }
 
 impl Program {
@@ -53,11 +61,17 @@ impl Program {
             timing: &[],
             random_names: &[],
             races: false,
+            exits_with: 0,
         }
     }
 
     pub(crate) fn file(mut self, path: &'static str, content: impl Into<Vec<u8>>) -> Program {
         self.files.push((path, content.into()));
+        self
+    }
+
+    pub(crate) fn exiting_with(mut self, status: i32) -> Program {
+        self.exits_with = status;
         self
     }
 
@@ -84,6 +98,8 @@ impl Program {
         for _ in 0..if self.races { 4 } else { 1 } {
             let (truth, true_output) = stage.under_strace();
             let (seen, output) = stage.under_kubeward();
+            let complaint = String::from_utf8_lossy(&true_output.stderr);
+            assert_eq!(true_output.status.code(), Some(self.exits_with), "{}: {complaint}", self.name);
             assert_eq!(output.stdout, true_output.stdout, "{} wrote something else", self.name);
             assert_eq!(output.status, true_output.status, "{} ended otherwise", self.name);
             truths.push(truth);
@@ -101,7 +117,9 @@ impl Program {
     /// Takes out of a record what this program does by chance.
     fn settle(&self, mut run: Run) -> Run {
         for calls in run.values_mut() {
+            drop_restarted(calls);
             calls.retain(|call| call.name != "rt_sigreturn" && !self.timing.contains(&call.name.as_str()));
+            sort_neighbouring_waits(calls);
             for path in calls.iter_mut().flat_map(|call| &mut call.paths) {
                 if let PathArg::Bytes(bytes) = path {
                     self.random_names.iter().for_each(|beginning| drop_random(bytes, beginning));
@@ -109,6 +127,27 @@ impl Program {
             }
         }
         run
+    }
+}
+
+/// Drops the calls that the kernel started again.
+fn drop_restarted(calls: &mut Vec<Call>) {
+    let names: Vec<String> = calls.iter().map(|call| call.name.clone()).skip(1).chain([String::new()]).collect();
+    let mut next = names.into_iter();
+    calls.retain(|call| {
+        let again = next.next().is_some_and(|name| name == call.name);
+        let Ret::Error(error) = &call.ret else { return true };
+        !(error == "ERESTARTNOINTR" || error == "ERESTARTSYS" && again)
+    });
+}
+
+/// Two children of a pipeline end at about the same time: which is reaped first is chance.
+fn sort_neighbouring_waits(calls: &mut [Call]) {
+    for waits in calls.chunk_by_mut(|a, b| a.name == "wait4" && b.name == "wait4") {
+        waits.sort_by_key(|call| match &call.ret {
+            Ret::Task(birth) => (0, Some(birth.clone())),
+            _ => (1, None),
+        });
     }
 }
 
@@ -142,7 +181,7 @@ impl Stage<'_> {
 
     fn under_kubeward(&self) -> (Result<Run, String>, Output) {
         let records = self.empty_folder("kubeward").join("events.jsonl");
-        let mut line = self.without_randomisation(&[&binary().to_string_lossy(), "trace", "--format", "json", "-o"]);
+        let mut line = self.without_randomisation(&[&binary().to_string_lossy(), "trace", "-e", "all", "--format", "json", "-o"]);
         line.arg(&records).arg("--");
         let output = self.run(line);
         let stream = read_stream(&records, &output);
@@ -164,7 +203,10 @@ impl Stage<'_> {
         for (path, content) in &self.program.files {
             let path = work.join(path);
             fs::create_dir_all(path.parent().expect("a path within the folder")).expect("a folder");
-            fs::write(path, content).expect("a file of the program");
+            fs::write(&path, content).expect("a file of the program");
+            // Archives hold the time, and the length of a compressed one depends on it.
+            let file = fs::File::options().write(true).open(&path).expect("the file just written");
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(1_600_000_000)).expect("a time of its own");
         }
         line.args(&self.program.command).current_dir(&work).stdin(Stdio::null());
         plain_environment(&mut line);
