@@ -113,10 +113,10 @@ fn normalise(call: &mut Call, births: &BTreeMap<i64, Birth>) {
 /// Which arguments of a call are paths. These are the same in every tracer, being the kernel's own.
 pub(crate) fn path_positions(name: &str) -> &'static [usize] {
     match name {
-        "open" | "creat" | "stat" | "lstat" | "access" | "execve" | "readlink" | "unlink" | "mkdir" | "rmdir" | "chmod"
-        | "chown" | "lchown" | "statfs" | "truncate" | "chdir" | "chroot" | "mknod" | "utime" | "utimes" | "umount2"
-        | "getxattr" | "lgetxattr" | "setxattr" | "lsetxattr" | "listxattr" | "llistxattr" | "removexattr"
-        | "lremovexattr" | "acct" | "swapon" | "swapoff" => &[0],
+        "open" | "creat" | "stat" | "lstat" | "access" | "execve" | "readlink" | "unlink" | "mkdir" | "rmdir"
+        | "chmod" | "chown" | "lchown" | "statfs" | "truncate" | "chdir" | "chroot" | "mknod" | "utime" | "utimes"
+        | "umount2" | "getxattr" | "lgetxattr" | "setxattr" | "lsetxattr" | "listxattr" | "llistxattr"
+        | "removexattr" | "lremovexattr" | "acct" | "swapon" | "swapoff" => &[0],
         "openat" | "openat2" | "newfstatat" | "statx" | "faccessat" | "faccessat2" | "execveat" | "readlinkat"
         | "unlinkat" | "mkdirat" | "mknodat" | "fchmodat" | "fchmodat2" | "fchownat" | "utimensat" | "futimesat"
         | "inotify_add_watch" | "name_to_handle_at" | "open_tree" => &[1],
@@ -168,7 +168,10 @@ mod tests {
         let run = family(
             10,
             vec![
-                Thread { id: 10, calls: vec![call("fork", 12), call("brk", 4096), call("clone", 15), call("wait4", 12)] },
+                Thread {
+                    id: 10,
+                    calls: vec![call("fork", 12), call("brk", 4096), call("clone", 15), call("wait4", 12)],
+                },
                 Thread { id: 12, calls: vec![call("getppid", 10), call("getpgrp", 3)] },
                 Thread { id: 15, calls: vec![call("gettid", 15)] },
             ],
@@ -177,12 +180,7 @@ mod tests {
         let rets = |birth: &[u32]| run[&Birth(birth.to_vec())].iter().map(|c| c.ret.clone()).collect::<Vec<_>>();
         assert_eq!(
             rets(&[]),
-            [
-                Ret::Task(Birth(vec![0])),
-                Ret::Address,
-                Ret::Task(Birth(vec![1])),
-                Ret::Task(Birth(vec![0]))
-            ]
+            [Ret::Task(Birth(vec![0])), Ret::Address, Ret::Task(Birth(vec![1])), Ret::Task(Birth(vec![0]))]
         );
         assert_eq!(rets(&[0]), [Ret::Task(Birth(vec![])), Ret::Outsider]);
         assert_eq!(rets(&[1]), [Ret::Task(Birth(vec![1]))]);

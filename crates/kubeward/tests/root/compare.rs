@@ -63,9 +63,7 @@ exit_group(1) = ?
 "#;
 
     fn threads() -> Vec<Thread> {
-        [(7, PARENT), (8, CHILD)]
-            .map(|(id, text)| Thread { id, calls: parse_thread(text).expect("calls") })
-            .into()
+        [(7, PARENT), (8, CHILD)].map(|(id, text)| Thread { id, calls: parse_thread(text).expect("calls") }).into()
     }
 
     fn run(threads: Vec<Thread>) -> Run {

@@ -1,6 +1,7 @@
 //! Reads the JSON lines that KubeWard writes, as a program that uses them would.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -100,6 +101,19 @@ impl Stream {
 impl Event {
     pub(crate) fn arg(&self, at: usize) -> &Arg {
         self.syscall.args.get(at).unwrap_or_else(|| panic!("{} has no argument {at}", self.syscall.name))
+    }
+}
+
+impl fmt::Display for Event {
+    /// As strace would write it: `openat(AT_FDCWD, "f", O_RDONLY, 0) = -2 ENOENT`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let args: Vec<&str> = self.syscall.args.iter().map(|arg| arg.text.as_str()).collect();
+        write!(f, "{}({}) = ", self.syscall.name, args.join(", "))?;
+        match (self.syscall.ret, &self.syscall.error) {
+            (None, _) => f.write_str("?"),
+            (Some(ret), None) => write!(f, "{ret}"),
+            (Some(ret), Some(error)) => write!(f, "{ret} {error}"),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod calls;
 mod compare;
 mod events;
 mod strace;
+mod trace_calls;
 mod tracer;
 mod truth;
 mod truth_programs;

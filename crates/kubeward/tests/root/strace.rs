@@ -145,7 +145,10 @@ mod tests {
         assert_eq!(ret("mmap(NULL, 1, PROT_READ, MAP_PRIVATE, 3, 0) = 0x7ffff7fb4000"), Ret::Value(0x7fff_f7fb_4000));
         assert_eq!(ret("exit_group(0)                           = ?"), Ret::Never);
         assert_eq!(ret("futex(0x7f, FUTEX_WAIT, 0, NULL <unfinished ...>) = ?"), Ret::Never);
-        assert_eq!(ret("wait4(-1, 0x7f, 0, NULL) = ? ERESTARTSYS (To be restarted if SA_RESTART is set)"), Ret::Error("ERESTARTSYS".into()));
+        assert_eq!(
+            ret("wait4(-1, 0x7f, 0, NULL) = ? ERESTARTSYS (To be restarted if SA_RESTART is set)"),
+            Ret::Error("ERESTARTSYS".into())
+        );
         assert_eq!(ret("fcntl(1, F_GETFL) = 0x8001 (flags O_WRONLY|O_LARGEFILE)"), Ret::Value(0x8001));
         assert_eq!(ret("poll([{fd=3, events=POLLIN}], 1, 100) = 1 ([{fd=3, revents=POLLIN}])"), Ret::Value(1));
         assert_eq!(ret("umask(022) = 022"), Ret::Value(0o22));

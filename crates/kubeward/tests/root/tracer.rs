@@ -46,12 +46,17 @@ impl Traced {
     }
 }
 
-/// Runs `kubeward trace --format json -o FILE OPTIONS -- COMMAND` and reads the file.
+/// Runs `kubeward trace --format json -o FILE OPTIONS -- COMMAND` in a folder that is empty, and reads the file.
 pub(crate) fn trace<I: AsRef<OsStr>>(options: &[&str], command: impl IntoIterator<Item = I>) -> Traced {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let file = dir.path().join("events.jsonl");
+    trace_in(tempfile::tempdir().expect("a temporary folder").path(), options, command)
+}
+
+/// [`trace`] in a folder of the caller's.
+pub(crate) fn trace_in<I: AsRef<OsStr>>(dir: &Path, options: &[&str], command: impl IntoIterator<Item = I>) -> Traced {
+    let events = tempfile::tempdir().expect("a temporary folder");
+    let file = events.path().join("events.jsonl");
     let mut line = trace_command(options, &file);
-    line.args(command);
+    line.args(command).current_dir(dir);
     let output = line.output().unwrap_or_else(|e| panic!("{}: {e}", binary().display()));
     Traced { stream: read_stream(&file, &output), output }
 }

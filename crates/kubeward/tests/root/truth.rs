@@ -181,7 +181,8 @@ impl Stage<'_> {
 
     fn under_kubeward(&self) -> (Result<Run, String>, Output) {
         let records = self.empty_folder("kubeward").join("events.jsonl");
-        let mut line = self.without_randomisation(&[&binary().to_string_lossy(), "trace", "-e", "all", "--format", "json", "-o"]);
+        let mut line =
+            self.without_randomisation(&[&binary().to_string_lossy(), "trace", "-e", "all", "--format", "json", "-o"]);
         line.arg(&records).arg("--");
         let output = self.run(line);
         let stream = read_stream(&records, &output);

@@ -137,11 +137,14 @@ fn root_truth_threads() {
 
 #[test]
 fn root_truth_find() {
-    Program::new("find", ["/usr/bin/find", ".", "-name", "*.c", "-exec", "/bin/echo", "{}", ";", "-o", "-empty", "-delete"])
-        .file("a/b/c.c", "int c;\n")
-        .file("a/e", "")
-        .file("d.c", "int d;\n")
-        .assert_truth();
+    Program::new(
+        "find",
+        ["/usr/bin/find", ".", "-name", "*.c", "-exec", "/bin/echo", "{}", ";", "-o", "-empty", "-delete"],
+    )
+    .file("a/b/c.c", "int c;\n")
+    .file("a/e", "")
+    .file("d.c", "int d;\n")
+    .assert_truth();
 }
 
 #[test]
@@ -162,7 +165,8 @@ fn root_truth_awk() {
 
 #[test]
 fn root_truth_make() {
-    let makefile = "all: out/b\nout/a: in | out\n\tcp in $@\nout/b: out/a\n\t@sed s/l/L/ $< >$@; test -s $@\nout:\n\tmkdir $@\n";
+    let makefile =
+        "all: out/b\nout/a: in | out\n\tcp in $@\nout/b: out/a\n\t@sed s/l/L/ $< >$@; test -s $@\nout:\n\tmkdir $@\n";
     Program::new("make", ["/usr/bin/make", "-s", "-j1"])
         .file("Makefile", makefile)
         .file("in", lines(3))
