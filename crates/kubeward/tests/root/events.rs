@@ -51,6 +51,9 @@ pub(crate) struct Arg {
     pub(crate) str: Option<String>,
     /// The exact bytes in base64, when `str` could not hold them.
     pub(crate) bytes: Option<String>,
+    /// The strings of an array.
+    pub(crate) list: Option<Vec<String>>,
+    pub(crate) list_bytes: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) cut: bool,
 }
@@ -92,9 +95,60 @@ impl Stream {
         self.events.iter().filter(|event| event.syscall.name == name).collect()
     }
 
-    /// The account at the end is there, adds up, counts every event of this stream and says that none was lost.
+    /// The account of the traced container at the end.
+    pub(crate) fn account(&self) -> Account {
+        let of_container = |ledger: &&Value| ledger["scope"] == "container" && ledger["final"] == true;
+        let last: Vec<&Value> = self.ledgers.iter().filter(of_container).collect();
+        assert_eq!(last.len(), 1, "one container has one account at the end, of {:?}", self.ledgers);
+        Account::read(last[0])
+    }
+
+    /// The account at the end adds up, counts every event of this stream and says that none was lost.
     pub(crate) fn assert_nothing_lost(&self) {
-        // TODO
+        let account = self.account();
+        account.assert_adds_up();
+        assert_eq!(account.emitted, self.events.len() as u64, "events counted and written: {account:?}");
+        assert_eq!(account.lost, 0, "{account:?}");
+        for node in self.ledgers.iter().filter(|ledger| ledger["scope"] == "node") {
+            assert_eq!((&node["skipped"], &node["missed_returns"]), (&0.into(), &0.into()), "{node}");
+        }
+    }
+}
+
+/// What became of every call, as a `ledger` line says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub(crate) seen: u64,
+    pub(crate) emitted: u64,
+    pub(crate) filtered: u64,
+    pub(crate) sampled: u64,
+    pub(crate) lost: u64,
+    pub(crate) in_flight: u64,
+}
+
+impl Account {
+    /// Panics when a number is not there, or when the reasons do not make up their total.
+    fn read(ledger: &Value) -> Account {
+        let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("not a number: {value} in {ledger}"));
+        let by_reason = |counts: &Value| {
+            let reasons = counts.as_object().unwrap_or_else(|| panic!("no reasons in {ledger}"));
+            let sum: u64 = reasons.iter().filter(|(name, _)| *name != "total").map(|(_, count)| number(count)).sum();
+            assert_eq!(sum, number(&counts["total"]), "{ledger}");
+            sum
+        };
+        Account {
+            seen: number(&ledger["seen"]),
+            emitted: number(&ledger["emitted"]),
+            filtered: by_reason(&ledger["filtered"]),
+            sampled: number(&ledger["sampled"]),
+            lost: by_reason(&ledger["lost"]),
+            in_flight: number(&ledger["in_flight"]),
+        }
+    }
+
+    pub(crate) fn assert_adds_up(&self) {
+        let accounted = self.emitted + self.filtered + self.sampled + self.lost + self.in_flight;
+        assert_eq!(self.seen, accounted, "{self:?}");
     }
 }
 
@@ -214,8 +268,12 @@ fn path(arg: &Arg) -> PathArg {
     }
 }
 
-/// An argument list is text alone: a JSON list of strings, `["cat", "/etc/hostname"]`.
+/// The strings of an argument list that is whole.
 fn argv(arg: &Arg) -> Result<Vec<Vec<u8>>, String> {
-    let strings: Vec<String> = serde_json::from_str(&arg.text).map_err(|e| format!("argv {}: {e}", arg.text))?;
-    Ok(strings.into_iter().map(String::into_bytes).collect())
+    match (&arg.list_bytes, &arg.list) {
+        _ if arg.cut => Err(format!("an argument list was cut: {}", arg.text)),
+        (Some(encoded), _) => Ok(encoded.iter().map(|string| base64(string)).collect()),
+        (None, Some(strings)) => Ok(strings.iter().map(|string| string.clone().into_bytes()).collect()),
+        (None, None) => Err(format!("no argument list, but {}", arg.text)),
+    }
 }

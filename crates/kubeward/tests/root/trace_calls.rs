@@ -142,19 +142,24 @@ fn root_trace_tells_network_calls() {
         socket(AF_UNIX, SOCK_STREAM, 0) = 5
         socket(200, SOCK_STREAM, 0) = -97 EAFNOSUPPORT
         setsockopt(3, SOL_SOCKET, SO_REUSEADDR, *, 4) = 0
-        connect(3, 127.0.0.1:9, 16) = -111 ECONNREFUSED
-        sendto(4, *, 5, MSG_NOSIGNAL, [::1]:51966, 28) = 5
+        connect(3, {sa_family=AF_INET, sin_port=htons(9), sin_addr=inet_addr("127.0.0.1")}, 16) = -111 ECONNREFUSED
+        sendto(4, *, 5, MSG_NOSIGNAL, {sa_family=AF_INET6, sin6_port=htons(51966), sin6_flowinfo=htonl(0), inet_pton(AF_INET6, "::1", &sin6_addr), sin6_scope_id=0}, 28) = 5
         recvfrom(4, *, 100, MSG_PEEK, NULL, NULL) = -11 EAGAIN
-        bind(5, "s.sock", 9) = 0
+        bind(5, {sa_family=AF_UNIX, sun_path="s.sock"}, 9) = 0
         listen(5, 7) = 0
-        getsockname(5, "s.sock", *) = 0
-        connect(5, @"kubeward-test", 16) = -111 ECONNREFUSED
+        getsockname(5, {sa_family=AF_UNIX, sun_path="s.sock"}, *) = 0
+        connect(5, {sa_family=AF_UNIX, sun_path=@"kubeward-test"}, 16) = -111 ECONNREFUSED
         accept4(3, NULL, NULL, SOCK_CLOEXEC) = -22 EINVAL
         shutdown(4, SHUT_WR) = -107 ENOTCONN
         bind(77, 0x1, 16) = -9 EBADF
         "#,
     );
     assert_category(&events, &["socket", "connect", "sendto", "bind", "getsockname"], "network");
+    let address = |event: &Event, at: usize| event.arg(at).str.clone().expect("an address in short");
+    assert_eq!(address(events[5], 1), "127.0.0.1:9");
+    assert_eq!(address(events[6], 4), "[::1]:51966");
+    assert_eq!(address(events[8], 1), "s.sock");
+    assert_eq!(address(events[11], 1), "@kubeward-test");
 }
 
 #[test]
