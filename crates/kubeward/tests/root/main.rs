@@ -5,9 +5,14 @@
 
 mod calls;
 mod compare;
+mod errors;
 mod events;
+mod hostile;
 mod strace;
 mod trace_calls;
+mod trace_command;
+mod trace_ledger;
+mod trace_stays;
 mod tracer;
 mod truth;
 mod truth_programs;
