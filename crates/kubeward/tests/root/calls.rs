@@ -189,12 +189,14 @@ mod tests {
     #[test]
     fn a_task_that_nobody_made_is_an_error() {
         let threads = vec![Thread { id: 10, calls: vec![] }, Thread { id: 99, calls: vec![call("read", 0)] }];
-        assert!(family(10, threads).unwrap_err().contains("task 99"));
+        assert!(family(10, threads).expect_err("no family").contains("task 99"));
     }
 
     #[test]
     fn a_child_without_calls_is_an_error() {
-        assert!(family(10, vec![Thread { id: 10, calls: vec![call("fork", 12)] }]).unwrap_err().contains("task 12"));
+        assert!(family(10, vec![Thread { id: 10, calls: vec![call("fork", 12)] }])
+            .expect_err("no family")
+            .contains("task 12"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(crate) fn differences(seen: &Run, truths: &[Run]) -> Vec<String> {
     }
     for (birth, calls) in seen {
         let same_thread: Vec<_> = truths.iter().filter_map(|truth| truth.get(birth)).collect();
-        if same_thread.iter().any(|truth| *truth == calls) {
+        if same_thread.contains(&calls) {
             continue;
         }
         if let Some(truth) = same_thread.iter().max_by_key(|truth| common_prefix(calls, truth)) {

@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_call_is_an_error() {
-        assert!(parse_thread("read(3, \n").unwrap_err().contains("read(3"));
+        assert!(parse_thread("read(3, \n").expect_err("no call").contains("read(3"));
         assert_eq!(parse_thread("+++ exited with 0 +++\n--- SIGCHLD {} ---\n").expect("both are skipped"), []);
     }
 }

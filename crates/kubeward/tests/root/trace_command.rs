@@ -29,6 +29,8 @@ fn root_trace_of_cat_is_the_promised_one() {
     traced.stream.assert_nothing_lost();
     let in_order = traced.stream.events.windows(2).all(|pair| pair[0].seq < pair[1].seq);
     assert!(in_order, "seq names an event once and grows");
+    let is_time = |time: &str| time.len() == 30 && time.starts_with("20") && time.ends_with('Z');
+    assert!(is_time(&open.time), "nanoseconds in RFC 3339: {}", open.time);
 }
 
 #[test]
