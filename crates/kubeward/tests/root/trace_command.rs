@@ -128,7 +128,7 @@ fn root_trace_forwards_signals_to_its_command() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let events = dir.path().join("events.jsonl");
     let mut running = trace_command(&[], &events)
-        .args(sh("trap 'exit 9' TERM; sleep 1000 & echo ready; wait"))
+        .args(sh("trap 'kill $!; exit 9' TERM; sleep 1000 & echo ready; wait"))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
