@@ -16,4 +16,5 @@ mod trace_stays;
 mod tracer;
 mod truth;
 mod truth_programs;
+mod truth_texts;
 mod witness;

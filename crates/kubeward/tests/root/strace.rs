@@ -2,6 +2,7 @@
 //!
 //! Strings are asked for in hexadecimal (`-xx`), which leaves no quoting to guess at.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -10,19 +11,36 @@ use crate::calls::{family, path_positions, Call, PathArg, Ret, Run, Thread};
 /// What strace is asked for. `-s` cuts strings other than paths; an argument list that it cut is an error here.
 pub(crate) const STRACE: [&str; 9] = ["strace", "-ff", "-qq", "-xx", "-s", "2048", "-e", "trace=all", "-esignal=none"];
 
-/// Reads the files `PREFIX.TID` of `dir`. The root is the thread of the lowest id: strace makes it first.
-pub(crate) fn read_run(dir: &Path, prefix: &str) -> Result<Run, String> {
-    let mut threads = Vec::new();
+/// The files are called this, a dot and the thread's id.
+pub(crate) const FILE: &str = "thread";
+
+/// Reads the files of `dir`. The root is the thread of the lowest id: strace makes it first.
+pub(crate) fn read_run(dir: &Path) -> Result<Run, String> {
+    let texts = read_threads(dir)?;
+    let root = *texts.keys().next().ok_or("strace wrote no file")?;
+    let threads = texts.into_iter().map(|(id, text)| {
+        let calls = parse_thread(&text).map_err(|e| format!("thread {id}: {e}"))?;
+        Ok(Thread { id, calls })
+    });
+    family(root, threads.collect::<Result<_, String>>()?)
+}
+
+/// What strace wrote, by thread.
+pub(crate) fn read_threads(dir: &Path) -> Result<BTreeMap<i64, String>, String> {
+    let mut threads = BTreeMap::new();
     for file in fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))? {
         let path = file.map_err(|e| e.to_string())?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let Some(id) = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')) else { continue };
-        let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let calls = parse_thread(&text).map_err(|e| format!("{}: {e}", path.display()))?;
-        threads.push(Thread { id: id.parse().map_err(|e| format!("{name}: {e}"))?, calls });
+        let id = path.extension().and_then(|id| id.to_str()?.parse().ok());
+        let id = id.ok_or_else(|| format!("{} is no file of strace's", path.display()))?;
+        threads.insert(id, fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?);
     }
-    let root = threads.iter().map(|t| t.id).min().ok_or("strace wrote no file")?;
-    family(root, threads)
+    Ok(threads)
+}
+
+/// The name and the arguments of a line, as strace wrote them.
+pub(crate) fn arguments(line: &str) -> Option<(&str, Vec<&str>)> {
+    let (name, rest) = line.split_once('(')?;
+    Some((name, split_args(rest)?.0))
 }
 
 pub(crate) fn parse_thread(text: &str) -> Result<Vec<Call>, String> {

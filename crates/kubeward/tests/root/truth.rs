@@ -24,7 +24,7 @@
 //! either tracer, until each thread equals a recorded truth. The others have one chance.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -32,6 +32,7 @@ use tempfile::TempDir;
 
 use crate::calls::{Call, PathArg, Ret, Run};
 use crate::compare::differences;
+use crate::events::Stream;
 use crate::tracer::{binary, plain_environment, read_stream};
 use crate::{events, strace};
 
@@ -92,7 +93,7 @@ impl Program {
 
     /// Runs it under both tracers and compares.
     pub(crate) fn assert_truth(&self) {
-        let stage = Stage { program: self, dir: tempfile::tempdir().expect("a temporary folder") };
+        let stage = Stage::of(self);
         let mut truths = Vec::new();
         let mut last = Vec::new();
         for _ in 0..if self.races { 4 } else { 1 } {
@@ -161,34 +162,50 @@ fn drop_random(path: &mut Vec<u8>, beginning: &str) {
 }
 
 /// The same place for every run of one program.
-struct Stage<'a> {
+pub(crate) struct Stage<'a> {
     program: &'a Program,
     dir: TempDir,
 }
 
 impl Stage<'_> {
+    pub(crate) fn of(program: &Program) -> Stage<'_> {
+        Stage { program, dir: tempfile::tempdir().expect("a temporary folder") }
+    }
+
     fn under_strace(&self) -> (Run, Output) {
-        let records = self.empty_folder("strace");
-        let unshare = ["unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"];
-        let mut line = self.without_randomisation(&unshare);
-        line.args(strace::STRACE).arg("-o").arg(records.join("t")).arg("--");
-        let output = self.run(line);
-        let run = strace::read_run(&records, "t").unwrap_or_else(|e| {
+        let (records, output) = self.strace();
+        let run = strace::read_run(&records).unwrap_or_else(|e| {
             panic!("{}: strace: {e}\n{}", self.program.name, String::from_utf8_lossy(&output.stderr))
         });
         (self.program.settle(run), output)
     }
 
     fn under_kubeward(&self) -> (Result<Run, String>, Output) {
+        let (stream, output) = self.kubeward();
+        let run = events::read_run(&stream.events, &self.program.command[0]);
+        (run.map(|run| self.program.settle(run)), output)
+    }
+
+    /// Leaves a file a thread in the folder that is returned.
+    pub(crate) fn strace(&self) -> (PathBuf, Output) {
+        let records = self.empty_folder("strace");
+        let unshare = ["unshare", "--pid", "--mount", "--fork", "--kill-child", "--mount-proc"];
+        let mut line = self.without_randomisation(&unshare);
+        line.args(strace::STRACE).arg("-o").arg(records.join(strace::FILE)).arg("--");
+        let output = self.run(line);
+        (records, output)
+    }
+
+    pub(crate) fn kubeward(&self) -> (Stream, Output) {
         let records = self.empty_folder("kubeward").join("events.jsonl");
-        let mut line =
-            self.without_randomisation(&[&binary().to_string_lossy(), "trace", "-e", "all", "--format", "json", "-o"]);
+        let binary = binary();
+        let kubeward = [&binary.to_string_lossy(), "trace", "-e", "all", "--format", "json", "-o"];
+        let mut line = self.without_randomisation(&kubeward);
         line.arg(&records).arg("--");
         let output = self.run(line);
         let stream = read_stream(&records, &output);
         stream.assert_nothing_lost();
-        let run = events::read_run(&stream.events, &self.program.command[0]);
-        (run.map(|run| self.program.settle(run)), output)
+        (stream, output)
     }
 
     /// `setarch -R TRACER...`: what the tracer starts inherits it.
@@ -219,7 +236,7 @@ impl Stage<'_> {
         Output { status, stdout: read(&stdout), stderr: read(&stderr) }
     }
 
-    fn empty_folder(&self, name: &str) -> std::path::PathBuf {
+    fn empty_folder(&self, name: &str) -> PathBuf {
         let path = self.dir.path().join(name);
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{}: {error}", path.display()),
