@@ -11,7 +11,7 @@ use super::model::{FilterSpec, Limits, Mode, Policy, Spec};
 use super::selector::Selector;
 use super::want::{CallWant, CallWants};
 use super::warning::{self, Warning};
-use crate::syscall::{self, CallSet, Syscall, UnknownCall};
+use crate::syscall::{self, CallSet, EntryRule, Syscall, UnknownCall};
 
 /// A policy that can be applied.
 #[derive(Debug, Clone)]
@@ -171,15 +171,16 @@ fn resolve(list: &'static str, names: &[String], refusals: &mut Vec<Refusal>) ->
     named
 }
 
-/// Gives every wanted call its final moments: with `timing` both, but the entry alone where there is no return.
+/// Gives every wanted call its final moments: both with `timing`, and where a return alone would not say which call
+/// it was of or with which arguments; the entry alone where there is no return.
 fn shape(calls: &mut CallWants, timing: bool, refused: bool) {
     let wanted: Vec<u16> = calls.iter().map(|(nr, _)| nr).collect();
     for nr in wanted {
-        if timing {
-            calls[nr] |= CallWant::CALL;
-        }
-        if never_returns(nr) {
-            calls[nr] = CallWant::ENTER;
+        match entry_rule(nr) {
+            EntryRule::NeverReturns => calls[nr] = CallWant::ENTER,
+            EntryRule::Always => calls[nr] |= CallWant::CALL,
+            EntryRule::WhenAsked if timing => calls[nr] |= CallWant::CALL,
+            EntryRule::WhenAsked => (),
         }
         if refused {
             calls[nr] |= CallWant::REFUSED;
@@ -199,9 +200,9 @@ fn refuse_what_never_passes(spec: &Spec, calls: &mut CallWants, named: &[Named],
         calls.iter().filter(|(_, want)| want.moments() == CallWant::ENTER).map(|(nr, _)| nr).collect();
     for nr in entry_only {
         calls[nr] = CallWant::NONE;
-        let reason = match never_returns(nr) {
-            true => RefusalReason::NeverReturns { filter },
-            false => RefusalReason::EntryHasNoError,
+        let reason = match entry_rule(nr) {
+            EntryRule::NeverReturns => RefusalReason::NeverReturns { filter },
+            _ => RefusalReason::EntryHasNoError,
         };
         for entry in named.iter().filter(|entry| entry.call.nr == nr) {
             let (field, name) = (entry.field(), entry.written.clone());
@@ -220,8 +221,8 @@ fn filter(spec: &FilterSpec) -> Filter {
     }
 }
 
-fn never_returns(nr: u16) -> bool {
-    syscall::by_nr(nr.into()).is_some_and(|call| call.entry_rule() == syscall::EntryRule::NeverReturns)
+fn entry_rule(nr: u16) -> EntryRule {
+    syscall::by_nr(nr.into()).map_or(EntryRule::WhenAsked, |call| call.entry_rule())
 }
 
 impl CheckedPolicy {

@@ -186,4 +186,20 @@ impl Reader {
             }
         }
     }
+
+    /// The entry of `known` that the text at `at` is; `what` they are, for the message when it is none.
+    pub(super) fn word(
+        &mut self,
+        at: &At<'_>,
+        what: &'static str,
+        known: &'static [&'static str],
+    ) -> Option<&'static str> {
+        let text = self.text(at, "a text")?;
+        let found = known.iter().find(|word| **word == text).copied();
+        if found.is_none() {
+            let problem = Problem::UnknownWord { what, name: text.to_owned(), nearest: nearest(text, known), known };
+            self.fault(at, problem);
+        }
+        found
+    }
 }

@@ -3,13 +3,15 @@
 use crate::event::{ArgValue, SockAddr, SyscallEvent, Text};
 use crate::syscall::ArgKind;
 
-/// Errors by number. Has room for 1..1024: all that user space knows and the kernel's own restart codes.
+/// 64 errors each.
+pub const ERRNO_WORDS: usize = 9;
+
+/// Errors by number. Has room for 1..576: all that user space knows and the kernel's own
+/// restart codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ErrnoSet([u64; 16]);
+pub struct ErrnoSet([u64; ERRNO_WORDS]);
 
 impl ErrnoSet {
-    pub const LIMIT: u16 = 1024;
-
     /// Does nothing for a number that no error has.
     pub fn insert(&mut self, errno: u16) {
         if let Some(word) = self.0.get_mut(usize::from(errno / 64)) {
@@ -26,7 +28,7 @@ impl ErrnoSet {
     }
 
     /// Bit `n % 64` of word `n / 64` is error `n`.
-    pub fn words(&self) -> &[u64; 16] {
+    pub fn words(&self) -> &[u64; ERRNO_WORDS] {
         &self.0
     }
 }
@@ -54,12 +56,12 @@ pub enum Unwanted {
 impl Filter {
     pub(super) fn judge(&self, event: &SyscallEvent) -> Result<(), Unwanted> {
         if let Some(errors) = &self.errors {
-            if !event.errno().is_some_and(|errno| errors.contains(errno)) {
+            if event.errno().is_none_or(|errno| !errors.contains(errno)) {
                 return Err(Unwanted::Error);
             }
         }
         if let Some(least) = self.min_duration_ns {
-            if !event.duration_ns.is_some_and(|duration| duration >= least) {
+            if event.duration_ns.is_none_or(|duration| duration < least) {
                 return Err(Unwanted::Duration);
             }
         }

@@ -30,7 +30,7 @@ mod tests;
 pub use check::{check, CheckedPolicy, Refusal, RefusalReason};
 pub use describe::{Description, Moments, PolicyLine};
 pub use fault::{Fault, Problem, Source};
-pub use filter::{ErrnoSet, Filter, PathPrefix, Unwanted};
+pub use filter::{ErrnoSet, Filter, PathPrefix, Unwanted, ERRNO_WORDS};
 pub use glob::Glob;
 pub use judge::{Judge, Verdict};
 pub use labels::{Expression, LabelSelector, Operator};

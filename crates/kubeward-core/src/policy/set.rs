@@ -5,7 +5,6 @@ use super::fault::{Fault, Problem};
 use super::filter::ErrnoSet;
 use super::want::{CallWant, CallWants};
 use crate::container::Container;
-use crate::syscall::{self, EntryRule};
 
 /// Policies that apply at a time.
 pub const MAX_POLICIES: usize = 256;
@@ -157,10 +156,6 @@ pub fn hooks<'a>(profiles: impl IntoIterator<Item = &'a Profile>) -> CallWants {
             hooks[nr] |= want.moments();
             if want.contains(CallWant::REFUSED) {
                 hooks[nr] |= CallWant::REFUSED;
-            }
-            let rule = syscall::by_nr(nr.into()).map(|call| call.entry_rule());
-            if rule == Some(EntryRule::Always) {
-                hooks[nr] |= CallWant::ENTER;
             }
         }
     }

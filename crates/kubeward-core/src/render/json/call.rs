@@ -1,6 +1,6 @@
 //! Lines of kind `syscall`.
 
-use super::member::{self, Fitting, TextMember};
+use super::member::{self, key, Fitting, TextMember};
 use super::JsonLines;
 use crate::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, SockAddr, Stage, SyscallEvent, Text};
 use crate::render::base64;
@@ -15,21 +15,16 @@ impl JsonLines {
     pub fn syscall(&mut self, out: &mut Vec<u8>, event: &SyscallEvent) {
         let moment = Moment { seq: event.seq, time_ns: event.time_ns, mono_ns: event.mono_ns };
         self.line(out, "syscall", moment, |lines, out, fitting| {
-            member::word(out, "phase", phase_name(event.phase));
-            member::word(out, "stage", stage_name(event.stage));
-            member::word(out, "probe", probe_name(event.probe));
+            member::word(out, key!("phase"), phase_name(event.phase));
+            member::word(out, key!("stage"), stage_name(event.stage));
+            member::word(out, key!("probe"), probe_name(event.probe));
             if event.identity == Identity::Namespace {
-                member::word(out, "identity", "namespace");
+                member::word(out, key!("identity"), "namespace");
             }
             lines.call(out, event, fitting);
             process(out, event, &fitting.call);
             if let Some(container) = &event.container {
-                member::key(out, "container");
                 lines.container_on_event(out, container, fitting);
-                if let Some(pod) = &container.pod {
-                    member::key(out, "k8s");
-                    lines.pod_on_event(out, pod, fitting);
-                }
             }
             policies(out, event, fitting);
         });
@@ -40,8 +35,8 @@ impl JsonLines {
         write_name(out, &event.call);
         out.extend_from_slice(b"\",\"nr\":");
         push_number(out, event.call.nr);
-        member::claim(out, "compat", event.call.abi == Abi::Compat);
-        member::word(out, "category", category_of(&event.call).name());
+        member::claim(out, key!("compat"), event.call.abi == Abi::Compat);
+        member::word(out, key!("category"), category_of(&event.call).name());
         out.extend_from_slice(b",\"args\":[");
         for (position, arg) in event.args.iter().enumerate() {
             if position > 0 {
@@ -68,7 +63,7 @@ impl JsonLines {
             ArgValue::Sockaddr(address) => sockaddr(out, address, fit),
             ArgValue::Unreadable => {
                 pointer(out, arg.raw);
-                member::claim(out, "unreadable", true);
+                member::claim(out, key!("unreadable"), true);
             }
         }
         out.extend_from_slice(b",\"text\":\"");
@@ -121,11 +116,11 @@ fn list(out: &mut Vec<u8>, strings: &[Text], more: bool, fit: &Fit) {
         }
         out.push(b']');
     }
-    member::claim(out, "cut", is_cut);
+    member::claim(out, key!("cut"), is_cut);
     if shown.len() < strings.len() && !more {
-        member::number(out, "len", strings.len() as u64);
+        member::number(out, key!("len"), strings.len() as u64);
     }
-    member::claim(out, "redacted", is_redacted);
+    member::claim(out, key!("redacted"), is_redacted);
 }
 
 fn sockaddr(out: &mut Vec<u8>, address: &SockAddr, fit: &Fit) {
@@ -150,8 +145,8 @@ fn sockaddr(out: &mut Vec<u8>, address: &SockAddr, fit: &Fit) {
             base64::write(out, shown);
             out.push(b'"');
             if shown.len() < data.len() {
-                member::claim(out, "cut", true);
-                member::number(out, "len", data.len() as u64);
+                member::claim(out, key!("cut"), true);
+                member::number(out, key!("len"), data.len() as u64);
             }
         }
     }
@@ -164,12 +159,12 @@ fn outcome(out: &mut Vec<u8>, event: &SyscallEvent) {
     }
     if let Some(errno) = event.errno() {
         match errno_name(errno) {
-            Some(name) => member::word(out, "error", name),
+            Some(name) => member::word(out, key!("error"), name),
             None => push_display(out, format_args!(",\"error\":\"ERRNO_{errno}\"")),
         }
     }
     if event.refused_by_seccomp {
-        member::word(out, "denied_by", "seccomp");
+        member::word(out, key!("denied_by"), "seccomp");
     }
     if let Some(duration_ns) = event.duration_ns {
         out.extend_from_slice(b",\"duration_ns\":");
@@ -215,7 +210,7 @@ fn policies(out: &mut Vec<u8>, event: &SyscallEvent, fitting: &Fitting) {
         is_cut |= member::string(out, policy, fitting.name_bytes);
     }
     out.push(b']');
-    member::claim(out, "policies_cut", is_cut);
+    member::claim(out, key!("policies_cut"), is_cut);
 }
 
 fn phase_name(phase: Phase) -> &'static str {

@@ -57,9 +57,17 @@ pub(super) fn integer(out: &mut Vec<u8>, number: i128) {
     }
 }
 
-/// Appends `,"key":`.
-pub(super) fn key(out: &mut Vec<u8>, key: &str) {
-    key_with_suffix(out, key, "");
+/// A member's key with what is around it: `,"key":`.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+pub(super) use key;
+
+/// Appends text of our own that needs no escaping.
+pub(super) fn push(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
 }
 
 fn key_with_suffix(out: &mut Vec<u8>, key: &str, suffix: &str) {
@@ -69,25 +77,31 @@ fn key_with_suffix(out: &mut Vec<u8>, key: &str, suffix: &str) {
     out.extend_from_slice(b"\":");
 }
 
-/// Appends `,"key":"word"` for a word of our own that needs no escaping.
-pub(super) fn word(out: &mut Vec<u8>, name: &str, word: &str) {
-    key(out, name);
+/// Appends a key and a word of our own that needs no escaping.
+pub(super) fn word(out: &mut Vec<u8>, key: &str, word: &str) {
+    push(out, key);
     out.push(b'"');
-    out.extend_from_slice(word.as_bytes());
+    push(out, word);
     out.push(b'"');
 }
 
-/// Appends `,"key":number`.
-pub(super) fn number(out: &mut Vec<u8>, name: &str, number: u64) {
-    key(out, name);
+/// Appends a key and a number.
+pub(super) fn number(out: &mut Vec<u8>, key: &str, number: u64) {
+    push(out, key);
     unsigned(out, number);
 }
 
-/// Appends `,"key":true`; false is absent.
-pub(super) fn claim(out: &mut Vec<u8>, name: &str, holds: bool) {
+/// Appends a member whose name is found at run time.
+pub(super) fn number_by_name(out: &mut Vec<u8>, name: &str, number: u64) {
+    key_with_suffix(out, name, "");
+    unsigned(out, number);
+}
+
+/// Appends a key and `true`; false is absent.
+pub(super) fn claim(out: &mut Vec<u8>, key: &str, holds: bool) {
     if holds {
-        key(out, name);
-        out.extend_from_slice(b"true");
+        push(out, key);
+        push(out, "true");
     }
 }
 
@@ -108,7 +122,7 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str, limit: usize) -> bool {
 /// Names of the members that hold one foreign string.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TextMember {
-    pub text: &'static str,
+    pub key: &'static str,
     /// Shown before the string and no part of it: the `@` of an abstract socket.
     pub lead: &'static str,
     /// Prefix of the members about it: `path_` in `path_bytes`; empty where the object is about this string alone.
@@ -117,18 +131,18 @@ pub(super) struct TextMember {
 
 impl TextMember {
     /// The string that an argument's object is about.
-    pub(super) const ARG: TextMember = TextMember { text: "str", lead: "", prefix: "" };
+    pub(super) const ARG: TextMember = TextMember { key: key!("str"), lead: "", prefix: "" };
     pub(super) const ABSTRACT_SOCKET: TextMember = TextMember { lead: "@", ..TextMember::ARG };
-    pub(super) const PATH: TextMember = TextMember { text: "path", lead: "", prefix: "path_" };
-    pub(super) const COMM: TextMember = TextMember { text: "comm", lead: "", prefix: "comm_" };
-    pub(super) const EXE: TextMember = TextMember { text: "exe", lead: "", prefix: "exe_" };
+    pub(super) const PATH: TextMember = TextMember { key: key!("path"), lead: "", prefix: "path_" };
+    pub(super) const COMM: TextMember = TextMember { key: key!("comm"), lead: "", prefix: "comm_" };
+    pub(super) const EXE: TextMember = TextMember { key: key!("exe"), lead: "", prefix: "exe_" };
 }
 
 /// Appends a foreign string and what must be known about it: `,"path":"..."`, then `path_bytes`, `path_cut`,
 /// `path_len` and `path_redacted` as they apply.
 pub(super) fn text(out: &mut Vec<u8>, member: TextMember, text: &Text, fit: &Fit) {
     let (part, is_cut) = fit.part(text);
-    key(out, member.text);
+    push(out, member.key);
     out.push(b'"');
     out.extend_from_slice(member.lead.as_bytes());
     let is_utf8 = json_bytes(out, part);

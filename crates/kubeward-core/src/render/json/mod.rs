@@ -9,8 +9,11 @@ mod lines;
 mod member;
 
 #[cfg(test)]
+mod docs_test;
+#[cfg(test)]
 mod tests;
 
+use self::facts::SeenContainers;
 use self::member::Fitting;
 use super::escape::json_str;
 use super::line::{Moment, Stream};
@@ -29,6 +32,7 @@ pub struct JsonLines {
     /// `,"node":"...","run":"..."`: the same on every line.
     origin: Vec<u8>,
     event_labels: Vec<String>,
+    seen_containers: SeenContainers,
     arg_text: ArgText,
 }
 
@@ -40,7 +44,12 @@ impl JsonLines {
         origin.extend_from_slice(b"\",\"run\":\"");
         json_str(&mut origin, &stream.run);
         origin.push(b'"');
-        JsonLines { origin, event_labels: stream.event_labels.clone(), arg_text: ArgText::default() }
+        JsonLines {
+            origin,
+            event_labels: stream.event_labels.clone(),
+            seen_containers: SeenContainers::default(),
+            arg_text: ArgText::default(),
+        }
     }
 
     /// Appends one whole line that `body` writes after the members every line has. Written again with less of its

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use serde_json::{json, Value};
 
 use super::*;
+use crate::container::Container;
 use crate::event::{Abi, ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text};
 use crate::ledger::{Account, FilterReason, LossReason};
 use crate::render::base64;
@@ -262,6 +263,24 @@ fn the_most_hostile_event_fits() {
     assert!(line.len() <= MAX_LINE_BYTES, "{}", line.len());
     assert_eq!(parsed(&event)["policies_cut"], true);
     assert_eq!(parsed(&event)["container"]["cut"], true);
+}
+
+#[test]
+fn containers_are_told_apart_however_many_there_are() {
+    let mut lines = json_lines();
+    let mut event = openat_event();
+    let containers: Vec<_> =
+        (0..200).map(|number| Arc::new(Container { name: Some(format!("app-{number}")), ..web_container() })).collect();
+    for round in [0, 1, 1] {
+        for (number, container) in containers.iter().enumerate().skip(round * 150) {
+            event.container = Some(container.clone());
+            let mut out = Vec::new();
+            lines.syscall(&mut out, &event);
+            let line: Value = serde_json::from_slice(&out).expect("valid JSON");
+            assert_eq!(line["container"]["name"], format!("app-{number}"));
+            assert_eq!(line["k8s"]["labels"], json!({"app": "web"}));
+        }
+    }
 }
 
 #[test]
