@@ -1,13 +1,12 @@
 //! The commands, one file each, and what their command lines share.
 
+mod policies;
+mod run_id;
 pub mod trace;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use kubeward_core::policy::{CheckedPolicy, PolicySet};
-use kubeward_core::syscall::{parse_set, CallSet};
 
 /// What to watch.
 #[derive(Debug, Args)]
@@ -27,4 +26,3 @@ pub enum FormatArg {
     Text,
     Json,
 }
-
