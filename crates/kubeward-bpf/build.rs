@@ -1,0 +1,38 @@
+//! Compiles the kernel side. Any clang from 14 on does; `KUBEWARD_CLANG` names another than `clang`.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use libbpf_cargo::SkeletonBuilder;
+
+const SOURCES: &str = "src/bpf";
+
+fn main() {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
+    println!("cargo:rerun-if-changed={SOURCES}");
+    println!("cargo:rerun-if-env-changed=KUBEWARD_CLANG");
+    for name in ["monitor", "fentry"] {
+        compile(&Path::new(SOURCES).join(format!("{name}.bpf.c")), &out.join(format!("{name}.bpf.o")));
+    }
+}
+
+fn compile(source: &Path, object: &Path) {
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH for build scripts");
+    let mut builder = SkeletonBuilder::new();
+    builder.source(source).obj(object).clang_args([
+        "-Wall".to_owned(),
+        "-Wextra".to_owned(),
+        "-Werror".to_owned(),
+        "-Wno-unused-parameter".to_owned(),
+        // 32-bit comparisons as they are, which the verifier follows better; every kernel from 5.1 on has them.
+        "-mcpu=v3".to_owned(),
+        // The kernel's asm/ headers, where Debian and Ubuntu keep them.
+        format!("-I/usr/include/{arch}-linux-gnu"),
+    ]);
+    if let Some(clang) = env::var_os("KUBEWARD_CLANG") {
+        builder.clang(clang);
+    }
+    if let Err(error) = builder.build() {
+        panic!("compiling {}: {error:#} (is clang 14 or later installed? `make setup` installs it)", source.display());
+    }
+}

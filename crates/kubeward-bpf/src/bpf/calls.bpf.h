@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* A call's entry and return, whichever hook shows them: who, wanted or not, account, record. */
+#ifndef KUBEWARD_CALLS_BPF_H
+#define KUBEWARD_CALLS_BPF_H
+
+#define count(field) __sync_fetch_and_add(&(field), 1)
+
+/* All that both moments need to know of the call at hand. */
+struct call {
+	struct task_struct *task;
+	struct kw_settings *settings;
+	struct kw_shape *shape;
+	struct kw_container *container;
+	struct kw_profile *profile;
+	struct kw_account *account;
+	u32 *stage;
+	struct owner owner;
+	struct call_args args;
+	u64 mono_ns;
+	u64 duration_ns;
+	s64 ret;
+	u32 native_nr; /* index of profiles and shapes */
+	u16 nr;	       /* as the caller's table has it */
+	u8 want;
+	u8 probe;
+	u8 phase;
+	u8 flags;
+};
+
+static __always_inline bool is_raw(u32 probe)
+{
+	return probe == KW_PROBE_TP_BTF || probe == KW_PROBE_TRACEPOINT;
+}
+
+/* A call number that has been through the stack: the compiler knows its bound, the verifier does not. */
+static __always_inline u64 bounded(u64 nr)
+{
+	asm volatile("" : "+r"(nr));
+	return nr & (KW_CALLS - 1);
+}
+
+/* Settings, number and shape; false when this hook has nothing to say about the call. */
+static __always_inline bool open_call(struct call *call, s64 id, u32 probe, u32 moment)
+{
+	struct kw_shape *shape;
+	u32 zero = 0, nr = id;
+
+	call->task = bpf_get_current_task_btf();
+	call->probe = probe;
+	call->flags = 0;
+	call->settings = bpf_map_lookup_elem(&settings, &zero);
+	if (!call->settings || call->settings->silenced || id < 0 || id >= KW_CALLS)
+		return false;
+	call->nr = nr;
+	shape = bpf_map_lookup_elem(&call_shapes, &nr);
+	if (!shape)
+		return false;
+	if (is_raw(probe) && arch_is_compat(&call->task->thread_info)) {
+		call->flags |= KW_RECORD_COMPAT;
+		nr = shape->native_nr;
+		if (nr >= KW_CALLS)
+			return false;
+		shape = bpf_map_lookup_elem(&call_shapes, &nr);
+		if (!shape)
+			return false;
+	}
+	call->native_nr = nr;
+	call->shape = shape;
+	return !is_raw(probe) || call->settings->raw_hooks[bounded(nr)] & moment;
+}
+
+static __always_inline bool find_account(struct call *call)
+{
+	call->container = bpf_map_lookup_elem(&containers, &call->owner.slot);
+	call->account = bpf_map_lookup_elem(&accounts, &call->owner.slot);
+	call->stage = bpf_map_lookup_elem(&stages, &call->owner.slot);
+	return call->container && call->account && call->stage && call->container->active;
+}
+
+static __always_inline bool find_want(struct call *call)
+{
+	call->profile = bpf_map_lookup_elem(&profiles, &call->container->profile);
+	if (!call->profile)
+		return false;
+	call->want = call->profile->want[bounded(call->native_nr)];
+	return true;
+}
+
+static __always_inline void fill_record(struct kw_record *record, const struct call *call, u32 items_bytes)
+{
+	struct task_struct *task = call->task;
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+	u32 ns_inum;
+	int container_pid;
+
+	record->kind = KW_KIND_CALL;
+	record->phase = call->phase;
+	record->stage = *call->stage;
+	record->probe = call->probe;
+	record->identity = call->owner.identity;
+	record->flags = call->flags;
+	record->nr = call->nr;
+	record->slot = call->owner.slot;
+	record->items_bytes = items_bytes;
+	record->mono_ns = call->mono_ns;
+	record->duration_ns = call->duration_ns;
+	record->ret = call->ret;
+	record->args[0] = call->args.v[0];
+	record->args[1] = call->args.v[1];
+	record->args[2] = call->args.v[2];
+	record->args[3] = call->args.v[3];
+	record->args[4] = call->args.v[4];
+	record->args[5] = call->args.v[5];
+	record->exec_id = call->owner.exec_id;
+	record->start_boot_ns = task->start_boottime;
+	record->pid = pid_tgid >> 32;
+	record->tid = (u32)pid_tgid;
+	record->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	read_upid(BPF_CORE_READ(task, group_leader, thread_pid), &container_pid, &ns_inum);
+	record->container_pid = container_pid;
+	record->uid = BPF_CORE_READ(task, cred, uid.val);
+	record->gid = BPF_CORE_READ(task, cred, gid.val);
+	bpf_probe_read_kernel(record->comm, sizeof(record->comm), task->comm);
+}
+
+/* `buffer` holds the record's items, NULL: it has none, and goes straight into the ring. */
+static __always_inline void emit(struct call *call, struct record_buffer *buffer)
+{
+	struct kw_record *record;
+	u64 bytes;
+
+	if (buffer) {
+		bytes = buffer->record.items_bytes;
+		if (bytes > sizeof(buffer->items))
+			return;
+		fill_record(&buffer->record, call, bytes);
+		if (bpf_ringbuf_output(&records, buffer, sizeof(*record) + bytes, BPF_RB_NO_WAKEUP)) {
+			count(call->account->lost_ring);
+			return;
+		}
+		count(call->account->submitted);
+		return;
+	}
+	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
+	if (!record) {
+		count(call->account->lost_ring);
+		return;
+	}
+	fill_record(record, call, 0);
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	count(call->account->submitted);
+}
+
+static __always_inline struct record_buffer *open_buffer(struct call *call)
+{
+	struct record_buffer *buffer;
+
+	buffer = bpf_task_storage_get(&record_buffers, call->task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!buffer) {
+		call->flags |= KW_RECORD_NO_ITEMS;
+		count(call->account->no_buffer);
+		return NULL;
+	}
+	buffer->record.items_bytes = 0;
+	buffer->record.flags = call->flags;
+	return buffer;
+}
+
+/* Reads the caller's strings into the task's buffer; NULL when the call has none. */
+static __always_inline struct record_buffer *read_inputs(struct call *call, bool count_unreadable)
+{
+	struct record_buffer *buffer;
+
+	if (!(call->shape->flags & KW_SHAPE_IN))
+		return NULL;
+	buffer = open_buffer(call);
+	if (!buffer)
+		return NULL;
+	buffer->unreadable = append_inputs(buffer, &call->args, call->native_nr, pack_limits(call->profile));
+	if (buffer->unreadable && count_unreadable)
+		count(call->account->unreadable);
+	return buffer;
+}
+
+static __always_inline bool is_setup(const struct call *call)
+{
+	return *call->stage == KW_STAGE_SETUP && !call->settings->emit_setup;
+}
+
+static __always_inline void read_args(struct call *call)
+{
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(call->task);
+
+	arch_args(regs, call->flags & KW_RECORD_COMPAT, &call->args);
+}
+
+static __always_inline void tell_entry(struct call *call)
+{
+	count(call->account->seen);
+	if (is_setup(call)) {
+		count(call->account->filtered_setup);
+		return;
+	}
+	call->phase = KW_PHASE_ENTER;
+	call->ret = 0;
+	call->duration_ns = 0;
+	emit(call, read_inputs(call, true));
+}
+
+/* Keeps the call until its return. An earlier one that is still kept has lost its return. */
+static __always_inline void keep_entry(struct call *call)
+{
+	struct pending_call *pending;
+
+	pending = bpf_task_storage_get(&pending_calls, call->task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!pending)
+		return;
+	if (pending->active) {
+		struct kw_account *earlier = bpf_map_lookup_elem(&accounts, &pending->owner.slot);
+
+		if (earlier) {
+			count(earlier->lost_return);
+			count(earlier->left);
+		}
+	}
+	count(call->account->seen);
+	count(call->account->entered);
+	pending->nr = call->native_nr;
+	pending->owner = call->owner;
+	pending->args = call->args;
+	pending->has_items = 0;
+	if (read_inputs(call, false))
+		pending->has_items = 1;
+	pending->flags = call->flags;
+	pending->mono_ns = bpf_ktime_get_ns();
+	pending->active = 1;
+}
+
+static __always_inline int on_enter(s64 id, u32 probe)
+{
+	struct call call;
+	u32 wants;
+
+	if (!open_call(&call, id, probe, KW_HOOK_ENTER))
+		return 0;
+	if (!identify(call.task, call.settings, &call.owner) || !find_account(&call) || !find_want(&call))
+		return 0;
+	wants = call.want & (KW_WANT_ENTER | KW_WANT_EXIT | KW_WANT_CALL);
+	if (!wants)
+		return 0;
+	call.mono_ns = bpf_ktime_get_ns();
+	if (call.shape->flags & KW_SHAPE_NO_RETURN || (wants == KW_WANT_ENTER && !(call.shape->flags & KW_SHAPE_EXEC))) {
+		read_args(&call);
+		tell_entry(&call);
+	} else if (wants & KW_WANT_CALL || call.shape->flags & (KW_SHAPE_EXEC | KW_SHAPE_ENTRY_KNOWS)) {
+		read_args(&call);
+		keep_entry(&call);
+	}
+	return 0;
+}
+
+/* Whether the result is one that some policy waits for. */
+static __always_inline bool is_wanted_result(const struct call *call)
+{
+	u32 error = -call->ret;
+
+	if (!(call->want & KW_WANT_ERRORS))
+		return true;
+	if (call->ret >= 0 || error >= KW_ERRNO_WORDS * 64)
+		return false;
+	return call->profile->errors[error / 64] >> (error % 64) & 1;
+}
+
+/*
+ * Refused by a seccomp filter: the call returned without having entered. That is certain only where its entry would have been
+ * shown: to a thread that showed one before, or that was born after the hooks.
+ */
+static __always_inline bool is_refused(const struct call *call, const struct pending_call *pending)
+{
+	if (!(call->want & KW_WANT_CALL) || !is_raw(call->probe) || call->ret >= 0 || call->ret < -4095)
+		return false;
+	if (call->task->seccomp.mode != KW_SECCOMP_MODE_FILTER)
+		return false;
+	return pending || call->task->start_boottime > call->settings->attached_boot_ns;
+}
+
+/* The items of a record told at return: those kept from entry, or read now, and what the kernel filled. */
+static __always_inline struct record_buffer *finish_items(struct call *call, const struct pending_call *pending)
+{
+	struct record_buffer *buffer = NULL;
+	bool reread = !pending;
+
+	if (pending && pending->has_items) {
+		buffer = bpf_task_storage_get(&record_buffers, call->task, 0, 0);
+		/* A page that was not there at entry was fetched by the kernel since, unless exec replaced it all. */
+		if (buffer && buffer->unreadable && !(call->shape->flags & KW_SHAPE_EXEC && call->ret == 0))
+			reread = true;
+		else if (buffer && buffer->unreadable)
+			count(call->account->unreadable);
+	}
+	if (reread)
+		buffer = read_inputs(call, true);
+	if (call->shape->flags & KW_SHAPE_OUT && call->ret >= 0) {
+		if (!buffer)
+			buffer = open_buffer(call);
+		if (buffer && append_outputs(buffer, &call->args, call->native_nr))
+			count(call->account->unreadable);
+	}
+	if (call->shape->flags & KW_SHAPE_OPENS && call->ret >= 0) {
+		if (!buffer)
+			buffer = open_buffer(call);
+		if (buffer)
+			append_fd_path(buffer, call->task, call->ret);
+	}
+	return buffer;
+}
+
+static __always_inline void tell_return(struct call *call, struct pending_call *pending)
+{
+	if (is_setup(call)) {
+		count(call->account->filtered_setup);
+		return;
+	}
+	if (!is_wanted_result(call)) {
+		count(call->account->filtered_errors);
+		return;
+	}
+	emit(call, finish_items(call, pending));
+}
+
+/* The return of a call whose entry was kept: its account and arguments are the entry's. */
+static __always_inline void return_kept(struct call *call, struct pending_call *pending)
+{
+	struct kw_account *account = bpf_map_lookup_elem(&accounts, &pending->owner.slot);
+
+	pending->active = 0;
+	call->owner = pending->owner;
+	if (!account)
+		return;
+	count(account->left);
+	if (!find_account(call) || !find_want(call) || !call->want) {
+		count(account->filtered_policy);
+		return;
+	}
+	call->args = pending->args;
+	call->flags |= pending->flags;
+	call->mono_ns = pending->mono_ns;
+	call->duration_ns = bpf_ktime_get_ns() - pending->mono_ns;
+	call->phase = KW_PHASE_CALL;
+	tell_return(call, pending);
+}
+
+static __always_inline bool has_shape(u32 nr, u32 flag)
+{
+	struct kw_shape *shape = bpf_map_lookup_elem(&call_shapes, &nr);
+
+	return shape && shape->flags & flag;
+}
+
+static __always_inline int on_exit(s64 id, s64 ret, u32 probe)
+{
+	struct pending_call *pending = NULL;
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct call call;
+
+	if (id < 0) {
+		/* rt_sigreturn has put the interrupted call's registers back: only the entry knows what this was. */
+		pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
+		if (!pending || !pending->active || !has_shape(pending->nr, KW_SHAPE_ENTRY_KNOWS))
+			return 0;
+		id = pending->nr;
+	}
+	if (!open_call(&call, id, probe, KW_HOOK_EXIT))
+		return 0;
+	call.ret = ret;
+	if (!pending)
+		pending = bpf_task_storage_get(&pending_calls, call.task, 0, 0);
+	if (pending && pending->active) {
+		/* execveat that succeeds shows execve's number. */
+		if (call.shape->flags & KW_SHAPE_EXEC && has_shape(pending->nr, KW_SHAPE_EXEC)) {
+			call.native_nr = pending->nr;
+			if (!(call.flags & KW_RECORD_COMPAT))
+				call.nr = pending->nr;
+		}
+		if (pending->nr == call.native_nr) {
+			return_kept(&call, pending);
+			return 0;
+		}
+	}
+	if (call.shape->flags & KW_SHAPE_FORKS && ret == 0)
+		return 0;
+	if (!identify(call.task, call.settings, &call.owner) || !find_account(&call) || !find_want(&call))
+		return 0;
+	if (!(call.want & (KW_WANT_EXIT | KW_WANT_CALL)))
+		return 0;
+	count(call.account->seen);
+	if (is_refused(&call, pending))
+		call.flags |= KW_RECORD_REFUSED;
+	call.mono_ns = bpf_ktime_get_ns();
+	call.duration_ns = 0;
+	call.phase = KW_PHASE_EXIT;
+	read_args(&call);
+	tell_return(&call, NULL);
+	return 0;
+}
+
+#endif

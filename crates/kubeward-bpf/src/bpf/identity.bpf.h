@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* Which container does the current task belong to? The first answer in the order of `identify` wins. */
+#ifndef KUBEWARD_IDENTITY_BPF_H
+#define KUBEWARD_IDENTITY_BPF_H
+
+/* Cgroups above a task's own that are searched for a container. */
+#define ANCESTORS 8
+
+/* The innermost pid namespace of a task and the task's number in it. A variable index needs the copying read. */
+static __always_inline void read_upid(struct pid *pid, int *nr, u32 *ns_inum)
+{
+	void *upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+		     (u64)BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
+	struct pid_namespace *ns = NULL;
+
+	*nr = 0;
+	bpf_probe_read_kernel(nr, sizeof(*nr), upid + bpf_core_field_offset(struct upid, nr));
+	bpf_probe_read_kernel(&ns, sizeof(ns), upid + bpf_core_field_offset(struct upid, ns));
+	*ns_inum = BPF_CORE_READ(ns, ns.inum);
+}
+
+static __always_inline struct kw_target *find_ancestor(struct task_struct *task)
+{
+	int level = BPF_CORE_READ(task, cgroups, dfl_cgrp, level);
+
+#pragma unroll
+	for (int up = 1; up <= ANCESTORS; up++) {
+		struct kw_target *target;
+		u64 id;
+
+		if (level - up < 1)
+			return NULL;
+		id = bpf_get_current_ancestor_cgroup_id(level - up);
+		target = bpf_map_lookup_elem(&container_map, &id);
+		if (target)
+			return target;
+	}
+	return NULL;
+}
+
+static __always_inline void tag_task(struct task_struct *task, u32 slot, u64 exec_id)
+{
+	struct kw_tag fresh = {.slot = slot, .exec_id = exec_id};
+
+	bpf_task_storage_get(&task_tags, task, &fresh, BPF_LOCAL_STORAGE_GET_F_CREATE);
+}
+
+/*
+ * Fills `owner` and says whether the current task is a container's.
+ *
+ * A tag stays whatever the task does to its namespaces and cgroup. Host tasks never get one: every container's init
+ * descends from a host task and is moved later.
+ */
+static __always_inline bool identify(struct task_struct *task, const struct kw_settings *settings, struct owner *owner)
+{
+	struct kw_target *target;
+	struct kw_ns_key key;
+	struct kw_tag *tag;
+	u64 cgroup;
+	int nr;
+
+	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
+	if (tag) {
+		owner->slot = tag->slot;
+		owner->exec_id = tag->exec_id;
+		owner->identity = KW_IDENTITY_TASK;
+		return tag->slot != 0;
+	}
+	owner->exec_id = 0;
+	owner->identity = KW_IDENTITY_CGROUP;
+	cgroup = bpf_get_current_cgroup_id();
+	target = bpf_map_lookup_elem(&container_map, &cgroup);
+	if (!target) {
+		key.mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+		if (key.mnt_ns == settings->host_mnt_ns)
+			return false;
+		target = find_ancestor(task);
+	}
+	if (!target) {
+		if (!settings->ns_entries)
+			return false;
+		read_upid(BPF_CORE_READ(task, thread_pid), &nr, &key.pid_ns);
+		target = bpf_map_lookup_elem(&namespace_map, &key);
+		owner->identity = KW_IDENTITY_NAMESPACE;
+	}
+	if (!target)
+		return false;
+	owner->slot = target->slot;
+	if (target->flags & KW_TARGET_STICKY)
+		tag_task(task, target->slot, 0);
+	return true;
+}
+
+#endif

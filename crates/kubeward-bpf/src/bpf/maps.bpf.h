@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* Every map: who writes it, its size, and what happens when it is full. Both objects share one set. */
+#ifndef KUBEWARD_MAPS_BPF_H
+#define KUBEWARD_MAPS_BPF_H
+
+/* Written by user space; read by every program. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct kw_settings);
+} settings SEC(".maps");
+
+/* Written once by user space, by native call number; native_nr alone is indexed by the compat number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, KW_CALLS);
+	__type(key, u32);
+	__type(value, struct kw_shape);
+} call_shapes SEC(".maps");
+
+/* Written by user space, each profile complete before a container points to it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, KW_PROFILES);
+	__type(key, u32);
+	__type(value, struct kw_profile);
+} profiles SEC(".maps");
+
+/* Written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, KW_SLOTS);
+	__type(key, u32);
+	__type(value, struct kw_container);
+} containers SEC(".maps");
+
+/* enum kw_stage of each container. Becomes KW_STAGE_RUN here at the workload's first exec, or in user space: it is a map of
+ * its own so that neither side writes over the other. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, KW_SLOTS);
+	__type(key, u32);
+	__type(value, u32);
+} stages SEC(".maps");
+
+/* v2 cgroup id -> container. Written by user space, which never puts in more than KW_SLOTS. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, KW_SLOTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u64);
+	__type(value, struct kw_target);
+} container_map SEC(".maps");
+
+/* Pid and mount namespace -> container. Written by user space, which never puts in more than KW_SLOTS. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, KW_SLOTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct kw_ns_key);
+	__type(value, struct kw_target);
+} namespace_map SEC(".maps");
+
+/* Goes with its task. Without memory for it the task is identified anew at each call. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct kw_tag);
+} task_tags SEC(".maps");
+
+/* Whose a task is, and how that is known. */
+struct owner {
+	u32 slot;
+	u32 identity;
+	u64 exec_id;
+};
+
+/* A call between its entry and its return. */
+struct pending_call {
+	u32 active;
+	u16 nr; /* native */
+	u8 flags;
+	u8 has_items; /* the task's record_buffer holds what was read at entry */
+	u64 mono_ns;
+	struct owner owner;
+	struct call_args args;
+};
+
+/* Goes with its task. Without memory for it the call is told at its return alone, without a duration. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct pending_call);
+} pending_calls SEC(".maps");
+
+/*
+ * A record under construction. Per task, not per CPU: a tracing program can be preempted, and then another task's would
+ * write into the same buffer. The tail is room for the string that begins last.
+ */
+struct record_buffer {
+	struct kw_record record;
+	u8 items[KW_ITEMS_BYTES + sizeof(struct kw_item) + KW_STRING_BYTES];
+	u32 unreadable; /* arguments that could not be read */
+};
+
+/* Goes with its task; made at the task's first call with strings. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct record_buffer);
+} record_buffers SEC(".maps");
+
+/* For the exec program alone: a program never runs twice at once on one CPU, so one buffer per CPU serves it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct record_buffer);
+} exec_buffer SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, KW_SLOTS);
+	__type(key, u32);
+	__type(value, struct kw_account);
+} accounts SEC(".maps");
+
+/* Size set by user space before loading. When full, the record is counted in lost_ring. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+} records SEC(".maps");
+
+#endif

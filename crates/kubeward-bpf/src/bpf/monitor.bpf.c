@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
+/*
+ * The entry points. Who does what:
+ *
+ *   sys_enter, sys_exit	the raw tracepoints, through BTF and as classic ones: every call of the machine comes by
+ *   kprobe_*, kretprobe_*	one call each, attached by user space; the *_multi forms many calls at once
+ *   task_newtask		a child inherits its parent's tag
+ *   sched_process_exec		a container's stage becomes "run"; the program gets a name
+ *   sched_process_exit		a call that never returned is over
+ *   list_tasks			what runs now, for user space to find containers in
+ *
+ * What a call's entry and return mean is in calls.bpf.h, whose task it is in identity.bpf.h, what it points to in
+ * args.bpf.h and path.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
+ */
+#include "kernel.h"
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+#include "wire.h"
+#include "maps.bpf.h"
+#include "identity.bpf.h"
+#include "path.bpf.h"
+#include "args.bpf.h"
+#include "calls.bpf.h"
+
+/* The helpers used here are for programs under the GPL, and this is the form the kernel knows it by. */
+char LICENSE[] SEC("license") = "GPL";
+
+SEC("?tp_btf/sys_enter")
+int raw_enter(u64 *ctx)
+{
+	return on_enter((s64)ctx[1], KW_PROBE_TP_BTF);
+}
+
+SEC("?tp_btf/sys_exit")
+int raw_exit(u64 *ctx)
+{
+	const struct pt_regs *regs = (const struct pt_regs *)ctx[0];
+
+	return on_exit(arch_nr(regs), (s64)ctx[1], KW_PROBE_TP_BTF);
+}
+
+SEC("?tracepoint/raw_syscalls/sys_enter")
+int classic_enter(struct trace_event_raw_sys_enter *ctx)
+{
+	return on_enter(ctx->id, KW_PROBE_TRACEPOINT);
+}
+
+SEC("?tracepoint/raw_syscalls/sys_exit")
+int classic_exit(struct trace_event_raw_sys_exit *ctx)
+{
+	return on_exit(ctx->id, ctx->ret, KW_PROBE_TRACEPOINT);
+}
+
+static __always_inline s64 current_nr(void)
+{
+	return arch_nr((struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()));
+}
+
+SEC("?kprobe")
+int kprobe_enter(void *ctx)
+{
+	return on_enter(current_nr(), KW_PROBE_KPROBE);
+}
+
+SEC("?kretprobe")
+int kretprobe_exit(struct pt_regs *ctx)
+{
+	return on_exit(current_nr(), arch_kernel_ret(ctx), KW_PROBE_KPROBE);
+}
+
+SEC("?kprobe.multi")
+int kprobe_multi_enter(void *ctx)
+{
+	return on_enter(current_nr(), KW_PROBE_KPROBE_MULTI);
+}
+
+SEC("?kretprobe.multi")
+int kretprobe_multi_exit(struct pt_regs *ctx)
+{
+	return on_exit(current_nr(), arch_kernel_ret(ctx), KW_PROBE_KPROBE_MULTI);
+}
+
+static __always_inline struct kw_settings *awake(void)
+{
+	u32 zero = 0;
+	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
+
+	return now && !now->silenced ? now : NULL;
+}
+
+/* Fork events would miss io_uring's workers. */
+SEC("tp_btf/task_newtask")
+int task_newtask(u64 *ctx)
+{
+	struct task_struct *child = (struct task_struct *)ctx[0];
+	struct task_struct *parent = bpf_get_current_task_btf();
+	struct kw_settings *now = awake();
+	struct kw_tag *tag;
+	struct owner owner;
+
+	if (!now)
+		return 0;
+	tag = bpf_task_storage_get(&task_tags, parent, 0, 0);
+	if (!tag && identify(parent, now, &owner))
+		tag = bpf_task_storage_get(&task_tags, parent, 0, 0);
+	if (tag)
+		tag_task(child, tag->slot, tag->exec_id);
+	return 0;
+}
+
+/* What the new program was called with, as the kernel copied it: for strings that were not there to read at entry. */
+__noinline int append_exec_inputs(struct record_buffer *buffer, u64 filename, u64 argv, u32 argv_bytes, u32 first_arg)
+{
+	struct kw_item *item;
+	long n;
+
+	if (!buffer)
+		return -1;
+	buffer->record.items_bytes = 0;
+	item = open_item(buffer, first_arg, KW_ITEM_STRING);
+	if (!item)
+		return -1;
+	n = bpf_probe_read_kernel_str(item + 1, KW_STRING_BYTES, (void *)filename);
+	if (n <= 0)
+		return -1;
+	item->bytes = n - 1;
+	close_item(buffer, item);
+	item = open_item(buffer, first_arg + 1, KW_ITEM_ARGV);
+	if (!item || argv_bytes == 0)
+		return -1;
+	if (argv_bytes > KW_STRING_BYTES) {
+		argv_bytes = KW_STRING_BYTES;
+		item->flags |= KW_ITEM_CUT;
+	}
+	if (bpf_probe_read_user(item + 1, argv_bytes, (void *)argv))
+		return -1;
+	item->bytes = argv_bytes;
+	close_item(buffer, item);
+	return 0;
+}
+
+static __always_inline void mend_exec_inputs(struct task_struct *task, struct linux_binprm *bprm)
+{
+	struct pending_call *pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
+	struct record_buffer *buffer = bpf_task_storage_get(&record_buffers, task, 0, 0);
+	struct kw_shape *shape;
+	u64 start, end;
+	u32 nr;
+
+	if (!pending || !pending->active || !pending->has_items || !buffer || !buffer->unreadable)
+		return;
+	nr = pending->nr;
+	shape = bpf_map_lookup_elem(&call_shapes, &nr);
+	if (!shape || !(shape->flags & KW_SHAPE_EXEC))
+		return;
+	start = BPF_CORE_READ(task, mm, arg_start);
+	end = BPF_CORE_READ(task, mm, arg_end);
+	if (!append_exec_inputs(buffer, (u64)BPF_CORE_READ(bprm, filename), start, end - start,
+				shape->capture[0] == KW_CAPTURE_STRING ? 0 : 1))
+		buffer->unreadable = 0;
+}
+
+static __always_inline void tell_exec(struct task_struct *task, struct linux_binprm *bprm, const struct owner *owner,
+				      struct kw_account *account)
+{
+	struct record_buffer *buffer;
+	u32 zero = 0;
+	u64 bytes;
+
+	buffer = bpf_map_lookup_elem(&exec_buffer, &zero);
+	if (!buffer)
+		return;
+	__builtin_memset(&buffer->record, 0, sizeof(buffer->record));
+	append_path(buffer, (u64)BPF_CORE_READ(bprm, file));
+	buffer->record.kind = KW_KIND_EXEC;
+	buffer->record.slot = owner->slot;
+	buffer->record.exec_id = owner->exec_id;
+	buffer->record.pid = bpf_get_current_pid_tgid() >> 32;
+	bytes = buffer->record.items_bytes;
+	if (bytes > sizeof(buffer->items))
+		return;
+	if (bpf_ringbuf_output(&records, buffer, sizeof(buffer->record) + bytes, BPF_RB_NO_WAKEUP))
+		count(account->lost_exec);
+}
+
+SEC("tp_btf/sched_process_exec")
+int sched_process_exec(u64 *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct linux_binprm *bprm = (struct linux_binprm *)ctx[2];
+	struct kw_settings *now = awake();
+	struct kw_container *container;
+	struct kw_account *account;
+	struct owner owner;
+	struct kw_tag *tag;
+	u32 *stage;
+
+	if (!now || !identify(task, now, &owner))
+		return 0;
+	container = bpf_map_lookup_elem(&containers, &owner.slot);
+	account = bpf_map_lookup_elem(&accounts, &owner.slot);
+	stage = bpf_map_lookup_elem(&stages, &owner.slot);
+	if (!container || !account || !stage || !container->active)
+		return 0;
+	if (*stage == KW_STAGE_SETUP && BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) != container->creator_mnt_ns)
+		*stage = KW_STAGE_RUN;
+	owner.exec_id = bpf_ktime_get_ns();
+	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
+	if (tag)
+		tag->exec_id = owner.exec_id;
+	mend_exec_inputs(task, bprm);
+	tell_exec(task, bprm, &owner, account);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int sched_process_exit(u64 *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pending_call *pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
+	struct kw_account *account;
+
+	if (!pending || !pending->active)
+		return 0;
+	pending->active = 0;
+	account = bpf_map_lookup_elem(&accounts, &pending->owner.slot);
+	if (account) {
+		count(account->left);
+		count(account->lost_return);
+	}
+	return 0;
+}
+
+SEC("iter/task")
+int list_tasks(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct kw_task found = {};
+	struct kw_tag *tag;
+	int nr;
+
+	if (!task)
+		return 0;
+	found.pid = BPF_CORE_READ(task, tgid);
+	found.tid = BPF_CORE_READ(task, pid);
+	found.ppid = BPF_CORE_READ(task, real_parent, tgid);
+	found.mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+	read_upid(BPF_CORE_READ(task, thread_pid), &nr, &found.pid_ns);
+	found.cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	found.start_boot_ns = BPF_CORE_READ(task, start_boottime);
+	bpf_probe_read_kernel(found.comm, sizeof(found.comm), task->comm);
+	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
+	if (tag)
+		found.slot = tag->slot;
+	bpf_seq_write(ctx->meta->seq, &found, sizeof(found));
+	return 0;
+}

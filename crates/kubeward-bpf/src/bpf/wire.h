@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/*
+ * Every struct and number that crosses the border between the kernel side and user space. src/wire.rs mirrors it and
+ * a test compares the two through BTF. All numbers are in host byte order; times are nanoseconds; ids are as the initial
+ * pid and user namespaces have them unless a field says otherwise.
+ */
+#ifndef KUBEWARD_WIRE_H
+#define KUBEWARD_WIRE_H
+
+/* Call numbers 0..511; every architecture's table ends below. */
+#define KW_CALLS 512
+/* Container slots 1..4095; slot 0 is nobody. */
+#define KW_SLOTS 4096
+/* Profiles 1..1023; profile 0 wants nothing. */
+#define KW_PROFILES 1024
+#define KW_ERRNO_WORDS 9 /* errno 0..575 */
+#define KW_COMM_BYTES 16
+#define KW_STRING_BYTES 4096 /* the longest single string that is kept, its NUL included */
+#define KW_ITEMS_BYTES 4096  /* where the last item of a record may begin */
+#define KW_ARGV_STRINGS 256  /* strings of one argv */
+#define KW_PATH_STEPS 128    /* components of one resolved path */
+#define KW_SOCKADDR_BYTES 128
+
+enum kw_kind {
+	KW_KIND_CALL = 1, /* struct kw_record: one call of a container */
+	KW_KIND_EXEC = 2, /* struct kw_record: a task of a container runs a new program; one KW_ITEM_PATH names it */
+};
+
+enum kw_phase {
+	KW_PHASE_ENTER = 1,
+	KW_PHASE_EXIT = 2,
+	KW_PHASE_CALL = 3,
+};
+
+enum kw_stage {
+	KW_STAGE_SETUP = 0,
+	KW_STAGE_RUN = 1,
+};
+
+enum kw_probe {
+	KW_PROBE_TP_BTF = 1,
+	KW_PROBE_TRACEPOINT = 2,
+	KW_PROBE_KPROBE = 3,
+	KW_PROBE_KPROBE_MULTI = 4,
+	KW_PROBE_FENTRY = 5,
+};
+
+enum kw_identity {
+	KW_IDENTITY_TASK = 1,
+	KW_IDENTITY_CGROUP = 2,
+	KW_IDENTITY_NAMESPACE = 3,
+};
+
+/* kw_record.flags */
+enum kw_record_flag {
+	KW_RECORD_COMPAT = 1 << 0,   /* nr and args are of the 32-bit table */
+	KW_RECORD_REFUSED = 1 << 1,  /* returned without having entered, from a thread under a seccomp filter */
+	KW_RECORD_NO_ITEMS = 1 << 2, /* strings were wanted but there was no memory to hold them */
+};
+
+/* One call, or one exec. `items_bytes` of struct kw_item follow. */
+struct kw_record {
+	__u8 kind;
+	__u8 phase;
+	__u8 stage;
+	__u8 probe;
+	__u8 identity;
+	__u8 flags;
+	__u16 nr;
+	__u32 slot;
+	__u32 items_bytes;
+	__u64 mono_ns;	   /* CLOCK_MONOTONIC at entry (enter, call) or return (exit) */
+	__u64 duration_ns; /* call only, else 0 */
+	__s64 ret;	   /* exit and call only, else 0 */
+	__u64 args[6];
+	__u64 exec_id;	     /* names the exec that started the program the process runs; 0: not seen */
+	__u64 start_boot_ns; /* CLOCK_BOOTTIME at which the thread started */
+	__u32 pid;
+	__u32 tid;
+	__u32 ppid;
+	__u32 container_pid; /* in the process's own pid namespace */
+	__u32 uid;
+	__u32 gid;
+	__u8 comm[KW_COMM_BYTES];
+};
+
+enum kw_item_kind {
+	KW_ITEM_STRING = 1,   /* bytes without the NUL */
+	KW_ITEM_ARGV = 2,     /* strings, each with its NUL */
+	KW_ITEM_SOCKADDR = 3, /* struct sockaddr as the call gave or got it */
+	KW_ITEM_PATH = 4,     /* components from leaf to root, each with its NUL; `arg` is 6 */
+};
+
+enum kw_item_flag {
+	KW_ITEM_CUT = 1 << 0,	     /* the original was longer */
+	KW_ITEM_UNREADABLE = 1 << 1, /* the memory could not be read; `bytes` is 0 */
+};
+
+/* Begins at a multiple of 8 from the record's start; `bytes` of content follow. */
+struct kw_item {
+	__u8 arg; /* 0..5: which argument; 6: none of them */
+	__u8 kind;
+	__u8 flags;
+	__u8 pad;
+	__u32 bytes;
+};
+
+/* What one call's arguments point to. capture[i] tells how argument i is read. */
+enum kw_capture {
+	KW_CAPTURE_NONE = 0,
+	KW_CAPTURE_STRING = 1,
+	KW_CAPTURE_ARGV = 2,
+	KW_CAPTURE_SOCKADDR_IN = 3,  /* length in argument len_arg[i] */
+	KW_CAPTURE_SOCKADDR_OUT = 4, /* length behind the pointer in argument len_arg[i], read at return */
+};
+
+enum kw_shape_flag {
+	KW_SHAPE_IN = 1 << 0,	       /* some argument is read that the caller filled */
+	KW_SHAPE_OUT = 1 << 1,	       /* some argument is read that the kernel filled */
+	KW_SHAPE_OPENS = 1 << 2,       /* a return >= 0 is a descriptor of a file with a path */
+	KW_SHAPE_NO_RETURN = 1 << 3,   /* exit, exit_group */
+	KW_SHAPE_EXEC = 1 << 4,	       /* execve, execveat: replaces its own memory */
+	KW_SHAPE_FORKS = 1 << 5,       /* the child's return of 0 is not a call */
+	KW_SHAPE_ENTRY_KNOWS = 1 << 6, /* only the entry shows the right number (rt_sigreturn) */
+};
+
+struct kw_shape {
+	__u8 capture[6];
+	__u8 len_arg[6];
+	__u16 flags;
+	__u16 native_nr; /* of the compat call with this index; KW_CALLS where there is none */
+};
+
+/* What a profile wants of a call. */
+enum kw_want {
+	KW_WANT_ENTER = 1 << 0,
+	KW_WANT_EXIT = 1 << 1,
+	KW_WANT_CALL = 1 << 2,
+	KW_WANT_ERRORS = 1 << 3, /* only when the result is one of kw_profile.errors */
+};
+
+/* The weakest union of all policies that select a container. */
+struct kw_profile {
+	__u8 want[KW_CALLS];
+	__u64 errors[KW_ERRNO_WORDS];
+	__u32 arg_bytes;  /* of one string, at most KW_STRING_BYTES */
+	__u32 argv_bytes; /* of all strings of an argv, at most KW_STRING_BYTES */
+};
+
+/* One container the kernel side knows. */
+struct kw_container {
+	__u32 active;
+	__u32 profile;
+	__u32 creator_mnt_ns; /* an exec in this mount namespace is the runtime's */
+};
+
+enum kw_target_flag {
+	KW_TARGET_STICKY = 1 << 0, /* a match tags the task */
+};
+
+/* Value of container_map (key: v2 cgroup id) and namespace_map (key: struct kw_ns_key). */
+struct kw_target {
+	__u32 slot;
+	__u32 flags;
+};
+
+struct kw_ns_key {
+	__u32 pid_ns;
+	__u32 mnt_ns;
+};
+
+/* What a task carries, and hands to its children. Slot 0: this task is not to be watched. */
+struct kw_tag {
+	__u32 slot;
+	__u32 pad;
+	__u64 exec_id;
+};
+
+enum kw_hook {
+	KW_HOOK_ENTER = 1 << 0,
+	KW_HOOK_EXIT = 1 << 1,
+};
+
+/* One for the whole node. */
+struct kw_settings {
+	__u32 silenced;		/* 1: no program looks at anything */
+	__u32 host_mnt_ns;	/* tasks in it are no container's unless their cgroup says so */
+	__u32 emit_setup;	/* 1: calls of stage setup are emitted too */
+	__u32 ns_entries;	/* entries in namespace_map; 0 saves the look-up */
+	__u64 attached_boot_ns; /* CLOCK_BOOTTIME when the newest entry hook was attached */
+	__u8 raw_hooks[KW_CALLS]; /* enum kw_hook: what the raw tracepoints serve of each call */
+};
+
+/* Per CPU and slot. Counts since the slot was opened; they never fall. */
+struct kw_account {
+	__u64 seen;
+	__u64 submitted; /* records put into the ring */
+	__u64 filtered_setup;
+	__u64 filtered_policy; /* no longer named when the call returned */
+	__u64 filtered_errors;
+	__u64 lost_ring;
+	__u64 lost_return; /* entered, and its return was never shown to us */
+	__u64 entered;	   /* calls kept from entry to return */
+	__u64 left;	   /* of those, the ones that are over */
+	__u64 unreadable;  /* arguments that could not be read; no call is lost by it */
+	__u64 no_buffer;   /* records without strings, for want of memory; no call is lost by it */
+	__u64 lost_exec;   /* programs whose name is unknown, for want of room in the ring */
+};
+
+/* One task of the iterator. */
+struct kw_task {
+	__u32 pid;
+	__u32 tid;
+	__u32 ppid;
+	__u32 pid_ns;
+	__u32 mnt_ns;
+	__u32 slot; /* its tag, 0 without one */
+	__u64 cgroup_id;
+	__u64 start_boot_ns;
+	__u8 comm[KW_COMM_BYTES];
+};
+
+#endif

@@ -1,0 +1,250 @@
+//! The kernel's maps, typed: which slot is whose, what a slot wants, and what was counted.
+
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Mutex;
+
+use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
+use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
+
+use crate::object::LoadError;
+use crate::wire::{self, Account, Container, Profile, Settings, Shape, Tag, Target, Wire, CALLS, SLOTS};
+
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    #[error("{map}: the kernel has no room or memory for another entry: {source}")]
+    Full { map: &'static str, source: libbpf_rs::Error },
+    #[error("{map}: {source}")]
+    Kernel { map: &'static str, source: libbpf_rs::Error },
+    #[error("container slot {0} is outside 1..4095")]
+    Slot(u32),
+    #[error("the task has ended")]
+    TaskGone,
+}
+
+/// Handles on the maps of one loaded object. Cheap calls: one system call each.
+#[derive(Debug)]
+pub struct Maps {
+    settings: MapHandle,
+    /// The settings as last written: the kernel never writes them.
+    current: Mutex<Settings>,
+    call_shapes: MapHandle,
+    profiles: MapHandle,
+    containers: MapHandle,
+    stages: MapHandle,
+    container_map: MapHandle,
+    namespace_map: MapHandle,
+    task_tags: MapHandle,
+    accounts: MapHandle,
+    pub(crate) records: MapHandle,
+}
+
+impl Maps {
+    pub(crate) fn of(object: &Object) -> Result<Self, LoadError> {
+        let find = |name: &'static str| {
+            let map = object.maps().find(|map| map.name() == name);
+            map.and_then(|map| MapHandle::try_from(&map).ok())
+                .ok_or_else(|| LoadError::Damaged { kind: "map", name: name.to_owned() })
+        };
+        Ok(Self {
+            settings: find("settings")?,
+            current: Mutex::new(Settings {
+                silenced: 0,
+                host_mnt_ns: 0,
+                emit_setup: 0,
+                ns_entries: 0,
+                attached_boot_ns: 0,
+                raw_hooks: [0; CALLS],
+            }),
+            call_shapes: find("call_shapes")?,
+            profiles: find("profiles")?,
+            containers: find("containers")?,
+            stages: find("stages")?,
+            container_map: find("container_map")?,
+            namespace_map: find("namespace_map")?,
+            task_tags: find("task_tags")?,
+            accounts: find("accounts")?,
+            records: find("records")?,
+        })
+    }
+
+    /// Changes the node's settings. The kernel sees all of the change within one call.
+    pub fn change_settings(&self, change: impl FnOnce(&mut Settings)) -> Result<(), MapError> {
+        let mut settings = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        change(&mut settings);
+        put(&self.settings, "settings", 0, &*settings)
+    }
+
+    /// No program looks at anything from now on, or all do again.
+    pub fn silence(&self, silent: bool) -> Result<(), MapError> {
+        self.change_settings(|settings| settings.silenced = silent.into())
+    }
+
+    pub fn set_shape(&self, nr: u16, shape: &Shape) -> Result<(), MapError> {
+        put(&self.call_shapes, "call_shapes", nr.into(), shape)
+    }
+
+    /// Writes profile `id` (1..1023). A container should be switched to a fresh id rather than see a profile change under it.
+    pub fn set_profile(&self, id: u32, profile: &Profile) -> Result<(), MapError> {
+        put(&self.profiles, "profiles", id, profile)
+    }
+
+    /// Opens a slot with clean accounts. Its records must have been read, were it used before.
+    pub fn open_slot(&self, slot: ContainerSlot, container: &Container, stage: u32) -> Result<(), MapError> {
+        let slot = check(slot)?;
+        let cpus = libbpf_rs::num_possible_cpus().map_err(kernel("accounts"))?;
+        let clean = vec![vec![0_u8; size_of::<Account>()]; cpus];
+        self.accounts.update_percpu(&slot.to_ne_bytes(), &clean, MapFlags::ANY).map_err(kernel("accounts"))?;
+        put(&self.stages, "stages", slot, &stage)?;
+        put(&self.containers, "containers", slot, container)
+    }
+
+    /// Points the container at another profile, from its next call on.
+    pub fn set_container(&self, slot: ContainerSlot, container: &Container) -> Result<(), MapError> {
+        put(&self.containers, "containers", check(slot)?, container)
+    }
+
+    /// The workload runs, whatever the kernel saw of its first exec.
+    pub fn set_running(&self, slot: ContainerSlot) -> Result<(), MapError> {
+        put(&self.stages, "stages", check(slot)?, &wire::STAGE_RUN)
+    }
+
+    /// The container's own program has been seen to run.
+    pub fn is_running(&self, slot: ContainerSlot) -> Result<bool, MapError> {
+        let slot = check(slot)?;
+        let stage = self.stages.lookup(&slot.to_ne_bytes(), MapFlags::ANY).map_err(kernel("stages"))?;
+        Ok(stage.and_then(|bytes| u32::read_from(&bytes)) == Some(wire::STAGE_RUN))
+    }
+
+    /// No call of the slot is looked at any more. Its accounts stay readable until the slot is opened again.
+    pub fn close_slot(&self, slot: ContainerSlot) -> Result<(), MapError> {
+        self.set_container(slot, &Container { active: 0, profile: 0, creator_mnt_ns: 0 })
+    }
+
+    pub fn bind_cgroup(&self, cgroup: CgroupId, slot: ContainerSlot) -> Result<(), MapError> {
+        let target = Target { slot: check(slot)?, flags: wire::TARGET_STICKY };
+        let updated = self.container_map.update(&cgroup.0.to_ne_bytes(), target.as_bytes(), MapFlags::ANY);
+        updated.map_err(full("container_map"))
+    }
+
+    /// Absent already is as good as removed.
+    pub fn unbind_cgroup(&self, cgroup: CgroupId) -> Result<(), MapError> {
+        absent_is_fine("container_map", self.container_map.delete(&cgroup.0.to_ne_bytes()))
+    }
+
+    /// `sticky`: a task found by it keeps the container when it leaves the namespaces.
+    pub fn bind_namespace(&self, key: NsKey, slot: ContainerSlot, sticky: bool) -> Result<(), MapError> {
+        let target = Target { slot: check(slot)?, flags: if sticky { wire::TARGET_STICKY } else { 0 } };
+        let key = wire::NsKey { pid_ns: key.pid_ns, mnt_ns: key.mnt_ns };
+        let updated = self.namespace_map.update(key.as_bytes(), target.as_bytes(), MapFlags::ANY);
+        updated.map_err(full("namespace_map"))?;
+        self.count_namespaces()
+    }
+
+    /// Absent already is as good as removed.
+    pub fn unbind_namespace(&self, key: NsKey) -> Result<(), MapError> {
+        let key = wire::NsKey { pid_ns: key.pid_ns, mnt_ns: key.mnt_ns };
+        absent_is_fine("namespace_map", self.namespace_map.delete(key.as_bytes()))?;
+        self.count_namespaces()
+    }
+
+    fn count_namespaces(&self) -> Result<(), MapError> {
+        let entries = self.namespace_map.keys().count() as u32;
+        self.change_settings(|settings| settings.ns_entries = entries)
+    }
+
+    /// Entries of `container_map` and `namespace_map`, for tests and `doctor`.
+    pub fn entries(&self) -> (usize, usize) {
+        (self.container_map.keys().count(), self.namespace_map.keys().count())
+    }
+
+    /// Tags a process, by its pidfd: it and what it forks from now on belong to the slot. Slot 0 exempts it from being watched.
+    pub fn tag_task(&self, pidfd: BorrowedFd<'_>, slot: u32) -> Result<(), MapError> {
+        let tag = Tag { slot, pad: 0, exec_id: 0 };
+        let updated = self.task_tags.update(&pidfd.as_raw_fd().to_ne_bytes(), tag.as_bytes(), MapFlags::ANY);
+        updated.map_err(|source| match source.kind() {
+            ErrorKind::NotFound => MapError::TaskGone,
+            _ => MapError::Kernel { map: "task_tags", source },
+        })
+    }
+
+    pub fn untag_task(&self, pidfd: BorrowedFd<'_>) -> Result<(), MapError> {
+        absent_is_fine("task_tags", self.task_tags.delete(&pidfd.as_raw_fd().to_ne_bytes()))
+    }
+
+    /// The slot's counts, summed over all CPUs. While calls run, the counts are of slightly different moments.
+    pub fn account(&self, slot: ContainerSlot) -> Result<Account, MapError> {
+        let slot = slot.0;
+        let cpus = self.accounts.lookup_percpu(&slot.to_ne_bytes(), MapFlags::ANY).map_err(kernel("accounts"))?;
+        let accounts = cpus.unwrap_or_default().into_iter().filter_map(|bytes| Account::read_from(&bytes));
+        Ok(accounts.fold(Account::default(), Account::plus))
+    }
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self::read_from(&[0; size_of::<Self>()]).expect("the buffer has the struct's size")
+    }
+}
+
+impl Account {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            seen: self.seen + other.seen,
+            submitted: self.submitted + other.submitted,
+            filtered_setup: self.filtered_setup + other.filtered_setup,
+            filtered_policy: self.filtered_policy + other.filtered_policy,
+            filtered_errors: self.filtered_errors + other.filtered_errors,
+            lost_ring: self.lost_ring + other.lost_ring,
+            lost_return: self.lost_return + other.lost_return,
+            entered: self.entered + other.entered,
+            left: self.left + other.left,
+            unreadable: self.unreadable + other.unreadable,
+            no_buffer: self.no_buffer + other.no_buffer,
+            lost_exec: self.lost_exec + other.lost_exec,
+        }
+    }
+}
+
+fn check(slot: ContainerSlot) -> Result<u32, MapError> {
+    if (1..SLOTS).contains(&slot.0) {
+        Ok(slot.0)
+    } else {
+        Err(MapError::Slot(slot.0))
+    }
+}
+
+fn put(map: &MapHandle, name: &'static str, index: u32, value: &impl Wire) -> Result<(), MapError> {
+    map.update(&index.to_ne_bytes(), value.as_bytes(), MapFlags::ANY).map_err(kernel(name))
+}
+
+fn kernel(map: &'static str) -> impl FnOnce(libbpf_rs::Error) -> MapError {
+    move |source| MapError::Kernel { map, source }
+}
+
+fn full(map: &'static str) -> impl FnOnce(libbpf_rs::Error) -> MapError {
+    move |source| MapError::Full { map, source }
+}
+
+fn absent_is_fine(map: &'static str, deleted: libbpf_rs::Result<()>) -> Result<(), MapError> {
+    match deleted {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(MapError::Kernel { map, source }),
+        _ => Ok(()),
+    }
+}
+
+/// CLOCK_BOOTTIME now, in nanoseconds: the clock of every `start_boot_ns`.
+pub fn boot_ns() -> io::Result<u64> {
+    clock_ns(libc::CLOCK_BOOTTIME)
+}
+
+/// `clock` now, in nanoseconds.
+pub fn clock_ns(clock: libc::clockid_t) -> io::Result<u64> {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a valid timespec for the kernel to fill.
+    if unsafe { libc::clock_gettime(clock, &mut now) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+}

@@ -1,0 +1,141 @@
+//! The loaded object: programs ready to attach, maps ready to fill.
+
+use std::sync::Once;
+
+use libbpf_rs::{MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel};
+
+use crate::maps::Maps;
+use crate::support::Support;
+
+static MONITOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o"));
+
+/// What user space decides before loading.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadOptions {
+    /// Size of the record ring: a power of two, at least one page.
+    pub ring_bytes: u32,
+}
+
+impl Default for LoadOptions {
+    /// 8 MiB: about 50,000 records, 50 ms of what one busy CPU makes.
+    fn default() -> Self {
+        Self { ring_bytes: 8 << 20 }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("loading eBPF programs was refused: {missing} missing (run as root, or give the process CAP_BPF and CAP_PERFMON)")]
+    Privilege { missing: String },
+    #[error("this kernel has no type information at /sys/kernel/btf/vmlinux (it needs CONFIG_DEBUG_INFO_BTF=y; every distribution kernel from 5.15 on that we know has it)")]
+    NoBtf,
+    #[error("the ring's size must be a power of two of at least 4096 bytes, not {0}")]
+    RingSize(u32),
+    #[error("the kernel refused the object ({step}): {source}\n{log}")]
+    Refused {
+        step: &'static str,
+        /// What libbpf and the verifier said, the last lines of it.
+        log: String,
+        source: libbpf_rs::Error,
+    },
+    #[error("filling the kernel's maps: {0}")]
+    Maps(#[from] crate::maps::MapError),
+    #[error("the object has no {kind} named {name}: the binary is damaged")]
+    Damaged { kind: &'static str, name: String },
+}
+
+/// The main object in the kernel. Programs are attached through [`crate::probe::Probes`].
+#[derive(Debug)]
+pub struct Engine {
+    object: Object,
+    maps: Maps,
+    support: Support,
+}
+
+impl Engine {
+    /// Loads every program that this kernel takes. Nothing is attached yet.
+    pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
+        silence_libbpf();
+        if !options.ring_bytes.is_power_of_two() || options.ring_bytes < 4096 {
+            return Err(LoadError::RingSize(options.ring_bytes));
+        }
+        let support = Support::probe()?;
+        let mut open = open(MONITOR)?;
+        for mut program in open.progs_mut() {
+            let name = program.name().to_string_lossy().into_owned();
+            if let Some(wanted) = support.loads(&name) {
+                program.set_autoload(wanted);
+            }
+        }
+        for mut map in open.maps_mut() {
+            if map.name() == "records" {
+                map.set_max_entries(options.ring_bytes).map_err(refused("sizing the ring"))?;
+            }
+        }
+        let object = open.load().map_err(refused("loading"))?;
+        let maps = Maps::of(&object)?;
+        crate::shapes::fill(&maps)?;
+        Ok(Self { object, maps, support })
+    }
+
+    pub fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
+    pub fn support(&self) -> &Support {
+        &self.support
+    }
+
+    pub(crate) fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// The map called `name`, for an object that shares it.
+    pub(crate) fn shared_map(&self, name: &std::ffi::OsStr) -> Option<MapHandle> {
+        let map = self.object.maps().find(|map| libbpf_rs::MapCore::name(map) == name)?;
+        MapHandle::try_from(&map).ok()
+    }
+}
+
+pub(crate) fn open(bytes: &[u8]) -> Result<OpenObject, LoadError> {
+    ObjectBuilder::default().open_memory(bytes).map_err(refused("opening"))
+}
+
+pub(crate) fn refused(step: &'static str) -> impl FnOnce(libbpf_rs::Error) -> LoadError {
+    move |source| LoadError::Refused { step, log: log::last_lines(), source }
+}
+
+/// libbpf prints to stderr by default, where a user's program may be talking: its words go into our errors instead.
+pub(crate) fn silence_libbpf() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        libbpf_rs::set_print(Some((PrintLevel::Info, log::keep)));
+    });
+}
+
+/// The last lines that libbpf said, for the error that follows.
+mod log {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    use libbpf_rs::PrintLevel;
+
+    const LINES: usize = 40;
+
+    static KEPT: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+
+    pub(super) fn keep(_level: PrintLevel, message: String) {
+        let mut kept = KEPT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for line in message.lines() {
+            if kept.len() == LINES {
+                kept.pop_front();
+            }
+            kept.push_back(line.to_owned());
+        }
+    }
+
+    pub(super) fn last_lines() -> String {
+        let mut kept = KEPT.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        kept.drain(..).collect::<Vec<_>>().join("\n")
+    }
+}

@@ -1,0 +1,98 @@
+//! Facts about this kernel and this process, before anything is loaded.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::Path;
+
+use libbpf_rs::{libbpf_sys, ProgramType};
+
+use crate::object::LoadError;
+
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+const CAP_SYS_ADMIN: u32 = 21;
+
+/// Which kinds of program this kernel loads. Whether they attach is found out by attaching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Support {
+    pub tracepoint: bool,
+    pub kprobe: bool,
+    pub kprobe_multi: bool,
+}
+
+impl Support {
+    pub(crate) fn probe() -> Result<Self, LoadError> {
+        let missing = missing_capabilities();
+        if !missing.is_empty() {
+            return Err(LoadError::Privilege { missing: missing.join(" and ") });
+        }
+        if !Path::new(BTF).exists() {
+            return Err(LoadError::NoBtf);
+        }
+        let kprobe = ProgramType::Kprobe.is_supported().unwrap_or(false);
+        Ok(Self {
+            tracepoint: ProgramType::Tracepoint.is_supported().unwrap_or(false),
+            kprobe,
+            kprobe_multi: kprobe && loads_kprobe_multi(),
+        })
+    }
+
+    /// Whether the main object's program `name` is to be loaded; `None`: the object's own default.
+    pub(crate) fn loads(&self, name: &str) -> Option<bool> {
+        match name {
+            "raw_enter" | "raw_exit" => Some(true),
+            "classic_enter" | "classic_exit" => Some(self.tracepoint),
+            "kprobe_enter" | "kretprobe_exit" => Some(self.kprobe),
+            "kprobe_multi_enter" | "kretprobe_multi_exit" => Some(self.kprobe_multi),
+            _ => None,
+        }
+    }
+}
+
+/// The capabilities that loading needs and this process lacks, by name. CAP_SYS_ADMIN stands for both, as in the kernel.
+pub fn missing_capabilities() -> Vec<&'static str> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let Some(effective) = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()) else {
+        return Vec::new();
+    };
+    let has = |capability: u32| effective >> capability & 1 == 1;
+    if has(CAP_SYS_ADMIN) {
+        return Vec::new();
+    }
+    [(CAP_BPF, "CAP_BPF"), (CAP_PERFMON, "CAP_PERFMON")]
+        .into_iter()
+        .filter_map(|(capability, name)| (!has(capability)).then_some(name))
+        .collect()
+}
+
+/// Tries it: kernels before 5.18 refuse the attach type.
+fn loads_kprobe_multi() -> bool {
+    // r0 = 0; exit
+    let program = [0xb7, 0x95].map(|code| libbpf_sys::bpf_insn { code, ..Default::default() });
+    let license = CString::new("GPL").expect("the literal has no NUL");
+    let mut opts = libbpf_sys::bpf_prog_load_opts {
+        sz: size_of::<libbpf_sys::bpf_prog_load_opts>() as _,
+        expected_attach_type: libbpf_sys::BPF_TRACE_KPROBE_MULTI,
+        ..Default::default()
+    };
+    // SAFETY: the name may be null; license, program and options outlive the call and have the sizes given.
+    let fd = unsafe {
+        libbpf_sys::bpf_prog_load(
+            libbpf_sys::BPF_PROG_TYPE_KPROBE,
+            std::ptr::null(),
+            license.as_ptr(),
+            program.as_ptr(),
+            program.len() as _,
+            &mut opts,
+        )
+    };
+    if fd < 0 {
+        return false;
+    }
+    // SAFETY: the call returned a descriptor that nobody else owns; dropping it unloads the program.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    true
+}

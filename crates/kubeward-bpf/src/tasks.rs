@@ -1,0 +1,65 @@
+//! What runs now, from the kernel's own task list: no /proc, no ptrace rights.
+
+use std::io::Read;
+use std::mem::size_of;
+
+use kubeward_core::container::{CgroupId, NsKey};
+use libbpf_rs::Iter;
+
+use crate::object::{Engine, LoadError};
+use crate::wire::{self, Wire};
+
+/// One thread as the kernel lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    pub pid: u32,
+    pub tid: u32,
+    pub ppid: u32,
+    pub ns: NsKey,
+    /// Its cgroup in the v2 hierarchy.
+    pub cgroup: CgroupId,
+    /// CLOCK_BOOTTIME at its start.
+    pub start_boot_ns: u64,
+    /// Its container's slot, 0 when it carries no tag.
+    pub slot: u32,
+    pub comm: Vec<u8>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TasksError {
+    #[error(transparent)]
+    Object(#[from] LoadError),
+    #[error("listing tasks: {0}")]
+    Iterate(#[from] libbpf_rs::Error),
+    #[error("listing tasks: {0}")]
+    Read(#[from] std::io::Error),
+}
+
+impl Engine {
+    /// Every thread of the machine that the agent's pid namespace shows (`hostPID`: all of them), in about a
+    /// millisecond per thousand.
+    pub fn tasks(&self) -> Result<Vec<Task>, TasksError> {
+        let program = self.object().progs_mut().find(|program| program.name() == "list_tasks");
+        let program = program.ok_or_else(|| LoadError::Damaged { kind: "program", name: "list_tasks".to_owned() })?;
+        let link = program.attach()?;
+        let mut bytes = Vec::new();
+        Iter::new(&link)?.read_to_end(&mut bytes)?;
+        Ok(bytes.chunks_exact(size_of::<wire::Task>()).filter_map(wire::Task::read_from).map(Task::from).collect())
+    }
+}
+
+impl From<wire::Task> for Task {
+    fn from(task: wire::Task) -> Self {
+        let end = task.comm.iter().position(|&byte| byte == 0).unwrap_or(task.comm.len());
+        Self {
+            pid: task.pid,
+            tid: task.tid,
+            ppid: task.ppid,
+            ns: NsKey { pid_ns: task.pid_ns, mnt_ns: task.mnt_ns },
+            cgroup: CgroupId(task.cgroup_id),
+            start_boot_ns: task.start_boot_ns,
+            slot: task.slot,
+            comm: task.comm[..end].to_vec(),
+        }
+    }
+}

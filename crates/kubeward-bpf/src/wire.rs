@@ -1,0 +1,223 @@
+//! The mirror of `bpf/wire.h`, checked against it through BTF by this module's test. Units are in that header.
+
+use std::mem::size_of;
+
+pub const CALLS: usize = 512;
+pub const SLOTS: u32 = 4096;
+pub const PROFILES: u32 = 1024;
+pub const ERRNO_WORDS: usize = 9;
+pub const COMM_BYTES: usize = 16;
+/// The longest single string that is kept, its NUL included.
+pub const STRING_BYTES: u32 = 4096;
+
+pub const KIND_CALL: u8 = 1;
+pub const KIND_EXEC: u8 = 2;
+
+pub const PHASE_ENTER: u8 = 1;
+pub const PHASE_EXIT: u8 = 2;
+pub const PHASE_CALL: u8 = 3;
+
+pub const STAGE_SETUP: u32 = 0;
+pub const STAGE_RUN: u32 = 1;
+
+pub const PROBE_TP_BTF: u8 = 1;
+pub const PROBE_TRACEPOINT: u8 = 2;
+pub const PROBE_KPROBE: u8 = 3;
+pub const PROBE_KPROBE_MULTI: u8 = 4;
+pub const PROBE_FENTRY: u8 = 5;
+
+pub const IDENTITY_TASK: u8 = 1;
+pub const IDENTITY_CGROUP: u8 = 2;
+pub const IDENTITY_NAMESPACE: u8 = 3;
+
+pub const RECORD_COMPAT: u8 = 1 << 0;
+pub const RECORD_REFUSED: u8 = 1 << 1;
+pub const RECORD_NO_ITEMS: u8 = 1 << 2;
+
+pub const ITEM_STRING: u8 = 1;
+pub const ITEM_ARGV: u8 = 2;
+pub const ITEM_SOCKADDR: u8 = 3;
+pub const ITEM_PATH: u8 = 4;
+
+pub const ITEM_CUT: u8 = 1 << 0;
+pub const ITEM_UNREADABLE: u8 = 1 << 1;
+
+pub const CAPTURE_NONE: u8 = 0;
+pub const CAPTURE_STRING: u8 = 1;
+pub const CAPTURE_ARGV: u8 = 2;
+pub const CAPTURE_SOCKADDR_IN: u8 = 3;
+pub const CAPTURE_SOCKADDR_OUT: u8 = 4;
+
+pub const SHAPE_IN: u16 = 1 << 0;
+pub const SHAPE_OUT: u16 = 1 << 1;
+pub const SHAPE_OPENS: u16 = 1 << 2;
+pub const SHAPE_NO_RETURN: u16 = 1 << 3;
+pub const SHAPE_EXEC: u16 = 1 << 4;
+pub const SHAPE_FORKS: u16 = 1 << 5;
+pub const SHAPE_ENTRY_KNOWS: u16 = 1 << 6;
+
+pub const WANT_ENTER: u8 = 1 << 0;
+pub const WANT_EXIT: u8 = 1 << 1;
+pub const WANT_CALL: u8 = 1 << 2;
+pub const WANT_ERRORS: u8 = 1 << 3;
+
+pub const TARGET_STICKY: u32 = 1 << 0;
+
+pub const HOOK_ENTER: u8 = 1 << 0;
+pub const HOOK_EXIT: u8 = 1 << 1;
+
+/// A struct that crosses the border: plain integers, no padding, any bit pattern valid.
+///
+/// # Safety
+/// The type is `repr(C)`, made of integers and arrays of them, and without padding bytes.
+pub unsafe trait Wire: Copy {
+    fn as_bytes(&self) -> &[u8] {
+        // SAFETY: by the trait's contract every byte of the value is initialised.
+        unsafe { std::slice::from_raw_parts(std::ptr::from_ref(self).cast(), size_of::<Self>()) }
+    }
+
+    /// The value at the start of `bytes`, `None` when they are too few. No alignment is needed.
+    fn read_from(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() < size_of::<Self>() {
+            return None;
+        }
+        // SAFETY: there are enough bytes, any of them make a valid value, and the read is unaligned.
+        Some(unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) })
+    }
+}
+
+// SAFETY: a plain integer.
+unsafe impl Wire for u32 {}
+
+macro_rules! wire {
+    ($($(#[$doc:meta])* struct $name:ident = $kernel:literal { $($field:ident: $ty:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, Copy)]
+            #[repr(C)]
+            pub struct $name { $(pub $field: $ty,)* }
+
+            // SAFETY: integers and arrays of integers only; the test below shows there is no padding.
+            unsafe impl Wire for $name {}
+        )*
+
+        /// Name in C, size, fields with offset and size, of each struct above.
+        #[cfg(test)]
+        fn layouts() -> Vec<(&'static str, usize, Vec<(&'static str, usize, usize)>)> {
+            vec![$(($kernel, size_of::<$name>(), vec![$((
+                stringify!($field),
+                std::mem::offset_of!($name, $field),
+                size_of::<$ty>(),
+            )),*])),*]
+        }
+    };
+}
+
+wire! {
+    struct Record = "kw_record" {
+        kind: u8,
+        phase: u8,
+        stage: u8,
+        probe: u8,
+        identity: u8,
+        flags: u8,
+        nr: u16,
+        slot: u32,
+        items_bytes: u32,
+        mono_ns: u64,
+        duration_ns: u64,
+        ret: i64,
+        args: [u64; 6],
+        exec_id: u64,
+        start_boot_ns: u64,
+        pid: u32,
+        tid: u32,
+        ppid: u32,
+        container_pid: u32,
+        uid: u32,
+        gid: u32,
+        comm: [u8; COMM_BYTES],
+    }
+    struct Item = "kw_item" {
+        arg: u8,
+        kind: u8,
+        flags: u8,
+        pad: u8,
+        bytes: u32,
+    }
+    struct Shape = "kw_shape" {
+        capture: [u8; 6],
+        len_arg: [u8; 6],
+        flags: u16,
+        native_nr: u16,
+    }
+    struct Profile = "kw_profile" {
+        want: [u8; CALLS],
+        errors: [u64; ERRNO_WORDS],
+        arg_bytes: u32,
+        argv_bytes: u32,
+    }
+    struct Container = "kw_container" {
+        active: u32,
+        profile: u32,
+        creator_mnt_ns: u32,
+    }
+    struct Target = "kw_target" {
+        slot: u32,
+        flags: u32,
+    }
+    struct NsKey = "kw_ns_key" {
+        pid_ns: u32,
+        mnt_ns: u32,
+    }
+    struct Tag = "kw_tag" {
+        slot: u32,
+        pad: u32,
+        exec_id: u64,
+    }
+    struct Settings = "kw_settings" {
+        silenced: u32,
+        host_mnt_ns: u32,
+        emit_setup: u32,
+        ns_entries: u32,
+        attached_boot_ns: u64,
+        raw_hooks: [u8; CALLS],
+    }
+    struct Account = "kw_account" {
+        seen: u64,
+        submitted: u64,
+        filtered_setup: u64,
+        filtered_policy: u64,
+        filtered_errors: u64,
+        lost_ring: u64,
+        lost_return: u64,
+        entered: u64,
+        left: u64,
+        unreadable: u64,
+        no_buffer: u64,
+        lost_exec: u64,
+    }
+    struct Task = "kw_task" {
+        pid: u32,
+        tid: u32,
+        ppid: u32,
+        pid_ns: u32,
+        mnt_ns: u32,
+        slot: u32,
+        cgroup_id: u64,
+        start_boot_ns: u64,
+        comm: [u8; COMM_BYTES],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_wire_struct_has_padding() {
+        for (name, size, fields) in layouts() {
+            assert_eq!(fields.iter().map(|(_, _, size)| size).sum::<usize>(), size, "{name}");
+        }
+    }
+}
