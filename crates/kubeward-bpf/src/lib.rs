@@ -6,6 +6,8 @@
 pub mod decode;
 pub mod maps;
 pub mod object;
+pub mod probe;
+pub mod process;
 pub mod read;
 mod shapes;
 pub mod support;
