@@ -1,1 +1,7 @@
+//! The agent: the asynchronous shell around the kernel door and the pure core.
+//!
+//! The only crate that knows Kubernetes, containerd and the network.
 
+pub mod discovery;
+pub mod pipeline;
+pub mod sinks;

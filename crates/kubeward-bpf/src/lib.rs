@@ -3,8 +3,13 @@
 //! It loads the object, attaches and detaches hooks, fills the maps and turns records into events. It must not know
 //! policies, containerd, Kubernetes or an async runtime: it is told what to hook and which container is whose.
 
+pub mod decode;
 pub mod maps;
 pub mod object;
+pub mod probe;
+pub mod process;
+pub mod read;
+mod shapes;
 pub mod support;
 pub mod tasks;
 pub mod wire;

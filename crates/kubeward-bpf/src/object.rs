@@ -38,6 +38,8 @@ pub enum LoadError {
         log: String,
         source: libbpf_rs::Error,
     },
+    #[error("filling the kernel's maps: {0}")]
+    Maps(#[from] crate::maps::MapError),
     #[error("the object has no {kind} named {name}: the binary is damaged")]
     Damaged { kind: &'static str, name: String },
 }
@@ -72,6 +74,7 @@ impl Engine {
         }
         let object = open.load().map_err(refused("loading"))?;
         let maps = Maps::of(&object)?;
+        crate::shapes::fill(&maps)?;
         Ok(Self { object, maps, support })
     }
 

@@ -14,6 +14,7 @@ static __always_inline u32 pack_limits(const struct kw_profile *profile)
 __noinline int append_string(struct record_buffer *buffer, u64 pointer, u32 arg, u32 limit)
 {
 	struct kw_item *item;
+	u64 room = limit;
 	char next = 0;
 	long n;
 
@@ -22,12 +23,14 @@ __noinline int append_string(struct record_buffer *buffer, u64 pointer, u32 arg,
 	item = open_item(buffer, arg, KW_ITEM_STRING);
 	if (!item)
 		return 0;
-	if (limit == 0 || limit > KW_STRING_BYTES)
-		limit = KW_STRING_BYTES;
-	n = bpf_probe_read_user_str(item + 1, limit, (void *)pointer);
+	checked(room);
+	if (room == 0 || room > KW_STRING_BYTES)
+		room = KW_STRING_BYTES;
+	checked(room);
+	n = bpf_probe_read_user_str(item + 1, room, (void *)pointer);
 	if (n > 0) {
 		item->bytes = n - 1;
-		if (n == limit && !bpf_probe_read_user(&next, 1, (void *)(pointer + n - 1)) && next)
+		if ((u64)n == room && !bpf_probe_read_user(&next, 1, (void *)(pointer + n - 1)) && next)
 			item->flags |= KW_ITEM_CUT;
 	} else {
 		item->flags |= KW_ITEM_UNREADABLE;
@@ -40,8 +43,7 @@ __noinline int append_string(struct record_buffer *buffer, u64 pointer, u32 arg,
 __noinline int append_argv_string(struct record_buffer *buffer, u64 argv, u32 index, u32 start, u32 limit)
 {
 	struct kw_item *item;
-	u64 pointer = 0;
-	u32 at, room;
+	u64 pointer = 0, at, room;
 	char next = 0;
 	long n;
 
@@ -66,15 +68,17 @@ __noinline int append_argv_string(struct record_buffer *buffer, u64 argv, u32 in
 		item->flags |= KW_ITEM_CUT;
 		return 1;
 	}
+	checked(at);
 	if (room > KW_STRING_BYTES)
 		room = KW_STRING_BYTES;
+	checked(room);
 	n = bpf_probe_read_user_str(&buffer->items[at], room, (void *)pointer);
 	if (n <= 0) {
 		item->flags |= KW_ITEM_UNREADABLE;
 		return -1;
 	}
 	item->bytes += n;
-	if (n == room && !bpf_probe_read_user(&next, 1, (void *)(pointer + n - 1)) && next) {
+	if ((u64)n == room && !bpf_probe_read_user(&next, 1, (void *)(pointer + n - 1)) && next) {
 		item->flags |= KW_ITEM_CUT;
 		return 1;
 	}

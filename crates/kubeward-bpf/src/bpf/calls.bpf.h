@@ -32,6 +32,13 @@ static __always_inline bool is_raw(u32 probe)
 	return probe == KW_PROBE_TP_BTF || probe == KW_PROBE_TRACEPOINT;
 }
 
+/* A call number that has been through the stack: the compiler knows its bound, the verifier does not. */
+static __always_inline u64 bounded(u64 nr)
+{
+	asm volatile("" : "+r"(nr));
+	return nr & (KW_CALLS - 1);
+}
+
 /* Settings, number and shape; false when this hook has nothing to say about the call. */
 static __always_inline bool open_call(struct call *call, s64 id, u32 probe, u32 moment)
 {
@@ -59,7 +66,9 @@ static __always_inline bool open_call(struct call *call, s64 id, u32 probe, u32 
 	}
 	call->native_nr = nr;
 	call->shape = shape;
-	return !is_raw(probe) || call->settings->raw_hooks[nr] & moment;
+	if (is_raw(probe))
+		return call->settings->raw_hooks[bounded(nr)] & moment;
+	return call->settings->function_hooks[bounded(nr)] & moment;
 }
 
 static __always_inline bool find_account(struct call *call)
@@ -73,9 +82,9 @@ static __always_inline bool find_account(struct call *call)
 static __always_inline bool find_want(struct call *call)
 {
 	call->profile = bpf_map_lookup_elem(&profiles, &call->container->profile);
-	if (!call->profile || call->native_nr >= KW_CALLS)
+	if (!call->profile)
 		return false;
-	call->want = call->profile->want[call->native_nr];
+	call->want = call->profile->want[bounded(call->native_nr)];
 	return true;
 }
 
@@ -324,14 +333,15 @@ static __always_inline void tell_return(struct call *call, struct pending_call *
 /* The return of a call whose entry was kept: its account and arguments are the entry's. */
 static __always_inline void return_kept(struct call *call, struct pending_call *pending)
 {
+	struct kw_account *account = bpf_map_lookup_elem(&accounts, &pending->owner.slot);
+
 	pending->active = 0;
 	call->owner = pending->owner;
-	call->account = bpf_map_lookup_elem(&accounts, &call->owner.slot);
-	if (!call->account)
+	if (!account)
 		return;
-	count(call->account->left);
+	count(account->left);
 	if (!find_account(call) || !find_want(call) || !call->want) {
-		count(call->account->filtered_policy);
+		count(account->filtered_policy);
 		return;
 	}
 	call->args = pending->args;

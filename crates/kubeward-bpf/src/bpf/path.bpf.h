@@ -18,11 +18,15 @@ struct path_walk {
 	u32 item_at;
 };
 
+/* Keeps the compiler from computing with `value` before the comparison that bounds it, where the verifier would not follow. */
+#define checked(value) asm volatile("" : "+r"(value))
+
 /* The item that begins at `at`, with room for a string behind it; NULL when the record is full. */
-static __always_inline struct kw_item *item_at(struct record_buffer *buffer, u32 at)
+static __always_inline struct kw_item *item_at(struct record_buffer *buffer, u64 at)
 {
 	if (at > KW_ITEMS_BYTES)
 		return NULL;
+	checked(at);
 	return (struct kw_item *)&buffer->items[at];
 }
 
@@ -50,7 +54,7 @@ static __always_inline bool append_component(struct record_buffer *buffer, u32 s
 {
 	struct kw_item *item = item_at(buffer, start);
 	const unsigned char *name;
-	u32 at;
+	u64 at;
 	long n;
 
 	if (!item)
@@ -60,6 +64,7 @@ static __always_inline bool append_component(struct record_buffer *buffer, u32 s
 		item->flags |= KW_ITEM_CUT;
 		return false;
 	}
+	checked(at);
 	name = BPF_CORE_READ(dentry, d_name.name);
 	n = bpf_probe_read_kernel_str(&buffer->items[at], COMPONENT_BYTES, name);
 	if (n <= 0) {
@@ -74,17 +79,18 @@ static __always_inline bool append_component(struct record_buffer *buffer, u32 s
 __noinline int path_step(struct record_buffer *buffer, struct path_walk *walk)
 {
 	struct dentry *dentry, *parent;
-	struct mount *mnt;
+	struct mount *mnt, *above;
+	struct vfsmount *vfsmnt;
 
 	if (!buffer || !walk)
 		return 1;
 	dentry = walk->dentry;
-	if (dentry == walk->root_dentry && walk->mnt == walk->root_mnt)
+	vfsmnt = walk->mnt;
+	if (dentry == walk->root_dentry && vfsmnt == walk->root_mnt)
 		return 1;
-	if (dentry == BPF_CORE_READ(walk->mnt, mnt_root)) {
-		mnt = (void *)walk->mnt - bpf_core_field_offset(struct mount, mnt);
-		struct mount *above = BPF_CORE_READ(mnt, mnt_parent);
-
+	if (dentry == BPF_CORE_READ(vfsmnt, mnt_root)) {
+		mnt = (void *)vfsmnt - bpf_core_field_offset(struct mount, mnt);
+		above = BPF_CORE_READ(mnt, mnt_parent);
 		if (above == mnt)
 			return 1;
 		walk->dentry = BPF_CORE_READ(mnt, mnt_mountpoint);

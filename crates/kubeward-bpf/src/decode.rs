@@ -1,0 +1,164 @@
+//! A record's bytes to an event. Pure: no kernel, no clock, and whatever the bytes are, an answer or an error.
+
+mod items;
+#[cfg(test)]
+mod tests;
+
+use std::mem::size_of;
+use std::sync::Arc;
+
+use kubeward_core::container::ContainerSlot;
+use kubeward_core::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text};
+use kubeward_core::syscall::{self, ArgKind, Syscall};
+
+use crate::wire::{self, Record, Wire};
+use items::Items;
+
+/// What one record says.
+#[derive(Debug)]
+pub enum Decoded {
+    Call(CallRecord),
+    /// A process of the container began to run `exe`; later records name it by `exec_id`.
+    Exec {
+        slot: ContainerSlot,
+        exec_id: u64,
+        exe: Text,
+    },
+}
+
+/// A call as the kernel told it. Of the event, `seq`, `time_ns`, `process.start_time_ns`, `process.exe`, `container` and
+/// `policies` are the agent's to fill.
+#[derive(Debug)]
+pub struct CallRecord {
+    pub event: SyscallEvent,
+    /// Names the exec that started the process's program, 0 when it was not seen.
+    pub exec_id: u64,
+    /// CLOCK_BOOTTIME at which the thread started.
+    pub start_boot_ns: u64,
+}
+
+/// Why bytes are not a record. The record is counted and left out; the next one is not affected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    #[error("a record of {bytes} bytes is shorter than its header of {header}", header = size_of::<Record>())]
+    Short { bytes: usize },
+    #[error("a record announces {announced} bytes of items and carries {carried}")]
+    Items { announced: usize, carried: usize },
+    #[error("item {at} ends after its record")]
+    ItemEnd { at: usize },
+    #[error("{field} {value} is not one that this build knows")]
+    Unknown { field: &'static str, value: u8 },
+}
+
+/// Reads one record as the ring holds it: a header and `items_bytes` of items, nothing behind them.
+pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
+    let record = Record::read_from(bytes).ok_or(DecodeError::Short { bytes: bytes.len() })?;
+    let rest = &bytes[size_of::<Record>()..];
+    if rest.len() != record.items_bytes as usize {
+        return Err(DecodeError::Items { announced: record.items_bytes as usize, carried: rest.len() });
+    }
+    let items = Items::parse(rest)?;
+    match record.kind {
+        wire::KIND_CALL => Ok(Decoded::Call(call(&record, items)?)),
+        wire::KIND_EXEC => Ok(Decoded::Exec {
+            slot: ContainerSlot(record.slot),
+            exec_id: record.exec_id,
+            exe: items.path.unwrap_or_default(),
+        }),
+        value => Err(DecodeError::Unknown { field: "record kind", value }),
+    }
+}
+
+fn call(record: &Record, items: Items) -> Result<CallRecord, DecodeError> {
+    let phase = phase(record.phase)?;
+    let has_return = phase != Phase::Enter;
+    let call = call_of(record);
+    let Items { args, path } = items;
+    let event = SyscallEvent {
+        seq: 0,
+        time_ns: 0,
+        mono_ns: record.mono_ns,
+        phase,
+        stage: if u32::from(record.stage) == wire::STAGE_RUN { Stage::Run } else { Stage::Setup },
+        probe: probe(record.probe)?,
+        identity: identity(record.identity)?,
+        args: arguments(record, call.entry, args),
+        call,
+        path,
+        ret: has_return.then_some(record.ret),
+        duration_ns: (phase == Phase::Call).then_some(record.duration_ns),
+        refused_by_seccomp: record.flags & wire::RECORD_REFUSED != 0,
+        process: process(record),
+        slot: ContainerSlot(record.slot),
+        container: None,
+        policies: Arc::new([]),
+    };
+    Ok(CallRecord { event, exec_id: record.exec_id, start_boot_ns: record.start_boot_ns })
+}
+
+fn call_of(record: &Record) -> Call {
+    let nr = u32::from(record.nr);
+    if record.flags & wire::RECORD_COMPAT != 0 {
+        return Call { abi: Abi::Compat, nr, entry: syscall::compat_name(nr).and_then(syscall::by_name) };
+    }
+    Call { abi: Abi::Native, nr, entry: syscall::by_nr(nr) }
+}
+
+/// By the catalogue's shape; six raw registers for a call that has none there.
+fn arguments(record: &Record, entry: Option<&'static Syscall>, mut values: [Option<ArgValue>; 6]) -> Vec<Arg> {
+    const RAW: [&str; 6] = ["arg0", "arg1", "arg2", "arg3", "arg4", "arg5"];
+    let mut arg = |at: usize, name, kind| Arg {
+        name,
+        kind,
+        raw: record.args[at],
+        value: values[at].take().unwrap_or(ArgValue::Register),
+    };
+    match entry.and_then(|entry| entry.args) {
+        Some(shapes) => shapes.iter().take(6).enumerate().map(|(at, shape)| arg(at, shape.name, shape.kind)).collect(),
+        None => RAW.into_iter().enumerate().map(|(at, name)| arg(at, name, ArgKind::Ptr)).collect(),
+    }
+}
+
+fn process(record: &Record) -> Process {
+    let comm = record.comm.split(|&byte| byte == 0).next().unwrap_or_default();
+    Process {
+        pid: record.pid,
+        tid: record.tid,
+        ppid: record.ppid,
+        container_pid: record.container_pid,
+        start_time_ns: 0,
+        uid: record.uid,
+        gid: record.gid,
+        comm: Text { bytes: comm.into(), cut: false, redacted: false },
+        exe: None,
+    }
+}
+
+fn phase(value: u8) -> Result<Phase, DecodeError> {
+    match value {
+        wire::PHASE_ENTER => Ok(Phase::Enter),
+        wire::PHASE_EXIT => Ok(Phase::Exit),
+        wire::PHASE_CALL => Ok(Phase::Call),
+        value => Err(DecodeError::Unknown { field: "phase", value }),
+    }
+}
+
+fn probe(value: u8) -> Result<Probe, DecodeError> {
+    match value {
+        wire::PROBE_TP_BTF => Ok(Probe::TpBtf),
+        wire::PROBE_TRACEPOINT => Ok(Probe::Tracepoint),
+        wire::PROBE_KPROBE => Ok(Probe::Kprobe),
+        wire::PROBE_KPROBE_MULTI => Ok(Probe::KprobeMulti),
+        wire::PROBE_FENTRY => Ok(Probe::Fentry),
+        value => Err(DecodeError::Unknown { field: "probe", value }),
+    }
+}
+
+fn identity(value: u8) -> Result<Identity, DecodeError> {
+    match value {
+        wire::IDENTITY_TASK => Ok(Identity::Task),
+        wire::IDENTITY_CGROUP => Ok(Identity::Cgroup),
+        wire::IDENTITY_NAMESPACE => Ok(Identity::Namespace),
+        value => Err(DecodeError::Unknown { field: "identity", value }),
+    }
+}

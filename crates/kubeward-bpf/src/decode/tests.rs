@@ -1,0 +1,166 @@
+use std::mem::size_of;
+
+use kubeward_core::event::SockAddr;
+
+use super::*;
+use crate::wire::Item;
+
+/// A record of `openat` at its exit, to be changed by each test.
+fn openat() -> Record {
+    Record {
+        kind: wire::KIND_CALL,
+        phase: wire::PHASE_CALL,
+        stage: 1,
+        probe: wire::PROBE_TP_BTF,
+        identity: wire::IDENTITY_TASK,
+        flags: 0,
+        nr: 257,
+        slot: 7,
+        items_bytes: 0,
+        mono_ns: 1_000,
+        duration_ns: 250,
+        ret: 3,
+        args: [0xffff_ffff_ffff_ff9c, 0x7ffc_0000, 0x8_0000, 0, 0, 0],
+        exec_id: 11,
+        start_boot_ns: 500,
+        pid: 4242,
+        tid: 4243,
+        ppid: 4200,
+        container_pid: 9,
+        uid: 1000,
+        gid: 100,
+        comm: *b"cat\0garbage\0\0\0\0\0",
+    }
+}
+
+fn item(arg: u8, kind: u8, flags: u8, content: &[u8]) -> Vec<u8> {
+    let header = Item { arg, kind, flags, pad: 0, bytes: content.len() as u32 };
+    [header.as_bytes(), content].concat()
+}
+
+fn bytes(mut record: Record, items: &[Vec<u8>]) -> Vec<u8> {
+    let items = items.concat();
+    record.items_bytes = items.len() as u32;
+    [record.as_bytes(), &items].concat()
+}
+
+fn decode_call(bytes: &[u8]) -> CallRecord {
+    match decode(bytes) {
+        Ok(Decoded::Call(call)) => call,
+        other => panic!("not a call: {other:?}"),
+    }
+}
+
+fn first_value(items: &[Vec<u8>]) -> ArgValue {
+    decode_call(&bytes(openat(), items)).event.args[0].value.clone()
+}
+
+#[test]
+fn a_call_keeps_every_field() {
+    let path = item(6, wire::ITEM_PATH, 0, b"hosts\0etc\0");
+    let name = item(1, wire::ITEM_STRING, 0, b"hosts");
+    let CallRecord { event, exec_id, start_boot_ns } = decode_call(&bytes(openat(), &[name, path]));
+    assert_eq!((exec_id, start_boot_ns), (11, 500));
+    assert_eq!(event.call.entry.map(|entry| entry.name), Some("openat"));
+    assert_eq!((event.phase, event.stage, event.probe), (Phase::Call, Stage::Run, Probe::TpBtf));
+    assert_eq!((event.mono_ns, event.duration_ns, event.ret), (1_000, Some(250), Some(3)));
+    assert_eq!(event.slot, ContainerSlot(7));
+    assert_eq!(event.args.len(), 4);
+    assert_eq!(event.args[1].value, ArgValue::Str(Text { bytes: (*b"hosts").into(), cut: false, redacted: false }));
+    assert_eq!(&*event.path.expect("an opened file has a path").bytes, b"/etc/hosts");
+    let process = event.process;
+    assert_eq!((process.pid, process.tid, process.ppid, process.container_pid), (4242, 4243, 4200, 9));
+    assert_eq!((process.uid, process.gid, &*process.comm.bytes), (1000, 100, &b"cat"[..]));
+}
+
+#[test]
+fn an_entry_has_neither_result_nor_duration() {
+    let event = decode_call(&bytes(Record { phase: wire::PHASE_ENTER, ..openat() }, &[])).event;
+    assert_eq!((event.ret, event.duration_ns), (None, None));
+}
+
+#[test]
+fn an_unknown_number_shows_six_registers() {
+    let event = decode_call(&bytes(Record { nr: 511, ..openat() }, &[])).event;
+    assert!(event.call.entry.is_none());
+    assert_eq!(event.args.iter().map(|arg| arg.raw).collect::<Vec<_>>(), openat().args);
+}
+
+#[test]
+fn a_compat_number_is_of_the_32_bit_table() {
+    let event = decode_call(&bytes(Record { nr: 5, flags: wire::RECORD_COMPAT, ..openat() }, &[])).event;
+    assert_eq!(event.call.abi, Abi::Compat);
+    assert_eq!(event.call.entry.map(|entry| entry.name), Some("open"));
+}
+
+#[test]
+fn the_root_itself_is_a_slash() {
+    let event = decode_call(&bytes(openat(), &[item(6, wire::ITEM_PATH, 0, b"")])).event;
+    assert_eq!(&*event.path.expect("a path").bytes, b"/");
+}
+
+#[test]
+fn argv_keeps_empty_strings() {
+    let ArgValue::Argv { strings, cut } = first_value(&[item(0, wire::ITEM_ARGV, 0, b"sh\0\0-c\0")]) else {
+        panic!("not an argv")
+    };
+    assert_eq!(strings.iter().map(|text| &*text.bytes).collect::<Vec<_>>(), [&b"sh"[..], b"", b"-c"]);
+    assert!(!cut);
+}
+
+#[test]
+fn socket_addresses_have_ports_in_host_order() {
+    let inet = [&2_u16.to_ne_bytes()[..], &[0x01, 0xbb, 10, 0, 0, 1], &[0; 8]].concat();
+    let SockAddr::Inet { addr, port } = sockaddr_of(&inet) else { panic!("not IPv4") };
+    assert_eq!((addr.to_string(), port), ("10.0.0.1".to_owned(), 443));
+    let mut inet6 = [&10_u16.to_ne_bytes()[..], &[0x1f, 0x90], &[0; 4], &[0; 15], &[1]].concat();
+    inet6.extend_from_slice(&7_u32.to_ne_bytes());
+    let SockAddr::Inet6 { addr, port, scope_id, .. } = sockaddr_of(&inet6) else { panic!("not IPv6") };
+    assert_eq!((addr.to_string(), port, scope_id), ("::1".to_owned(), 8080, 7));
+    let unix = [&1_u16.to_ne_bytes()[..], b"/run/x\0junk"].concat();
+    let SockAddr::Unix { path, is_abstract } = sockaddr_of(&unix) else { panic!("not Unix") };
+    assert_eq!((&*path.bytes, is_abstract), (&b"/run/x"[..], false));
+    let hidden = [&1_u16.to_ne_bytes()[..], b"\0name"].concat();
+    let SockAddr::Unix { path, is_abstract } = sockaddr_of(&hidden) else { panic!("not Unix") };
+    assert_eq!((&*path.bytes, is_abstract), (&b"name"[..], true));
+    assert!(matches!(sockaddr_of(&[2, 0, 1]), SockAddr::Other { family: 2, .. }));
+}
+
+fn sockaddr_of(content: &[u8]) -> SockAddr {
+    match first_value(&[item(0, wire::ITEM_SOCKADDR, 0, content)]) {
+        ArgValue::Sockaddr(address) => address,
+        other => panic!("not an address: {other:?}"),
+    }
+}
+
+#[test]
+fn damage_is_named() {
+    assert_eq!(decode(&[0; 10]).err(), Some(DecodeError::Short { bytes: 10 }));
+    let mut long = bytes(openat(), &[]);
+    long.push(0);
+    assert_eq!(decode(&long).err(), Some(DecodeError::Items { announced: 0, carried: 1 }));
+    let mut torn = item(0, wire::ITEM_STRING, 0, b"abc");
+    torn.pop();
+    assert_eq!(decode(&bytes(openat(), &[torn])).err(), Some(DecodeError::ItemEnd { at: 0 }));
+    let unknown = bytes(Record { kind: 9, ..openat() }, &[]);
+    assert_eq!(decode(&unknown).err(), Some(DecodeError::Unknown { field: "record kind", value: 9 }));
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_give_an_answer(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
+        let _ = decode(&bytes);
+    }
+
+    #[test]
+    fn any_items_give_an_answer(items in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+        let mut record = openat();
+        record.items_bytes = items.len() as u32;
+        let _ = decode(&[record.as_bytes(), &items].concat());
+    }
+}
+
+#[test]
+fn the_header_is_what_the_kernel_sends() {
+    assert_eq!(size_of::<Record>(), 144);
+}

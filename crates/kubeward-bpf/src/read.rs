@@ -1,0 +1,98 @@
+//! Reads the ring in a thread of its own, on a timer.
+//!
+//! The kernel side never wakes the reader: a wake-up per record costs several times the record, and libbpf's poll, which is
+//! level-triggered, would spin. Instead the ring is drained every few milliseconds, at once again while it was busy.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use libbpf_rs::RingBufferBuilder;
+
+use crate::object::Engine;
+
+/// How long the ring is left alone when it was empty. It holds 50 ms of a busy CPU.
+const INTERVAL: Duration = Duration::from_millis(5);
+/// After this many records the drained() of the sink has its turn, so that output flows under full load.
+const BATCH: usize = 4096;
+
+/// What takes the records. Both methods are called from the reader's thread and must not block for long.
+pub trait RecordSink {
+    /// One record as [`crate::decode::decode`] takes it, in ring order.
+    fn record(&mut self, bytes: &[u8]);
+    /// The ring is empty, or a batch is full: a moment to flush.
+    fn drained(&mut self);
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("mapping the ring of records: {0}")]
+    Map(#[from] libbpf_rs::Error),
+    #[error("starting the reader's thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// The running reader. Dropping it without [`Reader::stop`] leaves what is in the ring unread.
+#[derive(Debug)]
+pub struct Reader<S> {
+    stopping: Arc<AtomicBool>,
+    thread: JoinHandle<(S, Result<(), ReadError>)>,
+}
+
+impl<S: RecordSink + Send + 'static> Reader<S> {
+    pub fn spawn(engine: Arc<Engine>, sink: S) -> Result<Self, ReadError> {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stopping);
+        let thread =
+            thread::Builder::new().name("kubeward-reader".to_owned()).spawn(move || run(&engine, sink, &flag))?;
+        Ok(Self { stopping, thread })
+    }
+
+    /// Reads everything that is in the ring by now and gives the sink back. Silence the programs first: while they
+    /// write, there is always more.
+    ///
+    /// # Panics
+    /// When the sink panicked: its panic goes on here.
+    pub fn stop(self) -> (S, Result<(), ReadError>) {
+        self.stopping.store(true, Ordering::Release);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// The thread has ended by itself, which only a panic or an unmappable ring can bring about.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+fn run<S: RecordSink>(engine: &Engine, sink: S, stopping: &AtomicBool) -> (S, Result<(), ReadError>) {
+    let sink = std::cell::RefCell::new(sink);
+    let drained = drain(engine, &sink, stopping);
+    (sink.into_inner(), drained)
+}
+
+fn drain<S: RecordSink>(engine: &Engine, sink: &std::cell::RefCell<S>, stopping: &AtomicBool) -> Result<(), ReadError> {
+    let mut builder = RingBufferBuilder::new();
+    builder.add(&engine.maps().records, |bytes| {
+        sink.borrow_mut().record(bytes);
+        0
+    })?;
+    let ring = builder.build()?;
+    loop {
+        // Read before draining: what was written before the flag is in the ring by now.
+        let last = stopping.load(Ordering::Acquire);
+        let mut empty = false;
+        while !empty {
+            let read = ring.consume_raw_n(BATCH);
+            if read < 0 {
+                return Err(libbpf_rs::Error::from_raw_os_error(-read).into());
+            }
+            empty = (read as usize) < BATCH;
+            sink.borrow_mut().drained();
+        }
+        if last {
+            return Ok(());
+        }
+        thread::sleep(INTERVAL);
+    }
+}

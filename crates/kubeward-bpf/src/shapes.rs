@@ -1,0 +1,84 @@
+//! The catalogue as the kernel side needs it: what each call's arguments point to.
+
+use kubeward_core::syscall::{self, Capture, EntryRule, Syscall};
+
+use crate::maps::{MapError, Maps};
+use crate::wire::{self, Shape, CALLS};
+
+/// Writes every call's shape. Done once, before anything is attached.
+pub(crate) fn fill(maps: &Maps) -> Result<(), MapError> {
+    for nr in 0..CALLS as u16 {
+        let mut shape = syscall::by_nr(nr.into()).map_or(NOTHING, native_shape);
+        shape.native_nr = native_of_compat(nr);
+        maps.set_shape(nr, &shape)?;
+    }
+    Ok(())
+}
+
+const NOTHING: Shape = Shape { capture: [wire::CAPTURE_NONE; 6], len_arg: [0; 6], flags: 0, native_nr: CALLS as u16 };
+
+fn native_shape(call: &Syscall) -> Shape {
+    let mut shape = NOTHING;
+    for (at, capture) in call.captures().into_iter().enumerate() {
+        let (code, len_arg, flag) = match capture {
+            Capture::None => continue,
+            Capture::Str => (wire::CAPTURE_STRING, 0, wire::SHAPE_IN),
+            Capture::Argv => (wire::CAPTURE_ARGV, 0, wire::SHAPE_IN),
+            Capture::SockaddrIn { len } => (wire::CAPTURE_SOCKADDR_IN, len, wire::SHAPE_IN),
+            Capture::SockaddrOut { len } => (wire::CAPTURE_SOCKADDR_OUT, len, wire::SHAPE_OUT),
+        };
+        shape.capture[at] = code;
+        shape.len_arg[at] = len_arg;
+        shape.flags |= flag;
+    }
+    if call.opens_file() {
+        shape.flags |= wire::SHAPE_OPENS;
+    }
+    shape.flags |= match call.entry_rule() {
+        EntryRule::NeverReturns => wire::SHAPE_NO_RETURN,
+        EntryRule::Always if call.name.starts_with("exec") => wire::SHAPE_EXEC,
+        EntryRule::Always => wire::SHAPE_ENTRY_KNOWS,
+        EntryRule::WhenAsked => 0,
+    };
+    if matches!(call.name, "fork" | "vfork" | "clone" | "clone3") {
+        shape.flags |= wire::SHAPE_FORKS;
+    }
+    shape
+}
+
+/// The native call that a 32-bit number means, [`CALLS`] where there is none of that name.
+fn native_of_compat(nr: u16) -> u16 {
+    let name = syscall::compat_name(nr.into());
+    name.and_then(syscall::by_name).map_or(CALLS as u16, |call| call.nr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(name: &str) -> Shape {
+        native_shape(syscall::by_name(name).expect("the catalogue has the call"))
+    }
+
+    #[test]
+    fn openat_reads_its_path_and_opens() {
+        let openat = shape("openat");
+        assert_eq!(openat.capture[..2], [wire::CAPTURE_NONE, wire::CAPTURE_STRING]);
+        assert_eq!(openat.flags, wire::SHAPE_IN | wire::SHAPE_OPENS);
+    }
+
+    #[test]
+    fn exec_is_known_from_its_entry() {
+        assert_eq!(shape("execve").flags, wire::SHAPE_IN | wire::SHAPE_EXEC);
+        assert_eq!(shape("execveat").flags, wire::SHAPE_IN | wire::SHAPE_EXEC);
+        assert_eq!(shape("rt_sigreturn").flags, wire::SHAPE_ENTRY_KNOWS);
+        assert_eq!(shape("exit_group").flags, wire::SHAPE_NO_RETURN);
+    }
+
+    #[test]
+    fn accept_is_read_at_return() {
+        let accept = shape("accept4");
+        assert_eq!((accept.capture[1], accept.len_arg[1]), (wire::CAPTURE_SOCKADDR_OUT, 2));
+        assert_eq!(accept.flags, wire::SHAPE_OUT);
+    }
+}

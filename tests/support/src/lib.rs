@@ -1,0 +1,7 @@
+//! What tests of the whole program share: a private containerd with hand-built images.
+//!
+//! Nothing here knows KubeWard itself. A harness that cannot start fails its test with the remedy; it never
+//! lets one pass unrun.
+
+pub mod containerd;
+pub mod image;
