@@ -82,11 +82,13 @@ impl Relay {
                 code = code_of_status(&status);
             }
             if let Some(code) = code {
-                if !engine.tasks().context("looking for what the command left")?.iter().any(|task| task.slot == SLOT.0) {
+                if !engine.tasks().context("looking for what the command left")?.iter().any(|task| task.slot == SLOT.0)
+                {
                     return Ok(code);
                 }
             }
-            let timeout = if code.is_some() { LOOK_EVERY.try_into().unwrap_or(PollTimeout::MAX) } else { PollTimeout::NONE };
+            let timeout =
+                if code.is_some() { LOOK_EVERY.try_into().unwrap_or(PollTimeout::MAX) } else { PollTimeout::NONE };
             wait_for(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], timeout)?;
             self.pass_on(launched)?;
         }
