@@ -42,7 +42,7 @@ pub(crate) fn run(_args: &DoctorArgs) -> ExitCode {
 }
 
 fn line(report: &mut String, name: &str, text: &str) {
-    writeln!(report, "{name:<14} {text}").expect("writing to a String cannot fail");
+    writeln!(report, "{name:<18} {text}").expect("writing to a String cannot fail");
 }
 
 fn host(report: &mut String) {
@@ -66,7 +66,7 @@ fn hooks(report: &mut String) -> anyhow::Result<()> {
     let loads = |name: &str, loads: bool| format!("{name} {}", if loads { "yes" } else { "no" });
     let kinds =
         [("tracepoint", support.tracepoint), ("kprobe", support.kprobe), ("kprobe.multi", support.kprobe_multi)];
-    line(report, "kernel loads", &kinds.map(|(name, yes)| loads(name, yes)).join(", "));
+    line(report, "program types", &kinds.map(|(name, yes)| loads(name, yes)).join(", "));
     for verdict in probe::survey(&engine)? {
         line(report, verdict.name, &said(&verdict));
     }
@@ -81,12 +81,11 @@ fn hooks(report: &mut String) -> anyhow::Result<()> {
 }
 
 fn said(verdict: &BackendVerdict) -> String {
-    let exact = match (&verdict.attaches, verdict.exact) {
-        (Err(reason), _) => return format!("does not attach: {reason}"),
-        (Ok(()), Some(true)) => "exact",
-        (Ok(()), _) => "not exact",
-    };
-    format!("attaches, {exact}: {}", verdict.detail)
+    let detail = verdict.detail.strip_prefix(verdict.name).unwrap_or(&verdict.detail).trim_start_matches(": ");
+    match &verdict.attaches {
+        Ok(()) => format!("attaches; {detail}"),
+        Err(reason) => format!("does not attach: {reason}"),
+    }
 }
 
 fn sockets(report: &mut String) {
