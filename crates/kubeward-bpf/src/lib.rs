@@ -6,8 +6,11 @@
 pub mod decode;
 pub mod maps;
 pub mod object;
+pub mod probe;
+pub mod process;
 pub mod read;
 mod shapes;
+pub mod spawn;
 pub mod support;
 pub mod tasks;
 pub mod wire;

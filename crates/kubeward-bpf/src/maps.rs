@@ -54,8 +54,11 @@ impl Maps {
                 host_mnt_ns: 0,
                 emit_setup: 0,
                 ns_entries: 0,
+                tag_pid: 0,
+                tag_slot: 0,
                 attached_boot_ns: 0,
                 raw_hooks: [0; CALLS],
+                function_hooks: [0; CALLS],
             }),
             call_shapes: find("call_shapes")?,
             profiles: find("profiles")?,
@@ -167,10 +170,6 @@ impl Maps {
             ErrorKind::NotFound => MapError::TaskGone,
             _ => MapError::Kernel { map: "task_tags", source },
         })
-    }
-
-    pub fn untag_task(&self, pidfd: BorrowedFd<'_>) -> Result<(), MapError> {
-        absent_is_fine("task_tags", self.task_tags.delete(&pidfd.as_raw_fd().to_ne_bytes()))
     }
 
     /// The slot's counts, summed over all CPUs. While calls run, the counts are of slightly different moments.

@@ -3,9 +3,10 @@
 use std::io::Read;
 use std::mem::size_of;
 
-use kubeward_core::container::{CgroupId, NsKey};
+use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::Iter;
 
+use crate::maps::MapError;
 use crate::object::{Engine, LoadError};
 use crate::wire::{self, Wire};
 
@@ -29,6 +30,8 @@ pub struct Task {
 pub enum TasksError {
     #[error(transparent)]
     Object(#[from] LoadError),
+    #[error(transparent)]
+    Map(#[from] MapError),
     #[error("listing tasks: {0}")]
     Iterate(#[from] libbpf_rs::Error),
     #[error("listing tasks: {0}")]
@@ -39,12 +42,36 @@ impl Engine {
     /// Every thread of the machine that the agent's pid namespace shows (`hostPID`: all of them), in about a
     /// millisecond per thousand.
     pub fn tasks(&self) -> Result<Vec<Task>, TasksError> {
-        let program = self.object().progs_mut().find(|program| program.name() == "list_tasks");
-        let program = program.ok_or_else(|| LoadError::Damaged { kind: "program", name: "list_tasks".to_owned() })?;
+        let bytes = self.iterate("list_tasks")?;
+        Ok(bytes.chunks_exact(size_of::<wire::Task>()).filter_map(wire::Task::read_from).map(Task::from).collect())
+    }
+
+    /// Gives every thread that the process has now to a container. What they fork from now on follows them.
+    pub fn tag_threads(&self, pid: u32, slot: ContainerSlot) -> Result<(), TasksError> {
+        self.tag(pid, slot.0)
+    }
+
+    /// Takes the tags of every thread that the process has now.
+    pub fn untag_threads(&self, pid: u32) -> Result<(), TasksError> {
+        self.tag(pid, wire::SLOTS)
+    }
+
+    fn tag(&self, pid: u32, slot: u32) -> Result<(), TasksError> {
+        self.maps().change_settings(|settings| {
+            settings.tag_pid = pid;
+            settings.tag_slot = slot;
+        })?;
+        self.iterate("tag_threads")?;
+        Ok(())
+    }
+
+    fn iterate(&self, name: &str) -> Result<Vec<u8>, TasksError> {
+        let program = self.object().progs_mut().find(|program| program.name() == name);
+        let program = program.ok_or_else(|| LoadError::Damaged { kind: "program", name: name.to_owned() })?;
         let link = program.attach()?;
         let mut bytes = Vec::new();
         Iter::new(&link)?.read_to_end(&mut bytes)?;
-        Ok(bytes.chunks_exact(size_of::<wire::Task>()).filter_map(wire::Task::read_from).map(Task::from).collect())
+        Ok(bytes)
     }
 }
 

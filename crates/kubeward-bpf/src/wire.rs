@@ -180,8 +180,11 @@ wire! {
         host_mnt_ns: u32,
         emit_setup: u32,
         ns_entries: u32,
+        tag_pid: u32,
+        tag_slot: u32,
         attached_boot_ns: u64,
         raw_hooks: [u8; CALLS],
+        function_hooks: [u8; CALLS],
     }
     struct Account = "kw_account" {
         seen: u64,

@@ -25,7 +25,7 @@ pub enum Stage {
 }
 
 /// The hook that served a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Probe {
     /// Raw syscall tracepoint through BTF (`tp_btf/sys_exit`).
     TpBtf,

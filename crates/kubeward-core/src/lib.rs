@@ -7,4 +7,8 @@
 pub mod container;
 pub mod event;
 pub mod ledger;
+pub mod policy;
+pub mod redact;
+pub mod render;
 pub mod syscall;
+pub mod table;

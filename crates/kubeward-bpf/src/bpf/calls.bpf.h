@@ -66,7 +66,9 @@ static __always_inline bool open_call(struct call *call, s64 id, u32 probe, u32 
 	}
 	call->native_nr = nr;
 	call->shape = shape;
-	return !is_raw(probe) || call->settings->raw_hooks[bounded(nr)] & moment;
+	if (is_raw(probe))
+		return call->settings->raw_hooks[bounded(nr)] & moment;
+	return call->settings->function_hooks[bounded(nr)] & moment;
 }
 
 static __always_inline bool find_account(struct call *call)

@@ -8,6 +8,7 @@
  *   sched_process_exec		a container's stage becomes "run"; the program gets a name
  *   sched_process_exit		a call that never returned is over
  *   list_tasks			what runs now, for user space to find containers in
+ *   tag_threads		gives the threads of a process to a container
  *
  * What a call's entry and return mean is in calls.bpf.h, whose task it is in identity.bpf.h, what it points to in
  * args.bpf.h and path.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
@@ -255,5 +256,26 @@ int list_tasks(struct bpf_iter__task *ctx)
 	if (tag)
 		found.slot = tag->slot;
 	bpf_seq_write(ctx->meta->seq, &found, sizeof(found));
+	return 0;
+}
+
+/* User space can tag a process by its pidfd, but not the threads it has. */
+SEC("iter/task")
+int tag_threads(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	u32 zero = 0;
+	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
+	struct kw_tag *tag;
+
+	if (!task || !now || (u32)BPF_CORE_READ(task, tgid) != now->tag_pid)
+		return 0;
+	if (now->tag_slot >= KW_SLOTS) {
+		bpf_task_storage_delete(&task_tags, task);
+		return 0;
+	}
+	tag = bpf_task_storage_get(&task_tags, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (tag)
+		tag->slot = now->tag_slot;
 	return 0;
 }

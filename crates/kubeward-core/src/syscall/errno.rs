@@ -159,7 +159,7 @@ const NAMES: &[Name] = names![
 
 /// `ENOENT` for 2, `ERESTARTSYS` for 512.
 pub fn errno_name(number: u16) -> Option<&'static str> {
-    NAMES.iter().find(|(value, _)| *value == number.into()).map(|(_, name)| *name)
+    NAMES.iter().find(|(value, _)| *value == u64::from(number)).map(|(_, name)| *name)
 }
 
 /// 2 for `ENOENT`; also the second names `EWOULDBLOCK`, `EDEADLOCK` and `ENOTSUP`.

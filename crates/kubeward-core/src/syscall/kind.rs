@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::flags::{network, FlagTable};
+use super::flags::FlagTable;
 use super::signal_name;
 
 /// Name and kind of one argument.
@@ -51,13 +51,10 @@ pub enum ArgKind {
     Ptr,
     /// Bit flags and enumerations, shown as text.
     Flags(&'static FlagTable),
-    /// Protocol of a socket, named by the address family in argument `family`.
-    Protocol {
-        family: u8,
-    },
-    /// Option of a socket, named by the protocol level in argument `level`.
-    SockOpt {
-        level: u8,
+    /// What another argument makes of it: `kind` of the register of argument `arg`. See [`ArgKind::among`].
+    By {
+        arg: u8,
+        kind: fn(u64) -> ArgKind,
     },
     /// File permission bits, shown in octal.
     Mode,
@@ -68,6 +65,16 @@ pub enum ArgKind {
 }
 
 impl ArgKind {
+    /// The kind that the argument has in a call made with these registers, in argument order: never [`ArgKind::By`].
+    ///
+    /// A register that is not given counts as 0.
+    pub fn among(self, registers: &[u64]) -> ArgKind {
+        match self {
+            ArgKind::By { arg, kind } => kind(registers.get(usize::from(arg)).copied().unwrap_or_default()),
+            kind => kind,
+        }
+    }
+
     /// Whether the register is an address in the caller's memory.
     pub fn is_pointer(self) -> bool {
         use ArgKind::*;
@@ -80,26 +87,25 @@ impl ArgKind {
         use ArgKind::*;
         Some(match self {
             Path | Str | Argv | SockaddrIn { .. } | SockaddrOut { .. } | Ptr => return None,
-            Int | Fd | DirFd | Signal | Pid | Protocol { .. } | SockOpt { .. } => signed(raw).into(),
+            Int | Fd | DirFd | Signal | Pid => signed(raw).into(),
             Uid | Gid if raw as u32 == u32::MAX => -1,
             UInt | Uid | Gid => (raw as u32).into(),
             Mode => (raw as u16).into(),
             Long | Offset => (raw as i64).into(),
-            ULong | Size | Hex => raw.into(),
+            ULong | Size | Hex | By { .. } => raw.into(),
             Flags(table) => table.significant(raw).into(),
         })
     }
 
     /// Appends the text of an argument that is known by its register alone; a pointer's is its address or `NULL`.
-    ///
-    /// A kind whose names depend on another argument is written as a number here: see [`ArgKind::write_text_among`].
     pub fn write_text(self, raw: u64, out: &mut String) {
         use ArgKind::*;
         match self {
             Path | Str | Argv | SockaddrIn { .. } | SockaddrOut { .. } | Ptr if raw == 0 => out.push_str("NULL"),
             Path | Str | Argv | SockaddrIn { .. } | SockaddrOut { .. } | Ptr => hex(raw, out),
             DirFd if signed(raw) == libc::AT_FDCWD => out.push_str("AT_FDCWD"),
-            Hex => hex(raw, out),
+            Hex | By { .. } if raw == 0 => out.push('0'),
+            Hex | By { .. } => hex(raw, out),
             Flags(table) => table.write(raw, out),
             Mode => mode(raw as u16, out),
             Signal => match signal_name(raw as u32) {
@@ -107,20 +113,6 @@ impl ArgKind {
                 None => decimal(signed(raw).into(), out),
             },
             _ => decimal(self.integer(raw).expect("every pointer kind is matched above"), out),
-        }
-    }
-
-    /// [`ArgKind::write_text`] with all the call's registers at hand: also names what depends on another argument
-    /// (a socket's protocol, a socket option).
-    pub fn write_text_among(self, raw: u64, registers: &[u64], out: &mut String) {
-        let table = match self {
-            ArgKind::Protocol { family } => registers.get(usize::from(family)).and_then(|&raw| network::protocols(raw)),
-            ArgKind::SockOpt { level } => registers.get(usize::from(level)).and_then(|&raw| network::options(raw)),
-            _ => None,
-        };
-        match table {
-            Some(table) => table.write(raw, out),
-            None => self.write_text(raw, out),
         }
     }
 }
@@ -133,10 +125,8 @@ fn decimal(number: i128, out: &mut String) {
     write!(out, "{number}").expect("writing to a String cannot fail");
 }
 
-/// `0x1f`, and plain `0` for zero.
-pub(super) fn hex(number: u64, out: &mut String) {
-    let written = if number == 0 { write!(out, "0") } else { write!(out, "{number:#x}") };
-    written.expect("writing to a String cannot fail");
+fn hex(number: u64, out: &mut String) {
+    write!(out, "{number:#x}").expect("writing to a String cannot fail");
 }
 
 /// `0644`; with the file type of mknod before it (`S_IFCHR|0666`).
@@ -152,6 +142,6 @@ fn mode(mode: u16, out: &mut String) {
     };
     out.push_str(file_type);
     let bits = if file_type.is_empty() { mode } else { mode & 0o7777 };
-    let written = if bits == 0 { write!(out, "0") } else { write!(out, "0{bits:03o}") };
+    let written = if bits == 0 { write!(out, "0") } else { write!(out, "0{bits:02o}") };
     written.expect("writing to a String cannot fail");
 }

@@ -2,8 +2,8 @@
 //! `__x64_sys_openat`.
 
 use super::nearest::nearest;
-use super::table::{self, native};
-use super::{by_name, Syscall};
+use super::table::native;
+use super::{all, by_name, Syscall};
 
 /// The name is no call's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +15,7 @@ pub enum UnknownCall {
     #[error("unknown call {given:?} (did you mean {suggestion:?}?)")]
     Misspelt { given: String, suggestion: String },
     /// A call of other architectures, or a function of libc; `instead` does its work here.
-    #[error("{arch} has no call {given:?} (libc's function calls {instead:?})")]
+    #[error("{arch} has no call {given:?} ({instead:?} does its work there)")]
     NotHere { given: String, arch: &'static str, instead: String },
 }
 
@@ -44,8 +44,8 @@ impl UnknownCall {
 /// The table's name wins over the kernel's: `sys_stat` is stat, and so is `sys_newstat`; `sys_umount` is umount2,
 /// as its kernel function is named.
 pub fn resolve(given: &str) -> Result<&'static Syscall, UnknownCall> {
-    let (prefix, bare) = split_prefix(given);
-    by_name(bare).or_else(|| by_kernel_name(bare)).ok_or_else(|| unknown(given, prefix, bare))
+    let (_, bare) = split_prefix(given);
+    by_name(bare).or_else(|| by_kernel_name(bare)).ok_or_else(|| unknown(given))
 }
 
 fn split_prefix(given: &str) -> (&str, &str) {
@@ -59,14 +59,17 @@ fn by_kernel_name(bare: &str) -> Option<&'static Syscall> {
     by_name(name)
 }
 
-fn unknown(given: &str, prefix: &str, bare: &str) -> UnknownCall {
+/// Looks for the name that was meant, whatever its case.
+fn unknown(given: &str) -> UnknownCall {
+    let lower = given.to_ascii_lowercase();
+    let (prefix, bare) = split_prefix(&lower);
+    let given = given.to_owned();
     if let Some((_, instead)) = native().never_had.iter().find(|(name, _)| *name == bare) {
-        let instead = format!("{prefix}{instead}");
-        return UnknownCall::NotHere { given: given.to_owned(), arch: native().arch, instead };
+        return UnknownCall::NotHere { given, arch: native().arch, instead: format!("{prefix}{instead}") };
     }
     let kernel_names = native().kernel_names.iter().map(|(_, kernel_name)| *kernel_name);
-    match nearest(bare, table::calls().iter().map(|call| call.name).chain(kernel_names)) {
-        Some(name) => UnknownCall::Misspelt { given: given.to_owned(), suggestion: format!("{prefix}{name}") },
-        None => UnknownCall::Unknown { given: given.to_owned() },
+    match nearest(bare, all().iter().map(|call| call.name).chain(kernel_names)) {
+        Some(name) => UnknownCall::Misspelt { given, suggestion: format!("{prefix}{name}") },
+        None => UnknownCall::Unknown { given },
     }
 }

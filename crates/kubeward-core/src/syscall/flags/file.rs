@@ -2,13 +2,16 @@
 
 use super::{names, FlagTable, Name};
 use crate::syscall::table::O_LARGEFILE;
+use crate::syscall::ArgKind;
 
-/// Reserved: any bit is an error.
-pub(in crate::syscall) static NONE: FlagTable = FlagTable::bits(&[]);
+/// 32 bits without names, shown in hexadecimal: reserved flags, device numbers, cookies.
+pub(in crate::syscall) static UNNAMED: FlagTable = FlagTable::bits(&[]);
+/// The same of 64 bits.
+pub(in crate::syscall) static UNNAMED_LONG: FlagTable = FlagTable::bits(&[]).long();
 
 pub(in crate::syscall) static OPEN: FlagTable = FlagTable::mixed(
-    libc::O_ACCMODE as u64,
-    names![O_RDONLY, O_WRONLY, O_RDWR, O_ACCMODE],
+    0b11,
+    names![O_RDONLY, O_WRONLY, O_RDWR, O_ACCMODE = 0b11],
     names![
         O_CREAT,
         O_EXCL,
@@ -21,12 +24,12 @@ pub(in crate::syscall) static OPEN: FlagTable = FlagTable::mixed(
         O_ASYNC,
         O_DIRECT,
         O_LARGEFILE = O_LARGEFILE,
-        O_TMPFILE,
-        O_DIRECTORY,
         O_NOFOLLOW,
         O_NOATIME,
         O_CLOEXEC,
         O_PATH,
+        O_TMPFILE,
+        O_DIRECTORY,
     ],
 );
 
@@ -48,13 +51,13 @@ pub(in crate::syscall) static AT_HANDLE: FlagTable = FlagTable::bits(names![
     AT_SYMLINK_FOLLOW,
     AT_EMPTY_PATH,
 ]);
-pub(in crate::syscall) static AT_STAT: FlagTable = FlagTable::bits(names![
-    AT_STATX_FORCE_SYNC,
-    AT_STATX_DONT_SYNC,
-    AT_SYMLINK_NOFOLLOW,
-    AT_NO_AUTOMOUNT,
-    AT_EMPTY_PATH,
-]);
+pub(in crate::syscall) static AT_STAT: FlagTable =
+    FlagTable::bits(names![AT_SYMLINK_NOFOLLOW, AT_NO_AUTOMOUNT, AT_EMPTY_PATH]);
+pub(in crate::syscall) static AT_STATX: FlagTable = FlagTable::mixed(
+    0x6000,
+    names![AT_STATX_SYNC_AS_STAT, AT_STATX_FORCE_SYNC, AT_STATX_DONT_SYNC],
+    names![AT_SYMLINK_NOFOLLOW, AT_NO_AUTOMOUNT, AT_EMPTY_PATH],
+);
 
 pub(in crate::syscall) static STATX: FlagTable = FlagTable::bits(names![
     STATX_ALL,
@@ -79,7 +82,7 @@ pub(in crate::syscall) static STATX: FlagTable = FlagTable::bits(names![
     STATX_DIO_READ_ALIGN = 0x20000,
 ]);
 
-pub(in crate::syscall) static ACCESS: FlagTable = FlagTable::mixed(!0b111, names![F_OK], names![R_OK, W_OK, X_OK]);
+pub(in crate::syscall) static ACCESS: FlagTable = FlagTable::bits(names![R_OK, W_OK, X_OK]).zero("F_OK");
 
 pub(in crate::syscall) static WHENCE: FlagTable =
     FlagTable::one_of(names![SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE]);
@@ -156,6 +159,35 @@ pub(in crate::syscall) static FCNTL: FlagTable = FlagTable::one_of(names![
     F_GETDELEG = 1039,
     F_SETDELEG = 1040,
 ]);
+
+static FD_FLAGS: FlagTable = FlagTable::bits(names![FD_CLOEXEC]);
+static LEASE: FlagTable = FlagTable::one_of(names![F_RDLCK, F_WRLCK, F_UNLCK]);
+static SEALS: FlagTable = FlagTable::bits(names![
+    F_SEAL_SEAL,
+    F_SEAL_SHRINK,
+    F_SEAL_GROW,
+    F_SEAL_WRITE,
+    F_SEAL_FUTURE_WRITE,
+    F_SEAL_EXEC = 0x20,
+]);
+
+/// The third argument of fcntl, by its command.
+pub(in crate::syscall) fn fcntl_arg(command: u64) -> ArgKind {
+    const F_SETSIG: i32 = 10;
+    const F_SETOWN_EX: i32 = 15;
+    const F_GETOWNER_UIDS: i32 = 17;
+    match command as u32 as i32 {
+        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC | libc::F_SETOWN | libc::F_SETPIPE_SZ => ArgKind::Int,
+        libc::F_SETFD => ArgKind::Flags(&FD_FLAGS),
+        libc::F_SETFL => ArgKind::Flags(&OPEN),
+        libc::F_SETLEASE => ArgKind::Flags(&LEASE),
+        libc::F_ADD_SEALS => ArgKind::Flags(&SEALS),
+        F_SETSIG => ArgKind::Signal,
+        libc::F_GETLK | libc::F_SETLK | libc::F_SETLKW | F_SETOWN_EX..=F_GETOWNER_UIDS => ArgKind::Ptr,
+        libc::F_OFD_GETLK | libc::F_OFD_SETLK | libc::F_OFD_SETLKW => ArgKind::Ptr,
+        _ => ArgKind::Hex,
+    }
+}
 
 pub(in crate::syscall) static RENAME: FlagTable =
     FlagTable::bits(names![RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT]);

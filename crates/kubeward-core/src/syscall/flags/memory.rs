@@ -2,19 +2,17 @@
 
 use super::{names, FlagTable};
 
-pub(in crate::syscall) static PROT: FlagTable = FlagTable::mixed(
-    0,
-    names![PROT_NONE],
-    names![PROT_READ, PROT_WRITE, PROT_EXEC, PROT_SEM = 0x8, PROT_GROWSDOWN, PROT_GROWSUP],
-)
-.long();
+pub(in crate::syscall) static PROT: FlagTable =
+    FlagTable::bits(names![PROT_READ, PROT_WRITE, PROT_EXEC, PROT_SEM = 0x8, PROT_GROWSDOWN, PROT_GROWSUP])
+        .zero("PROT_NONE")
+        .long();
 pub(in crate::syscall) static MAP: FlagTable = FlagTable::mixed(
     libc::MAP_TYPE as u64,
     names![MAP_SHARED, MAP_PRIVATE, MAP_SHARED_VALIDATE],
     names![
         MAP_FIXED,
         MAP_ANONYMOUS,
-        MAP_32BIT,
+        MAP_32BIT = 0x40,
         MAP_ABOVE4G = 0x80,
         MAP_NORESERVE,
         MAP_GROWSDOWN,
@@ -59,7 +57,7 @@ pub(in crate::syscall) static MADVISE: FlagTable = FlagTable::one_of(names![
     MADV_POPULATE_READ,
     MADV_POPULATE_WRITE,
     MADV_DONTNEED_LOCKED,
-    MADV_COLLAPSE,
+    MADV_COLLAPSE = 25,
     MADV_HWPOISON,
     MADV_SOFT_OFFLINE,
     MADV_GUARD_INSTALL = 102,
@@ -70,22 +68,19 @@ pub(in crate::syscall) static MLOCK2: FlagTable = FlagTable::bits(names![MLOCK_O
 pub(in crate::syscall) static MLOCKALL: FlagTable = FlagTable::bits(names![MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT]);
 pub(in crate::syscall) static SHADOW_STACK: FlagTable =
     FlagTable::bits(names![SHADOW_STACK_SET_TOKEN = 1, SHADOW_STACK_SET_MARKER = 2]);
-pub(in crate::syscall) static MEMBARRIER: FlagTable = FlagTable::mixed(
-    !0x3ff,
-    names![MEMBARRIER_CMD_QUERY],
-    names![
-        MEMBARRIER_CMD_GLOBAL,
-        MEMBARRIER_CMD_GLOBAL_EXPEDITED,
-        MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED,
-        MEMBARRIER_CMD_PRIVATE_EXPEDITED,
-        MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED,
-        MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE,
-        MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE,
-        MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ,
-        MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ,
-        MEMBARRIER_CMD_GET_REGISTRATIONS = 0x200,
-    ],
-);
+pub(in crate::syscall) static MEMBARRIER: FlagTable = FlagTable::bits(names![
+    MEMBARRIER_CMD_GLOBAL,
+    MEMBARRIER_CMD_GLOBAL_EXPEDITED,
+    MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED,
+    MEMBARRIER_CMD_PRIVATE_EXPEDITED,
+    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED,
+    MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE,
+    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE,
+    MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ,
+    MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ,
+    MEMBARRIER_CMD_GET_REGISTRATIONS = 0x200,
+])
+.zero("MEMBARRIER_CMD_QUERY");
 pub(in crate::syscall) static MEMBARRIER_FLAGS: FlagTable = FlagTable::bits(names![MEMBARRIER_CMD_FLAG_CPU = 1]);
 pub(in crate::syscall) static MEMFD: FlagTable =
     FlagTable::bits(names![MFD_CLOEXEC, MFD_ALLOW_SEALING, MFD_HUGETLB, MFD_NOEXEC_SEAL, MFD_EXEC,]);
@@ -94,9 +89,8 @@ pub(in crate::syscall) static USERFAULTFD: FlagTable =
     FlagTable::bits(names![UFFD_USER_MODE_ONLY = 1, O_NONBLOCK, O_CLOEXEC]);
 
 pub(in crate::syscall) static IPC_KEY: FlagTable = FlagTable::one_of(names![IPC_PRIVATE]);
-/// Permission bits follow in hexadecimal.
 pub(in crate::syscall) static IPC_GET: FlagTable =
-    FlagTable::bits(names![IPC_CREAT, IPC_EXCL, SHM_HUGETLB, SHM_NORESERVE]);
+    FlagTable::bits(names![IPC_CREAT, IPC_EXCL, SHM_HUGETLB, SHM_NORESERVE]).permissions(0o777);
 /// `IPC_64` marks the 64-bit form of the structure, which libc adds by itself on some architectures.
 pub(in crate::syscall) static IPC_CTL: FlagTable = FlagTable::mixed(
     !0x100,

@@ -11,11 +11,12 @@ pub(super) mod network;
 pub(super) mod other;
 pub(super) mod process;
 pub(super) mod signal;
+pub(super) mod socket_option;
 pub(super) mod system;
 pub(super) mod timer;
 pub(super) mod user;
 
-use super::kind::hex;
+use std::fmt::{self, Write};
 
 /// A value and its name.
 pub(super) type Name = (u64, &'static str);
@@ -30,6 +31,10 @@ pub struct FlagTable {
     field_last: bool,
     /// A name of several bits comes before those of its parts.
     bits: &'static [Name],
+    /// Bits that are permissions, shown in octal.
+    permissions: u64,
+    /// What nothing set is called, in a table of bits.
+    zero: &'static str,
     /// The bits that the kernel looks at: 32 for an `int` or `unsigned int`, else 64.
     width: u64,
 }
@@ -37,7 +42,8 @@ pub struct FlagTable {
 impl FlagTable {
     /// Each bit has its own meaning.
     const fn bits(bits: &'static [Name]) -> Self {
-        FlagTable { field: 0, values: &[], field_last: false, bits, width: u32::MAX as u64 }
+        let width = u32::MAX as u64;
+        FlagTable { field: 0, values: &[], field_last: false, bits, permissions: 0, zero: "0", width }
     }
 
     /// The whole number is one of several values.
@@ -54,6 +60,14 @@ impl FlagTable {
         FlagTable { field_last: true, ..self }
     }
 
+    const fn permissions(self, permissions: u64) -> Self {
+        FlagTable { permissions, ..self }
+    }
+
+    const fn zero(self, zero: &'static str) -> Self {
+        FlagTable { zero, ..self }
+    }
+
     /// The argument is an `unsigned long`.
     const fn long(self) -> Self {
         FlagTable { width: u64::MAX, ..self }
@@ -65,33 +79,61 @@ impl FlagTable {
     }
 
     /// Appends the names of what is set, joined by `|`; what has no name follows in hexadecimal. Nothing set is `0`,
-    /// unless the table has a name for it (`O_RDONLY`, `F_OK`).
+    /// unless that has a name (`O_RDONLY`, `F_OK`). A number with every bit set is no set of flags: `0xffffffff`.
     pub(super) fn write(&self, raw: u64, out: &mut String) {
         let raw = self.significant(raw);
-        let field = self.values.iter().find(|(value, _)| value & self.width == raw & self.field & self.width);
+        let field = self.values.iter().find(|(value, _)| self.significant(*value) == raw & self.field);
+        let all_set = raw == self.width && self.field != u64::MAX;
+        let mut list = List { start: out.len(), out };
+        if all_set {
+            list.item(format_args!("{raw:#x}"));
+        } else {
+            self.list(raw, field.map(|(_, name)| *name), &mut list);
+        }
+        if list.is_empty() {
+            out.push_str(self.zero);
+        }
+    }
+
+    fn list(&self, raw: u64, field: Option<&str>, list: &mut List<'_>) {
         let mut rest = if field.is_some() { raw & !self.field } else { raw };
-        let start = out.len();
-        let field = field.map(|(_, name)| *name);
-        let mut append = |name: &str| {
-            if out.len() > start {
-                out.push('|');
-            }
-            out.push_str(name);
-        };
-        field.filter(|_| !self.field_last).map(&mut append);
+        if let Some(name) = field.filter(|_| !self.field_last) {
+            list.item(format_args!("{name}"));
+        }
         for (bit, name) in self.bits {
-            if rest & bit == *bit {
-                append(name);
+            let bit = self.significant(*bit);
+            if rest & bit == bit {
+                list.item(format_args!("{name}"));
                 rest &= !bit;
             }
         }
-        field.filter(|_| self.field_last).map(&mut append);
+        if let Some(name) = field.filter(|_| self.field_last) {
+            list.item(format_args!("{name}"));
+        }
+        if rest & self.permissions != 0 {
+            list.item(format_args!("0{:02o}", rest & self.permissions));
+            rest &= !self.permissions;
+        }
         if rest != 0 {
-            append(&format!("{rest:#x}"));
+            list.item(format_args!("{rest:#x}"));
         }
-        if out.len() == start {
-            hex(0, out);
-        }
+    }
+}
+
+/// Texts joined by `|` at the end of a string.
+struct List<'a> {
+    start: usize,
+    out: &'a mut String,
+}
+
+impl List<'_> {
+    fn is_empty(&self) -> bool {
+        self.out.len() == self.start
+    }
+
+    fn item(&mut self, text: fmt::Arguments<'_>) {
+        let separator = if self.is_empty() { "" } else { "|" };
+        write!(self.out, "{separator}{text}").expect("writing to a String cannot fail");
     }
 }
 

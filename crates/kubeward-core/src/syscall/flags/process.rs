@@ -1,6 +1,8 @@
 //! Starting, waiting for, scheduling, tracing and confining processes.
 
+use super::user::CAPABILITY;
 use super::{names, FlagTable, Name};
+use crate::syscall::ArgKind;
 
 const NAMESPACES: &[Name] = names![
     CLONE_NEWTIME,
@@ -13,7 +15,7 @@ const NAMESPACES: &[Name] = names![
     CLONE_NEWNET,
 ];
 
-/// The low byte is the signal that the parent gets when the child ends.
+/// The low byte is the signal that the parent gets when the child ends. The kernel ignores the upper 32 bits.
 pub(in crate::syscall) static CLONE: FlagTable = FlagTable::mixed(
     0xff,
     super::signal::NAMES,
@@ -44,8 +46,7 @@ pub(in crate::syscall) static CLONE: FlagTable = FlagTable::mixed(
         CLONE_IO,
     ],
 )
-.field_last()
-.long();
+.field_last();
 pub(in crate::syscall) static CLONE_NAMESPACES: FlagTable = FlagTable::bits(names![
     CLONE_VM,
     CLONE_FS,
@@ -82,15 +83,15 @@ pub(in crate::syscall) static PTRACE: FlagTable = FlagTable::one_of(names![
     PTRACE_CONT,
     PTRACE_KILL,
     PTRACE_SINGLESTEP,
-    PTRACE_GETREGS,
-    PTRACE_SETREGS,
-    PTRACE_GETFPREGS,
-    PTRACE_SETFPREGS,
+    PTRACE_GETREGS = 12,
+    PTRACE_SETREGS = 13,
+    PTRACE_GETFPREGS = 14,
+    PTRACE_SETFPREGS = 15,
     PTRACE_ATTACH,
     PTRACE_DETACH,
     PTRACE_SYSCALL,
-    PTRACE_SYSEMU,
-    PTRACE_SYSEMU_SINGLESTEP,
+    PTRACE_SYSEMU = 31,
+    PTRACE_SYSEMU_SINGLESTEP = 32,
     PTRACE_SETOPTIONS,
     PTRACE_GETEVENTMSG,
     PTRACE_GETSIGINFO,
@@ -105,7 +106,7 @@ pub(in crate::syscall) static PTRACE: FlagTable = FlagTable::one_of(names![
     PTRACE_SETSIGMASK,
     PTRACE_SECCOMP_GET_FILTER = 0x420c,
     PTRACE_SECCOMP_GET_METADATA = 0x420d,
-    PTRACE_GET_SYSCALL_INFO,
+    PTRACE_GET_SYSCALL_INFO = 0x420e,
     PTRACE_GET_RSEQ_CONFIGURATION = 0x420f,
     PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG = 0x4210,
     PTRACE_GET_SYSCALL_USER_DISPATCH_CONFIG = 0x4211,
@@ -200,6 +201,38 @@ pub(in crate::syscall) static PRCTL: FlagTable = FlagTable::one_of(names![
     PR_GET_AUXV = 0x4155_5856,
     PR_SET_PTRACER,
 ]);
+static SECCOMP_MODE: FlagTable =
+    FlagTable::one_of(names![SECCOMP_MODE_DISABLED, SECCOMP_MODE_STRICT, SECCOMP_MODE_FILTER]).long();
+static AMBIENT: FlagTable = FlagTable::one_of(names![
+    PR_CAP_AMBIENT_IS_SET,
+    PR_CAP_AMBIENT_RAISE,
+    PR_CAP_AMBIENT_LOWER,
+    PR_CAP_AMBIENT_CLEAR_ALL,
+])
+.long();
+
+/// The second argument of prctl, by its option.
+pub(in crate::syscall) fn prctl_arg2(option: u64) -> ArgKind {
+    match option as u32 as i32 {
+        libc::PR_SET_PDEATHSIG => ArgKind::Signal,
+        libc::PR_SET_NAME | libc::PR_GET_NAME | libc::PR_GET_PDEATHSIG | libc::PR_GET_CHILD_SUBREAPER => ArgKind::Ptr,
+        libc::PR_CAPBSET_READ | libc::PR_CAPBSET_DROP => ArgKind::Flags(&CAPABILITY),
+        libc::PR_CAP_AMBIENT => ArgKind::Flags(&AMBIENT),
+        libc::PR_SET_SECCOMP => ArgKind::Flags(&SECCOMP_MODE),
+        libc::PR_SET_DUMPABLE | libc::PR_SET_KEEPCAPS | libc::PR_SET_NO_NEW_PRIVS => ArgKind::ULong,
+        libc::PR_SET_CHILD_SUBREAPER | libc::PR_SET_TIMERSLACK => ArgKind::ULong,
+        _ => ArgKind::Hex,
+    }
+}
+
+/// The third argument of prctl, by its option.
+pub(in crate::syscall) fn prctl_arg3(option: u64) -> ArgKind {
+    match option as u32 as i32 {
+        libc::PR_CAP_AMBIENT => ArgKind::Flags(&CAPABILITY),
+        _ => ArgKind::Hex,
+    }
+}
+
 pub(in crate::syscall) static ARCH_PRCTL: FlagTable = FlagTable::one_of(names![
     ARCH_SET_GS = 0x1001,
     ARCH_SET_FS = 0x1002,
@@ -229,9 +262,9 @@ pub(in crate::syscall) static PERSONALITY: FlagTable = FlagTable::mixed(
     0xff,
     names![PER_LINUX = 0, PER_BSD = 6, PER_LINUX32 = 8],
     names![
-        UNAME26,
+        UNAME26 = 0x20000,
         ADDR_NO_RANDOMIZE,
-        FDPIC_FUNCPTRS,
+        FDPIC_FUNCPTRS = 0x80000,
         MMAP_PAGE_ZERO,
         ADDR_COMPAT_LAYOUT,
         READ_IMPLIES_EXEC,

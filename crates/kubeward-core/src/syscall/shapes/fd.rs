@@ -2,7 +2,7 @@
 
 use super::group;
 use crate::syscall::flags::fd::*;
-use crate::syscall::flags::file::NONE;
+use crate::syscall::flags::file::UNNAMED;
 use crate::syscall::ArgKind::*;
 
 group! { Fd:
@@ -10,7 +10,7 @@ group! { Fd:
     dup2(oldfd: Fd, newfd: Fd);
     dup3(oldfd: Fd, newfd: Fd, flags: Flags(&DUP3));
     close_range(fd: Fd, max_fd: UInt, flags: Flags(&CLOSE_RANGE));
-    pidfd_getfd(pidfd: Fd, fd: Fd, flags: Flags(&NONE));
+    pidfd_getfd(pidfd: Fd, fd: Fd, flags: Flags(&UNNAMED));
     pipe(fildes: Ptr);
     pipe2(fildes: Ptr, flags: Flags(&PIPE2));
     eventfd(count: UInt);

@@ -30,7 +30,7 @@ group! { File:
     splice(fd_in: Fd, off_in: Ptr, fd_out: Fd, off_out: Ptr, len: Size, flags: Flags(&SPLICE));
     vmsplice(fd: Fd, iov: Ptr, nr_segs: ULong, flags: Flags(&SPLICE));
     tee(fdin: Fd, fdout: Fd, len: Size, flags: Flags(&SPLICE));
-    copy_file_range(fd_in: Fd, off_in: Ptr, fd_out: Fd, off_out: Ptr, len: Size, flags: Flags(&NONE));
+    copy_file_range(fd_in: Fd, off_in: Ptr, fd_out: Fd, off_out: Ptr, len: Size, flags: Flags(&UNNAMED));
     fsync(fd: Fd);
     fdatasync(fd: Fd);
     sync();
@@ -40,20 +40,20 @@ group! { File:
     ftruncate(fd: Fd, length: Offset);
     fallocate(fd: Fd, mode: Flags(&FALLOCATE), offset: Offset, len: Offset);
     flock(fd: Fd, cmd: Flags(&FLOCK));
-    fcntl(fd: Fd, cmd: Flags(&FCNTL), arg: Hex);
-    cachestat(fd: Fd, range: Ptr, cstat: Ptr, flags: Flags(&NONE));
+    fcntl(fd: Fd, cmd: Flags(&FCNTL), arg: By { arg: 1, kind: fcntl_arg });
+    cachestat(fd: Fd, range: Ptr, cstat: Ptr, flags: Flags(&UNNAMED));
 
     stat(filename: Path, statbuf: Ptr);
     fstat(fd: Fd, statbuf: Ptr);
     lstat(filename: Path, statbuf: Ptr);
     newfstatat(dfd: DirFd, filename: Path, statbuf: Ptr, flags: Flags(&AT_STAT));
-    statx(dfd: DirFd, filename: Path, flags: Flags(&AT_STAT), mask: Flags(&STATX), buffer: Ptr);
+    statx(dfd: DirFd, filename: Path, flags: Flags(&AT_STATX), mask: Flags(&STATX), buffer: Ptr);
     access(filename: Path, mode: Flags(&ACCESS));
     faccessat(dfd: DirFd, filename: Path, mode: Flags(&ACCESS));
     faccessat2(dfd: DirFd, filename: Path, mode: Flags(&ACCESS), flags: Flags(&AT_ACCESS));
     statfs(pathname: Path, buf: Ptr);
     fstatfs(fd: Fd, buf: Ptr);
-    ustat(dev: Hex, ubuf: Ptr);
+    ustat(dev: Flags(&UNNAMED), ubuf: Ptr);
     file_getattr(dfd: DirFd, filename: Path, fattr: Ptr, usize: Size, at_flags: Flags(&AT_PATH));
     file_setattr(dfd: DirFd, filename: Path, fattr: Ptr, usize: Size, at_flags: Flags(&AT_PATH));
 
@@ -85,8 +85,8 @@ group! { File:
     mkdir(pathname: Path, mode: Mode);
     mkdirat(dfd: DirFd, pathname: Path, mode: Mode);
     rmdir(pathname: Path);
-    mknod(filename: Path, mode: Mode, dev: Hex);
-    mknodat(dfd: DirFd, filename: Path, mode: Mode, dev: Hex);
+    mknod(filename: Path, mode: Mode, dev: Flags(&UNNAMED));
+    mknodat(dfd: DirFd, filename: Path, mode: Mode, dev: Flags(&UNNAMED));
     getdents(fd: Fd, dirent: Ptr, count: UInt);
     getdents64(fd: Fd, dirent: Ptr, count: UInt);
     getcwd(buf: Ptr, size: Size);

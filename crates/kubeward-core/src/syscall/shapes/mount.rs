@@ -1,7 +1,7 @@
 //! Mounts: what is visible where in the file tree.
 
 use super::group;
-use crate::syscall::flags::file::NONE;
+use crate::syscall::flags::file::UNNAMED;
 use crate::syscall::flags::mount::*;
 use crate::syscall::ArgKind::*;
 
@@ -17,6 +17,6 @@ group! { File:
     open_tree_attr(dfd: DirFd, filename: Path, flags: Flags(&OPEN_TREE), attr: Ptr, usize: Size);
     move_mount(from_dfd: DirFd, from_pathname: Path, to_dfd: DirFd, to_pathname: Path, flags: Flags(&MOVE_MOUNT));
     mount_setattr(dfd: DirFd, path: Path, flags: Flags(&MOUNT_SETATTR), attr: Ptr, usize: Size);
-    statmount(req: Ptr, buf: Ptr, bufsize: Size, flags: Flags(&NONE));
+    statmount(req: Ptr, buf: Ptr, bufsize: Size, flags: Flags(&UNNAMED));
     listmount(req: Ptr, mnt_ids: Ptr, nr_mnt_ids: Size, flags: Flags(&LISTMOUNT));
 }

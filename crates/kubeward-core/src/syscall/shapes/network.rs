@@ -2,11 +2,12 @@
 
 use super::group;
 use crate::syscall::flags::network::*;
+use crate::syscall::flags::socket_option::*;
 use crate::syscall::ArgKind::*;
 
 group! { Network:
-    socket(family: Flags(&FAMILY), type: Flags(&SOCKET_TYPE), protocol: Protocol { family: 0 });
-    socketpair(family: Flags(&FAMILY), type: Flags(&SOCKET_TYPE), protocol: Protocol { family: 0 }, usockvec: Ptr);
+    socket(family: Flags(&FAMILY), type: Flags(&SOCKET_TYPE), protocol: By { arg: 0, kind: protocol });
+    socketpair(family: Flags(&FAMILY), type: Flags(&SOCKET_TYPE), protocol: By { arg: 0, kind: protocol }, usockvec: Ptr);
     connect(fd: Fd, uservaddr: SockaddrIn { len: 2 }, addrlen: Int);
     bind(fd: Fd, umyaddr: SockaddrIn { len: 2 }, addrlen: Int);
     listen(fd: Fd, backlog: Int);
@@ -21,6 +22,6 @@ group! { Network:
     sendmmsg(fd: Fd, mmsg: Ptr, vlen: UInt, flags: Flags(&MSG));
     recvmmsg(fd: Fd, mmsg: Ptr, vlen: UInt, flags: Flags(&MSG), timeout: Ptr);
     shutdown(fd: Fd, how: Flags(&SHUTDOWN));
-    setsockopt(fd: Fd, level: Flags(&SOCKET_LEVEL), optname: SockOpt { level: 1 }, optval: Ptr, optlen: Int);
-    getsockopt(fd: Fd, level: Flags(&SOCKET_LEVEL), optname: SockOpt { level: 1 }, optval: Ptr, optlen: Ptr);
+    setsockopt(fd: Fd, level: Flags(&SOCKET_LEVEL), optname: By { arg: 1, kind: option }, optval: Ptr, optlen: Int);
+    getsockopt(fd: Fd, level: Flags(&SOCKET_LEVEL), optname: By { arg: 1, kind: option }, optval: Ptr, optlen: Ptr);
 }

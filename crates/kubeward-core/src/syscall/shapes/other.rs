@@ -2,14 +2,14 @@
 //! trampolines, and numbers that no supported kernel serves.
 
 use super::group;
-use crate::syscall::flags::file::OPEN;
+use crate::syscall::flags::file::{OPEN, UNNAMED};
 use crate::syscall::flags::memory::{IPC_CTL, IPC_GET, IPC_KEY};
 use crate::syscall::flags::other::*;
 use crate::syscall::flags::timer::CLOCK;
 use crate::syscall::ArgKind::*;
 
 group! { Other:
-    futex(uaddr: Ptr, op: Flags(&FUTEX), val: UInt, utime: Hex, uaddr2: Ptr, val3: Hex);
+    futex(uaddr: Ptr, op: Flags(&FUTEX), val: UInt, utime: Ptr, uaddr2: Ptr, val3: Flags(&UNNAMED));
     futex_wait(uaddr: Ptr, val: ULong, mask: Hex, flags: Flags(&FUTEX2), timeout: Ptr, clockid: Flags(&CLOCK));
     futex_wake(uaddr: Ptr, mask: Hex, nr: Int, flags: Flags(&FUTEX2));
     futex_requeue(waiters: Ptr, flags: Flags(&FUTEX2), nr_wake: Int, nr_requeue: Int);

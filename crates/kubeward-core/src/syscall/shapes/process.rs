@@ -1,7 +1,7 @@
 //! Programs and threads: start, end, wait, scheduling, namespaces, tracing and confinement.
 
 use super::group;
-use crate::syscall::flags::file::{AT_EXEC, NONE};
+use crate::syscall::flags::file::{AT_EXEC, UNNAMED, UNNAMED_LONG};
 use crate::syscall::flags::process::*;
 use crate::syscall::ArgKind::*;
 
@@ -19,20 +19,23 @@ group! { Process:
     pidfd_open(pid: Pid, flags: Flags(&PIDFD));
     unshare(unshare_flags: Flags(&CLONE_NAMESPACES));
     setns(fd: Fd, flags: Flags(&SETNS));
-    listns(req: Ptr, ns_ids: Ptr, nr_ns_ids: Size, flags: Flags(&NONE));
+    listns(req: Ptr, ns_ids: Ptr, nr_ns_ids: Size, flags: Flags(&UNNAMED));
     setpgid(pid: Pid, pgid: Pid);
     setsid();
 
     ptrace(request: Flags(&PTRACE), pid: Pid, addr: Hex, data: Hex);
-    process_vm_readv(pid: Pid, lvec: Ptr, liovcnt: ULong, rvec: Ptr, riovcnt: ULong, flags: Flags(&NONE));
-    process_vm_writev(pid: Pid, lvec: Ptr, liovcnt: ULong, rvec: Ptr, riovcnt: ULong, flags: Flags(&NONE));
+    process_vm_readv(pid: Pid, lvec: Ptr, liovcnt: ULong, rvec: Ptr, riovcnt: ULong, flags: Flags(&UNNAMED_LONG));
+    process_vm_writev(pid: Pid, lvec: Ptr, liovcnt: ULong, rvec: Ptr, riovcnt: ULong, flags: Flags(&UNNAMED_LONG));
     kcmp(pid1: Pid, pid2: Pid, type: Flags(&KCMP), idx1: Hex, idx2: Hex);
-    prctl(option: Flags(&PRCTL), arg2: Hex, arg3: Hex, arg4: Hex, arg5: Hex);
+    prctl(
+        option: Flags(&PRCTL), arg2: By { arg: 0, kind: prctl_arg2 }, arg3: By { arg: 0, kind: prctl_arg3 }, arg4: Hex,
+        arg5: Hex
+    );
     arch_prctl(option: Flags(&ARCH_PRCTL), arg2: Hex);
     personality(personality: Flags(&PERSONALITY));
     seccomp(op: Flags(&SECCOMP), flags: Flags(&SECCOMP_FILTER), uargs: Ptr);
     landlock_create_ruleset(attr: Ptr, size: Size, flags: Flags(&LANDLOCK_CREATE));
-    landlock_add_rule(ruleset_fd: Fd, rule_type: Flags(&LANDLOCK_RULE), rule_attr: Ptr, flags: Flags(&NONE));
+    landlock_add_rule(ruleset_fd: Fd, rule_type: Flags(&LANDLOCK_RULE), rule_attr: Ptr, flags: Flags(&UNNAMED));
     landlock_restrict_self(ruleset_fd: Fd, flags: Flags(&LANDLOCK_RESTRICT));
 
     set_tid_address(tidptr: Ptr);
@@ -41,7 +44,7 @@ group! { Process:
     set_thread_area(u_info: Ptr);
     get_thread_area(u_info: Ptr);
     modify_ldt(func: Int, ptr: Ptr, bytecount: Size);
-    rseq(rseq: Ptr, rseq_len: UInt, flags: Flags(&RSEQ), sig: Hex);
+    rseq(rseq: Ptr, rseq_len: UInt, flags: Flags(&RSEQ), sig: Flags(&UNNAMED));
     rseq_slice_yield();
 
     sched_yield();
@@ -54,10 +57,10 @@ group! { Process:
     sched_rr_get_interval(pid: Pid, interval: Ptr);
     sched_setaffinity(pid: Pid, len: UInt, user_mask_ptr: Ptr);
     sched_getaffinity(pid: Pid, len: UInt, user_mask_ptr: Ptr);
-    sched_setattr(pid: Pid, uattr: Ptr, flags: Flags(&NONE));
-    sched_getattr(pid: Pid, uattr: Ptr, usize: UInt, flags: Flags(&NONE));
+    sched_setattr(pid: Pid, uattr: Ptr, flags: Flags(&UNNAMED));
+    sched_getattr(pid: Pid, uattr: Ptr, usize: UInt, flags: Flags(&UNNAMED));
     getpriority(which: Flags(&PRIORITY), who: Int);
     setpriority(which: Flags(&PRIORITY), who: Int, niceval: Int);
     ioprio_get(which: Flags(&IOPRIO), who: Int);
-    ioprio_set(which: Flags(&IOPRIO), who: Int, ioprio: Hex);
+    ioprio_set(which: Flags(&IOPRIO), who: Int, ioprio: Flags(&UNNAMED));
 }

@@ -1,7 +1,7 @@
 //! Facts about the system and the process, limits, and control of the machine.
 
 use super::group;
-use crate::syscall::flags::file::{NONE, OPEN};
+use crate::syscall::flags::file::{OPEN, UNNAMED};
 use crate::syscall::flags::system::*;
 use crate::syscall::ArgKind::*;
 
@@ -27,12 +27,12 @@ group! { System:
     setdomainname(name: Ptr, len: Int);
     syslog(type: Flags(&SYSLOG), buf: Ptr, len: Int);
     acct(name: Path);
-    quotactl(cmd: Hex, special: Path, id: Int, addr: Ptr);
-    quotactl_fd(fd: Fd, cmd: Hex, id: Int, addr: Ptr);
+    quotactl(cmd: Flags(&UNNAMED), special: Path, id: Int, addr: Ptr);
+    quotactl_fd(fd: Fd, cmd: Flags(&UNNAMED), id: Int, addr: Ptr);
     swapon(specialfile: Path, swap_flags: Flags(&SWAP));
     swapoff(specialfile: Path);
     vhangup();
-    reboot(magic1: Hex, magic2: Hex, cmd: Flags(&REBOOT), arg: Ptr);
+    reboot(magic1: Flags(&UNNAMED), magic2: Flags(&UNNAMED), cmd: Flags(&REBOOT), arg: Ptr);
     kexec_load(entry: Ptr, nr_segments: ULong, segments: Ptr, flags: Flags(&KEXEC));
     kexec_file_load(kernel_fd: Fd, initrd_fd: Fd, cmdline_len: Size, cmdline: Str, flags: Flags(&KEXEC_FILE));
     init_module(umod: Ptr, len: Size, uargs: Str);
@@ -43,6 +43,6 @@ group! { System:
     bpf(cmd: Flags(&BPF), uattr: Ptr, size: UInt);
     perf_event_open(attr_uptr: Ptr, pid: Pid, cpu: Int, group_fd: Fd, flags: Flags(&PERF));
     lsm_get_self_attr(attr: Flags(&LSM_ATTR), ctx: Ptr, size: Ptr, flags: Flags(&LSM_FLAGS));
-    lsm_set_self_attr(attr: Flags(&LSM_ATTR), ctx: Ptr, size: UInt, flags: Flags(&NONE));
-    lsm_list_modules(ids: Ptr, size: Ptr, flags: Flags(&NONE));
+    lsm_set_self_attr(attr: Flags(&LSM_ATTR), ctx: Ptr, size: UInt, flags: Flags(&UNNAMED));
+    lsm_list_modules(ids: Ptr, size: Ptr, flags: Flags(&UNNAMED));
 }

@@ -167,8 +167,7 @@ fn an_address_has_its_length_among_the_calls_arguments() {
         for arg in args {
             let other = match arg.kind {
                 ArgKind::SockaddrIn { len } | ArgKind::SockaddrOut { len } => len,
-                ArgKind::Protocol { family } => family,
-                ArgKind::SockOpt { level } => level,
+                ArgKind::By { arg, .. } => arg,
                 _ => continue,
             };
             let other = &args[usize::from(other)];

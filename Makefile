@@ -1,0 +1,42 @@
+# One way in. Each target installs what it lacks (Debian 12, Ubuntu 22.04 or later; as root) and can be run at once.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test lint bench docker clean
+
+TARGET := x86_64-unknown-linux-gnu
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+IMAGE ?= kubeward:$(VERSION)
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+setup: ## Install what building, linting and testing need
+	@scripts/setup.sh all
+
+build: ## Build bin/kubeward, one static binary
+	@scripts/setup.sh build
+	@scripts/build.sh $(TARGET)
+
+run: build ## Show a live trace and a summary of a small workload (as root, no cluster)
+	@scripts/run.sh
+
+test: build ## Run every tier of tests that this machine can run
+	@scripts/setup.sh test
+	@scripts/test.sh $(TIERS)
+
+lint: ## Check form, warnings, licences and dependencies
+	@scripts/setup.sh lint
+	@scripts/lint.sh
+
+bench: build ## Measure what watching costs per call (as root)
+	@scripts/bench.sh
+
+docker: build ## Build the container image from bin/kubeward
+	@command -v docker >/dev/null || { echo "error: docker is not installed (Debian: apt-get install docker.io)" >&2; exit 1; }
+	docker build --file deployments/Dockerfile --tag $(IMAGE) bin
+
+clean: ## Remove everything that was built
+	cargo clean
+	rm -rf bin

@@ -1,0 +1,46 @@
+//! What can be wrong with an output.
+
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why an output took no more. `trace` ends for any of them; the agent counts, keeps what it has room for, and
+/// tries again.
+#[derive(Debug, Error)]
+pub enum OutputError {
+    /// Nobody reads any more. A pipe's reader does not come back.
+    #[error("the reader of {name} is gone")]
+    Gone { name: String },
+
+    /// No space, or over quota. Goes on once there is space.
+    #[error("no space left for {name} ({source}); free some, or write somewhere else with -o")]
+    Full { name: String, source: io::Error },
+
+    #[error("cannot write {name}: {source}")]
+    Write { name: String, source: io::Error },
+
+    #[error("cannot open {name} for events: {source}")]
+    Open { name: String, source: io::Error },
+
+    /// The full file stays as it is; nothing is written until renaming works.
+    #[error("cannot rename {} to {} to begin a new file: {source}", from.display(), to.display())]
+    Rotate { from: PathBuf, to: PathBuf, source: io::Error },
+
+    #[error("{name} is not a regular file and cannot be rotated; leave out --rotate-size")]
+    NotRotatable { name: String },
+}
+
+impl OutputError {
+    /// Sorts a failed write by what can be done about it.
+    pub(super) fn of_write(name: &str, source: io::Error) -> OutputError {
+        let name = name.to_owned();
+        match source.kind() {
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::NotConnected => OutputError::Gone { name },
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                OutputError::Full { name, source }
+            }
+            _ => OutputError::Write { name, source },
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Attaching one program to one place, and what the kernel says it missed there.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kubeward_core::event::Probe;
+use kubeward_core::syscall::Syscall;
+use libbpf_rs::libbpf_sys;
+use libbpf_rs::query::{LinkTypeInfo, PerfEventType};
+use libbpf_rs::{ErrorKind, Link, Object, ProgramMut, TracepointCategory};
+use std::os::fd::{AsFd, AsRawFd};
+
+use crate::object::Engine;
+use crate::wire::{HOOK_ENTER, HOOK_EXIT};
+
+/// A kernel that has just let a tracepoint go answers EEXIST for a while.
+const REATTACH_TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    #[error("program {0} is not loaded: this kernel does not take its kind")]
+    NotLoaded(String),
+    #[error("{place}: {source}")]
+    Kernel { place: String, source: libbpf_rs::Error },
+    #[error(
+        "tracefs is not mounted, which this tracepoint is found through (mount -t tracefs none /sys/kernel/tracing)"
+    )]
+    NoTracefs,
+}
+
+/// The hook of one call on its kernel function.
+#[derive(Debug)]
+pub(super) struct Hook {
+    pub(super) nr: u16,
+    pub(super) probe: Probe,
+    pub(super) symbol: String,
+    pub(super) bits: u8,
+    // Before `object`: a link goes before its program.
+    pub(super) links: Vec<Link>,
+    /// Holds the programs of the fentry backend.
+    pub(super) object: Option<Arc<Object>>,
+}
+
+impl Hook {
+    pub(super) fn missed_returns(&self) -> u64 {
+        self.links.iter().map(missed).sum()
+    }
+
+    pub(super) fn recursion_misses(&self) -> u64 {
+        let programs = self.object.iter().flat_map(|object| object.progs());
+        let own = programs.filter(|program| {
+            let name = program.name().to_string_lossy().into_owned();
+            name.ends_with(&super::fentry::suffix(self.nr))
+        });
+        own.map(|program| program_misses(program.as_fd().as_raw_fd())).sum()
+    }
+}
+
+/// kprobe and kretprobe, or their multi forms, one pair a call. Calls that cannot be hooked are left out.
+pub(super) fn functions(engine: &Engine, probe: Probe, calls: &[(&'static Syscall, u8)]) -> Vec<Hook> {
+    calls.iter().filter_map(|&(call, bits)| function(engine, probe, call, bits).ok()).collect()
+}
+
+/// The plain form serves where the multi form refuses a symbol (an alias of another).
+pub(super) fn function(engine: &Engine, probe: Probe, call: &Syscall, bits: u8) -> Result<Hook, AttachError> {
+    let symbol = call.symbol().ok_or_else(|| AttachError::NotLoaded(call.name.to_owned()))?;
+    if probe == Probe::KprobeMulti {
+        if let Ok(links) = pair(engine, &symbol, bits, kprobe_multi) {
+            return Ok(Hook { nr: call.nr, probe, symbol, bits, links, object: None });
+        }
+    }
+    let links = pair(engine, &symbol, bits, kprobe)?;
+    Ok(Hook { nr: call.nr, probe: Probe::Kprobe, symbol, bits, links, object: None })
+}
+
+type AttachOne = fn(&Engine, &str, bool) -> Result<Link, AttachError>;
+
+/// The return first: an entry whose return has no hook yet would wait for it in vain.
+fn pair(engine: &Engine, symbol: &str, bits: u8, attach: AttachOne) -> Result<Vec<Link>, AttachError> {
+    let mut links = Vec::new();
+    if bits & HOOK_EXIT != 0 {
+        links.push(attach(engine, symbol, true)?);
+    }
+    if bits & HOOK_ENTER != 0 {
+        links.push(attach(engine, symbol, false)?);
+    }
+    Ok(links)
+}
+
+fn kprobe(engine: &Engine, symbol: &str, is_return: bool) -> Result<Link, AttachError> {
+    let program = find(engine, if is_return { "kretprobe_exit" } else { "kprobe_enter" })?;
+    program.attach_kprobe(is_return, symbol).map_err(at(symbol))
+}
+
+fn kprobe_multi(engine: &Engine, symbol: &str, is_return: bool) -> Result<Link, AttachError> {
+    let program = find(engine, if is_return { "kretprobe_multi_exit" } else { "kprobe_multi_enter" })?;
+    program.attach_kprobe_multi(is_return, vec![symbol]).map_err(at(symbol))
+}
+
+/// What follows forks, execs and exits: without it no tag is inherited.
+pub(super) fn lifecycle(engine: &Engine) -> Result<Vec<Link>, AttachError> {
+    ["task_newtask", "sched_process_exec", "sched_process_exit"].into_iter().map(|name| trace(engine, name)).collect()
+}
+
+/// A program whose section names its place.
+pub(super) fn trace(engine: &Engine, name: &str) -> Result<Link, AttachError> {
+    let deadline = Instant::now() + REATTACH_TIMEOUT;
+    loop {
+        match find(engine, name)?.attach_trace() {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            attached => return attached.map_err(at(name)),
+        }
+    }
+}
+
+/// A classic tracepoint. The kernel gives its id through tracefs only.
+pub(super) fn tracepoint(engine: &Engine, name: &str, event: &str) -> Result<Link, AttachError> {
+    let tracefs = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+    if !tracefs.iter().any(|root| std::path::Path::new(root).join("events").is_dir()) {
+        return Err(AttachError::NoTracefs);
+    }
+    let program = find(engine, name)?;
+    let category = TracepointCategory::Custom("raw_syscalls".to_owned());
+    program.attach_tracepoint(category, event).map_err(at(event))
+}
+
+fn find<'e>(engine: &'e Engine, name: &str) -> Result<ProgramMut<'e>, AttachError> {
+    let program = engine.object().progs_mut().find(|program| program.name() == name);
+    program.filter(|program| program.autoload()).ok_or_else(|| AttachError::NotLoaded(name.to_owned()))
+}
+
+pub(super) fn at(place: &str) -> impl FnOnce(libbpf_rs::Error) -> AttachError + use<'_> {
+    move |source| AttachError::Kernel { place: place.to_owned(), source }
+}
+
+/// Returns (and, for the multi form, entries) that the link missed, 0 where the kernel does not say.
+fn missed(link: &Link) -> u64 {
+    match link.info().map(|info| info.info) {
+        Ok(LinkTypeInfo::KprobeMulti(info)) => info.missed,
+        Ok(LinkTypeInfo::PerfEvent(info)) => match info.event_type {
+            PerfEventType::Kprobe { missed, .. } => missed,
+            _ => 0,
+        },
+        _ => 0,
+    }
+}
+
+/// Runs of the object's loaded programs that the kernel skipped.
+pub(super) fn recursion_misses(object: &Object) -> u64 {
+    let loaded = object.progs().filter(|program| program.autoload());
+    loaded.map(|program| program_misses(program.as_fd().as_raw_fd())).sum()
+}
+
+fn program_misses(fd: i32) -> u64 {
+    let mut info = libbpf_sys::bpf_prog_info::default();
+    let mut bytes = size_of_val(&info) as u32;
+    // SAFETY: `info` is a valid struct of `bytes` bytes whose pointers are all null, so that the kernel fills numbers alone.
+    let result = unsafe { libbpf_sys::bpf_prog_get_info_by_fd(fd, &mut info, &mut bytes) };
+    if result == 0 {
+        info.recursion_misses
+    } else {
+        0
+    }
+}

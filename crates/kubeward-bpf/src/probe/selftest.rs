@@ -1,0 +1,235 @@
+//! The start-up self-test: does a kind of hook attach here, and does it show every call?
+//!
+//! Threads make a known number of calls on one CPU, and what the programs saw is compared with it. Under live preemption a
+//! tracing program that is preempted blocks itself for every other thread on that CPU, which shows within milliseconds.
+//! Threads that block in a call use up the return slots of kretprobes, which shows too.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kubeward_core::container::ContainerSlot;
+use kubeward_core::event::Probe;
+use kubeward_core::syscall::{self, Syscall};
+
+use super::attach::{self, AttachError, Hook};
+use super::{fentry, raw};
+use crate::object::Engine;
+use crate::process;
+use crate::wire::{self, CALLS, HOOK_ENTER, HOOK_EXIT};
+
+/// Never given to a container.
+const SLOT: ContainerSlot = ContainerSlot(wire::SLOTS - 1);
+const PROFILE: u32 = wire::PROFILES - 1;
+const THREADS: usize = 4;
+/// Long enough for dozens of preemptions at any tick rate.
+const LOOP_TIME: Duration = Duration::from_millis(80);
+/// More than the return slots that a kretprobe has for one CPU or two.
+const BLOCKED_THREADS: usize = 48;
+
+/// What came of trying one kind of hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trial {
+    pub probe: Probe,
+    pub result: Result<Counts, String>,
+}
+
+/// What the test's threads did, and what was seen of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    pub calls: u64,
+    pub seen: u64,
+    pub missed_returns: u64,
+}
+
+impl Trial {
+    pub(super) fn attaches(&self) -> bool {
+        self.result.is_ok()
+    }
+
+    pub(super) fn is_exact(&self) -> bool {
+        self.result.as_ref().is_ok_and(|counts| counts.seen == counts.calls && counts.missed_returns == 0)
+    }
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = name(self.probe);
+        match &self.result {
+            Err(reason) => write!(f, "{name}: does not attach here: {reason}"),
+            Ok(counts) if self.is_exact() => write!(f, "{name}: exact: saw all of {} calls", counts.calls),
+            Ok(Counts { calls, seen, missed_returns }) => {
+                write!(f, "{name}: not exact: saw {seen} of {calls} calls, missed {missed_returns} returns")
+            }
+        }
+    }
+}
+
+pub(super) fn name(probe: Probe) -> &'static str {
+    match probe {
+        Probe::TpBtf => "tp_btf",
+        Probe::Tracepoint => "classic tracepoint",
+        Probe::Kprobe => "kprobe",
+        Probe::KprobeMulti => "kprobe.multi",
+        Probe::Fentry => "fentry",
+    }
+}
+
+/// Attaches `probe` to two harmless calls, makes them, and takes everything away again.
+pub(super) fn run(engine: &Arc<Engine>, probe: Probe) -> Trial {
+    Trial { probe, result: measure(engine, probe) }
+}
+
+fn measure(engine: &Arc<Engine>, probe: Probe) -> Result<Counts, String> {
+    let calls = [call("getpgid"), call("ppoll")];
+    let hooks = TestHooks::attach(engine, probe, &calls)?;
+    let counts = count(engine, &calls).map_err(|error| format!("the self-test failed: {error}"));
+    hooks.detach(engine);
+    counts
+}
+
+fn call(name: &str) -> &'static Syscall {
+    syscall::by_name(name).expect("every architecture's table has the self-test's calls")
+}
+
+struct TestHooks {
+    _functions: Vec<Hook>,
+    raw: Option<raw::RawHooks>,
+}
+
+impl TestHooks {
+    fn attach(engine: &Engine, probe: Probe, calls: &[&'static Syscall]) -> Result<Self, String> {
+        const BOTH: u8 = HOOK_ENTER | HOOK_EXIT;
+        let mut bits = [0; CALLS];
+        calls.iter().for_each(|call| bits[usize::from(call.nr)] = BOTH);
+        let wanted: Vec<(&'static Syscall, u8)> = calls.iter().map(|&call| (call, BOTH)).collect();
+        let functions = match probe {
+            Probe::TpBtf | Probe::Tracepoint => {
+                let mut raw = raw::RawHooks::new(probe);
+                raw.attach(engine, &bits).map_err(|error| error.to_string())?;
+                raw::show(engine, &bits, &[0; CALLS]);
+                return Ok(Self { _functions: Vec::new(), raw: Some(raw) });
+            }
+            Probe::Fentry => {
+                fentry::try_load(engine, calls[0]).map_err(|error| first_line(&error.to_string()))?;
+                fentry::attach(engine, &wanted)
+            }
+            Probe::Kprobe | Probe::KprobeMulti => wanted
+                .iter()
+                .map(|&(call, bits)| exactly(attach::function(engine, probe, call, bits)?, probe))
+                .collect::<Result<_, AttachError>>()
+                .map_err(|error| error.to_string())?,
+        };
+        if functions.len() != calls.len() {
+            return Err("the kernel refused to attach the programs".to_owned());
+        }
+        raw::show(engine, &[0; CALLS], &bits);
+        Ok(Self { _functions: functions, raw: None })
+    }
+
+    fn detach(mut self, engine: &Engine) {
+        raw::show(engine, &[0; CALLS], &[0; CALLS]);
+        if let Some(raw) = &mut self.raw {
+            raw.detach(&[0; CALLS]);
+        }
+    }
+}
+
+/// The plain form in place of the multi one is another kind of hook.
+fn exactly(hook: Hook, probe: Probe) -> Result<Hook, AttachError> {
+    if hook.probe == probe {
+        Ok(hook)
+    } else {
+        Err(AttachError::NotLoaded(name(probe).to_owned()))
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+type TestResult<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// Nothing is emitted: the profile waits for an error that the calls do not give.
+fn count(engine: &Engine, calls: &[&Syscall]) -> TestResult<Counts> {
+    let maps = engine.maps();
+    let mut profile = wire::Profile { want: [0; CALLS], errors: [0; wire::ERRNO_WORDS], arg_bytes: 0, argv_bytes: 0 };
+    calls.iter().for_each(|call| profile.want[usize::from(call.nr)] = wire::WANT_CALL | wire::WANT_ERRORS);
+    maps.set_profile(PROFILE, &profile)?;
+    let container = wire::Container { active: 1, profile: PROFILE, creator_mnt_ns: 0 };
+    maps.open_slot(SLOT, &container, wire::STAGE_RUN)?;
+    // The test's threads inherit the tag of the thread that starts them.
+    let own = std::process::id();
+    engine.tag_threads(own, SLOT)?;
+    let made = loops().and_then(|loops| Ok(loops + blocked()?));
+    engine.untag_threads(own)?;
+    let account = maps.account(SLOT)?;
+    maps.close_slot(SLOT)?;
+    Ok(Counts {
+        calls: made?,
+        seen: account.seen,
+        missed_returns: account.lost_return + (account.entered - account.left.min(account.entered)),
+    })
+}
+
+/// Threads in a loop on one CPU. Returns the calls they made.
+fn loops() -> TestResult<u64> {
+    let made = Arc::new(AtomicU64::new(0));
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let made = Arc::clone(&made);
+            thread::Builder::new().name("kubeward-test".to_owned()).spawn(move || {
+                process::pin_to_one_cpu()?;
+                let end = Instant::now() + LOOP_TIME;
+                let mut calls = 0;
+                while Instant::now() < end {
+                    (0..64).for_each(|_| process::getpgid_self());
+                    calls += 64;
+                }
+                made.fetch_add(calls, Ordering::Relaxed);
+                Ok::<(), std::io::Error>(())
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    for thread in threads {
+        thread.join().map_err(|_| "a thread of the self-test panicked")??;
+    }
+    Ok(made.load(Ordering::Relaxed))
+}
+
+/// Threads that are all in one call at once. Returns the calls they made.
+fn blocked() -> TestResult<u64> {
+    let start = Arc::new(Barrier::new(BLOCKED_THREADS));
+    let threads: Vec<_> = (0..BLOCKED_THREADS)
+        .map(|_| {
+            let start = Arc::clone(&start);
+            thread::Builder::new().name("kubeward-test".to_owned()).stack_size(64 << 10).spawn(move || {
+                start.wait();
+                process::wait_in_ppoll(Duration::from_millis(40));
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    for thread in threads {
+        thread.join().map_err(|_| "a thread of the self-test panicked")?;
+    }
+    Ok(BLOCKED_THREADS as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_that_missed_anything_is_not_exact() {
+        let trial = |calls, seen, missed_returns| Trial {
+            probe: Probe::Fentry,
+            result: Ok(Counts { calls, seen, missed_returns }),
+        };
+        assert!(trial(10, 10, 0).is_exact());
+        assert!(!trial(10, 9, 0).is_exact());
+        assert!(!trial(10, 10, 1).is_exact());
+        assert!(!Trial { probe: Probe::Fentry, result: Err(String::new()) }.is_exact());
+    }
+}

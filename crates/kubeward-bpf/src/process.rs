@@ -1,0 +1,73 @@
+//! The few system calls on our own process that std does not offer.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+/// A process that cannot be mistaken for another, however its number is reused.
+#[derive(Debug)]
+pub struct Pidfd(OwnedFd);
+
+impl Pidfd {
+    pub fn open(pid: u32) -> io::Result<Self> {
+        // SAFETY: pidfd_open takes two numbers and returns a new descriptor or -1.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the descriptor is new and nobody else's.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd as i32) }))
+    }
+
+    pub fn of_this_process() -> io::Result<Self> {
+        Self::open(std::process::id())
+    }
+
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Keeps the calling thread on the first CPU it is allowed on.
+pub(crate) fn pin_to_one_cpu() -> io::Result<()> {
+    // SAFETY: cpu_set_t is a bit array for which all zeroes is the empty set.
+    let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `allowed` is as large as we say; 0 is the calling thread.
+    if unsafe { libc::sched_getaffinity(0, size_of_val(&allowed), &mut allowed) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the index is below CPU_SETSIZE.
+    let first = (0..libc::CPU_SETSIZE as usize).find(|&cpu| unsafe { libc::CPU_ISSET(cpu, &allowed) });
+    // SAFETY: cpu_set_t is a bit array for which all zeroes is the empty set.
+    let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the index is below CPU_SETSIZE.
+    unsafe { libc::CPU_SET(first.unwrap_or(0), &mut one) };
+    // SAFETY: `one` is as large as we say; 0 is the calling thread.
+    if unsafe { libc::sched_setaffinity(0, size_of_val(&one), &one) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// One getpgid(0), which cannot fail.
+pub(crate) fn getpgid_self() {
+    // SAFETY: getpgid takes a number and touches no memory of ours.
+    unsafe { libc::syscall(libc::SYS_getpgid, 0) };
+}
+
+/// One ppoll of nothing, for `time`.
+pub(crate) fn wait_in_ppoll(time: Duration) {
+    let timeout = libc::timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
+    let mut left = timeout;
+    // SAFETY: no descriptors are passed, the timeout is valid and the kernel may write the rest of the time to it.
+    unsafe {
+        libc::syscall(
+            libc::SYS_ppoll,
+            std::ptr::null_mut::<libc::pollfd>(),
+            0,
+            &raw mut left,
+            std::ptr::null::<libc::sigset_t>(),
+            0,
+        )
+    };
+}

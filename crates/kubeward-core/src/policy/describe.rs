@@ -1,0 +1,148 @@
+//! What a set of policies comes to, for people: `kubeward policy check`.
+
+use std::fmt;
+
+use super::set::PolicySet;
+use super::want::{CallWant, CallWants};
+use crate::syscall;
+
+/// What the union would attach, and what each policy has to do with it. Its text is for people and may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    pub policies: Vec<PolicyLine>,
+    /// All policies together that are not suspended.
+    pub union: Moments,
+}
+
+/// One policy of the set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyLine {
+    pub name: String,
+    /// File and document it is from.
+    pub source: String,
+    /// Which containers, in words.
+    pub selector: String,
+    pub suspended: bool,
+    pub moments: Moments,
+    /// Entries left out, each with the reason.
+    pub refused: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// Names of calls by the record they get.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Moments {
+    pub enter: Vec<&'static str>,
+    pub exit: Vec<&'static str>,
+    pub call: Vec<&'static str>,
+    /// Some of them also when seccomp refused them.
+    pub refused_too: bool,
+}
+
+impl PolicySet {
+    pub fn describe(&self) -> Description {
+        let policies = self.policies().iter().map(|policy| PolicyLine {
+            name: policy.name.to_string(),
+            source: policy.source.to_string(),
+            selector: policy.selector.to_string(),
+            suspended: policy.suspend,
+            moments: Moments::of(&policy.calls),
+            refused: policy.refusals.iter().map(ToString::to_string).collect(),
+            warnings: policy.warnings.iter().map(ToString::to_string).collect(),
+        });
+        Description { policies: policies.collect(), union: Moments::of(&self.profile(&self.active()).want) }
+    }
+}
+
+impl Moments {
+    fn of(calls: &CallWants) -> Self {
+        let mut moments = Moments::default();
+        for (nr, want) in calls.iter() {
+            let list = match want.moments() {
+                CallWant::ENTER => &mut moments.enter,
+                CallWant::EXIT => &mut moments.exit,
+                _ => &mut moments.call,
+            };
+            list.extend(syscall::by_nr(nr.into()).map(|call| call.name));
+            moments.refused_too |= want.contains(CallWant::REFUSED);
+        }
+        moments
+    }
+
+    fn rows(&self) -> [(&'static str, &[&'static str]); 3] {
+        [("at entry", &self.enter), ("at return", &self.exit), ("from entry to return", &self.call)]
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows().iter().all(|(_, names)| names.is_empty())
+    }
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for policy in &self.policies {
+            write!(f, "{policy}")?;
+        }
+        if self.union.is_empty() {
+            return writeln!(f, "together: nothing attaches");
+        }
+        writeln!(f, "together:")?;
+        write!(f, "{}", self.union)
+    }
+}
+
+impl fmt::Display for PolicyLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let suspended = if self.suspended { ", suspended" } else { "" };
+        let counts: Vec<String> = self
+            .moments
+            .rows()
+            .iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(moment, names)| format!("{} {moment}", names.len()))
+            .collect();
+        let counts = if counts.is_empty() { "no calls".to_owned() } else { counts.join(", ") };
+        writeln!(f, "policy {} ({}){suspended}", self.name, self.source)?;
+        writeln!(f, "  containers: {}", self.selector)?;
+        writeln!(f, "  calls: {counts}")?;
+        self.refused.iter().try_for_each(|refused| writeln!(f, "  left out: {refused}"))?;
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "  warning: {warning}"))
+    }
+}
+
+impl fmt::Display for Moments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (moment, names) in self.rows() {
+            if !names.is_empty() {
+                let label = format!("{moment} ({})", names.len());
+                write!(f, "{}", Wrapped { label: &label, names })?;
+            }
+        }
+        if self.refused_too {
+            writeln!(f, "  also calls that seccomp refused")?;
+        }
+        Ok(())
+    }
+}
+
+/// Names after a label, in lines that fit a terminal of 100 columns.
+struct Wrapped<'a> {
+    label: &'a str,
+    names: &'a [&'static str],
+}
+
+impl fmt::Display for Wrapped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const WIDTH: usize = 100;
+        let mut line = format!("  {}:", self.label);
+        for name in self.names {
+            if line.len() + 1 + name.len() > WIDTH {
+                writeln!(f, "{line}")?;
+                line = "   ".to_owned();
+            }
+            line.push(' ');
+            line.push_str(name);
+        }
+        writeln!(f, "{line}")
+    }
+}

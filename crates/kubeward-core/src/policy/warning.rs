@@ -1,0 +1,149 @@
+//! What a policy may say by mistake: accepted all the same, and told.
+
+use std::fmt;
+
+use super::check::Named;
+use super::model::Spec;
+use super::want::CallWants;
+use crate::syscall::{self, ArgKind, Syscall};
+
+/// Entry points that do the same work, so that a program picks one or the other: libc has moved from the first to
+/// the later ones over the years, and language runtimes differ.
+const SIBLINGS: &[&[&str]] = &[
+    &["open", "openat", "openat2", "creat"],
+    &["stat", "newfstatat", "statx"],
+    &["lstat", "newfstatat", "statx"],
+    &["fstat", "newfstatat", "statx"],
+    &["access", "faccessat", "faccessat2"],
+    &["unlink", "unlinkat", "rmdir"],
+    &["rename", "renameat", "renameat2"],
+    &["mkdir", "mkdirat"],
+    &["mknod", "mknodat"],
+    &["link", "linkat"],
+    &["symlink", "symlinkat"],
+    &["readlink", "readlinkat"],
+    &["chmod", "fchmodat", "fchmodat2"],
+    &["chown", "lchown", "fchownat"],
+    &["execve", "execveat"],
+    &["fork", "vfork", "clone", "clone3"],
+    &["exit", "exit_group"],
+    &["wait4", "waitid"],
+    &["dup2", "dup3"],
+    &["pipe", "pipe2"],
+    &["accept", "accept4"],
+    &["sendto", "sendmsg", "sendmmsg"],
+    &["recvfrom", "recvmsg", "recvmmsg"],
+    &["read", "readv", "pread64", "preadv", "preadv2"],
+    &["write", "writev", "pwrite64", "pwritev", "pwritev2"],
+    &["poll", "ppoll"],
+    &["select", "pselect6"],
+    &["epoll_wait", "epoll_pwait", "epoll_pwait2"],
+    &["getrlimit", "prlimit64"],
+    &["setrlimit", "prlimit64"],
+    &["inotify_init", "inotify_init1"],
+    &["eventfd", "eventfd2"],
+    &["epoll_create", "epoll_create1"],
+    &["umount2", "move_mount"],
+    &["mount", "move_mount", "fsopen", "fsmount", "open_tree"],
+    &["nanosleep", "clock_nanosleep"],
+];
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warning {
+    /// Nothing is named, or all of it was refused or excluded.
+    NoCalls,
+    /// The same call twice in one list, perhaps in two spellings.
+    NamedTwice { field: String, name: String },
+    /// Programs reach the same through the ones missing.
+    SiblingsMissing { named: &'static str, missing: Vec<&'static str> },
+    /// Named calls of which no event can pass `filter.pathPrefix`.
+    WithoutPath { names: Vec<&'static str> },
+    /// `burst` below `eventsPerSecond` means that a second's worth never comes at once.
+    SmallBurst { burst: u32, events_per_second: u32 },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::NoCalls => f.write_str("it names no call, so nothing attaches"),
+            Warning::NamedTwice { field, name } => write!(f, "{field}: {name:?} is named twice in this list"),
+            Warning::SiblingsMissing { named, missing } => {
+                write!(f, "{named} is named, but not {}: programs may use those instead", missing.join(", "))
+            }
+            Warning::WithoutPath { names } => {
+                write!(f, "spec.filter.pathPrefix never lets through {}: no path is known of them", names.join(", "))
+            }
+            Warning::SmallBurst { burst, events_per_second } => write!(
+                f,
+                "spec.limits.burst {burst} is below eventsPerSecond {events_per_second}: bursts are cut to {burst} events"
+            ),
+        }
+    }
+}
+
+pub(super) fn about(spec: &Spec, calls: &CallWants, named: &[Named]) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if calls.is_empty() {
+        warnings.push(Warning::NoCalls);
+    }
+    warnings.extend(siblings_missing(calls, named, &spec.exclude));
+    if !spec.filter.path_prefix.is_empty() {
+        let without_path = |entry: &&Named| !calls[entry.call].is_none() && !may_have_path(entry.call);
+        let mut names: Vec<_> = named.iter().filter(without_path).map(|entry| entry.call.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        if !names.is_empty() {
+            warnings.push(Warning::WithoutPath { names });
+        }
+    }
+    if let Some(limits) = spec.limits.filter(|limits| limits.burst < limits.events_per_second) {
+        let (burst, events_per_second) = (limits.burst, limits.events_per_second);
+        warnings.push(Warning::SmallBurst { burst, events_per_second });
+    }
+    warnings
+}
+
+pub(super) fn named_twice(named: &[Named]) -> Vec<Warning> {
+    let again = |(at, entry): (usize, &Named)| {
+        let earlier = named[..at].iter().any(|other| other.list == entry.list && other.call.nr == entry.call.nr);
+        earlier.then(|| Warning::NamedTwice { field: entry.field(), name: entry.written.clone() })
+    };
+    named.iter().enumerate().filter_map(again).collect()
+}
+
+/// Only calls named one by one: a category has its siblings. Those that the author excluded are not missed.
+fn siblings_missing(calls: &CallWants, named: &[Named], excluded: &[String]) -> Vec<Warning> {
+    let excluded: Vec<u16> =
+        excluded.iter().filter_map(|name| syscall::resolve(name).ok()).map(|call| call.nr).collect();
+    let mut warnings = Vec::new();
+    for group in SIBLINGS {
+        let Some(first) = named.iter().map(|entry| entry.call.name).find(|name| group.contains(name)) else { continue };
+        let is_missing = |name: &&&str| {
+            syscall::by_name(name).is_some_and(|call| calls[call].is_none() && !excluded.contains(&call.nr))
+        };
+        let missing: Vec<&'static str> = group.iter().filter(is_missing).copied().collect();
+        let told = |warning: &Warning| matches!(warning, Warning::SiblingsMissing { named, .. } if *named == first);
+        if !missing.is_empty() && !missing.contains(&first) && !warnings.iter().any(told) {
+            warnings.push(Warning::SiblingsMissing { named: first, missing });
+        }
+    }
+    warnings
+}
+
+fn may_have_path(call: &Syscall) -> bool {
+    let path_like =
+        |kind: ArgKind| matches!(kind, ArgKind::Path | ArgKind::SockaddrIn { .. } | ArgKind::SockaddrOut { .. });
+    call.opens_file() || call.args.is_some_and(|args| args.iter().any(|arg| path_like(arg.kind)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sibling_is_a_call() {
+        for name in SIBLINGS.iter().copied().flatten() {
+            assert!(syscall::by_name(name).is_some(), "{name}");
+        }
+    }
+}

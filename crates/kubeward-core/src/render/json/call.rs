@@ -1,0 +1,239 @@
+//! Lines of kind `syscall`.
+
+use super::member::{self, key, Fitting, TextMember};
+use super::JsonLines;
+use crate::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, SockAddr, Stage, SyscallEvent, Text};
+use crate::render::base64;
+use crate::render::escape::{json_bytes, push_display, push_number, Place};
+use crate::render::line::Moment;
+use crate::render::time::write_rfc3339;
+use crate::render::value::{family_name, kind_among, name_of, write_endpoint, write_name, Fit};
+use crate::syscall::{by_name, errno_name, ArgKind, Category};
+
+impl JsonLines {
+    /// Appends the line of one call, with its `\n`.
+    pub fn syscall(&mut self, out: &mut Vec<u8>, event: &SyscallEvent) {
+        let moment = Moment { seq: event.seq, time_ns: event.time_ns, mono_ns: event.mono_ns };
+        self.line(out, "syscall", moment, |lines, out, fitting| {
+            member::word(out, key!("phase"), phase_name(event.phase));
+            member::word(out, key!("stage"), stage_name(event.stage));
+            member::word(out, key!("probe"), probe_name(event.probe));
+            if event.identity == Identity::Namespace {
+                member::word(out, key!("identity"), "namespace");
+            }
+            lines.call(out, event, fitting);
+            process(out, event, &fitting.call);
+            if let Some(container) = &event.container {
+                lines.container_on_event(out, container, fitting);
+            }
+            policies(out, event, fitting);
+        });
+    }
+
+    fn call(&mut self, out: &mut Vec<u8>, event: &SyscallEvent, fitting: &Fitting) {
+        out.extend_from_slice(b",\"syscall\":{\"name\":\"");
+        write_name(out, &event.call);
+        out.extend_from_slice(b"\",\"nr\":");
+        push_number(out, event.call.nr);
+        member::claim(out, key!("compat"), event.call.abi == Abi::Compat);
+        member::word(out, key!("category"), category_of(&event.call).name());
+        out.extend_from_slice(b",\"args\":[");
+        for (position, arg) in event.args.iter().enumerate() {
+            if position > 0 {
+                out.push(b',');
+            }
+            self.arg(out, arg, &event.args, &fitting.call);
+        }
+        out.push(b']');
+        if let Some(path) = &event.path {
+            member::text(out, TextMember::PATH, path, &fitting.call);
+        }
+        outcome(out, event);
+        out.push(b'}');
+    }
+
+    fn arg(&mut self, out: &mut Vec<u8>, arg: &Arg, args: &[Arg], fit: &Fit) {
+        out.extend_from_slice(b"{\"name\":\"");
+        out.extend_from_slice(arg.name.as_bytes());
+        out.push(b'"');
+        match &arg.value {
+            ArgValue::Register => register(out, kind_among(arg, args), arg.raw),
+            ArgValue::Str(text) => member::text(out, TextMember::ARG, text, fit),
+            ArgValue::Argv { strings, cut } => list(out, strings, *cut, fit),
+            ArgValue::Sockaddr(address) => sockaddr(out, address, fit),
+            ArgValue::Unreadable => {
+                pointer(out, arg.raw);
+                member::claim(out, key!("unreadable"), true);
+            }
+        }
+        out.extend_from_slice(b",\"text\":\"");
+        self.arg_text.write(out, Place::JsonString, arg, args, fit);
+        out.extend_from_slice(b"\"}");
+    }
+}
+
+/// The register as the number or pointer that its kind makes of it.
+fn register(out: &mut Vec<u8>, kind: ArgKind, raw: u64) {
+    match kind.integer(raw) {
+        Some(number) => {
+            out.extend_from_slice(b",\"int\":");
+            member::integer(out, number);
+        }
+        None => pointer(out, raw),
+    }
+}
+
+/// A call of the 32-bit table is about what its native namesake is about.
+fn category_of(call: &Call) -> Category {
+    let entry = call.entry.or_else(|| name_of(call).and_then(by_name));
+    entry.map_or(Category::Other, |entry| entry.category)
+}
+
+fn pointer(out: &mut Vec<u8>, raw: u64) {
+    push_display(out, format_args!(",\"ptr\":\"{raw:#x}\""));
+}
+
+fn list(out: &mut Vec<u8>, strings: &[Text], more: bool, fit: &Fit) {
+    let shown = &strings[..strings.len().min(fit.strings)];
+    let mut is_cut = more || shown.len() < strings.len();
+    let (mut is_utf8, mut is_redacted) = (true, false);
+    out.extend_from_slice(b",\"list\":[");
+    for (position, string) in shown.iter().enumerate() {
+        out.extend_from_slice(if position > 0 { b",\"" } else { b"\"" });
+        let (part, part_is_cut) = fit.part(string);
+        is_utf8 &= json_bytes(out, part);
+        is_cut |= part_is_cut;
+        is_redacted |= string.redacted;
+        out.push(b'"');
+    }
+    out.push(b']');
+    if !is_utf8 {
+        out.extend_from_slice(b",\"list_bytes\":[");
+        for (position, string) in shown.iter().enumerate() {
+            out.extend_from_slice(if position > 0 { b",\"" } else { b"\"" });
+            base64::write(out, fit.part(string).0);
+            out.push(b'"');
+        }
+        out.push(b']');
+    }
+    member::claim(out, key!("cut"), is_cut);
+    if shown.len() < strings.len() && !more {
+        member::number(out, key!("len"), strings.len() as u64);
+    }
+    member::claim(out, key!("redacted"), is_redacted);
+}
+
+fn sockaddr(out: &mut Vec<u8>, address: &SockAddr, fit: &Fit) {
+    match address {
+        SockAddr::Inet { .. } | SockAddr::Inet6 { .. } => {
+            out.extend_from_slice(b",\"str\":\"");
+            write_endpoint(out, address);
+            out.push(b'"');
+        }
+        SockAddr::Unix { path, is_abstract: false } => member::text(out, TextMember::ARG, path, fit),
+        SockAddr::Unix { path: name, is_abstract: true } => {
+            member::text(out, TextMember::ABSTRACT_SOCKET, name, fit);
+        }
+        SockAddr::Other { family, data } => {
+            out.extend_from_slice(b",\"str\":\"");
+            match family_name(*family) {
+                Some(name) => out.extend_from_slice(name.as_bytes()),
+                None => push_display(out, format_args!("{family:#x}")),
+            }
+            out.extend_from_slice(b"\",\"bytes\":\"");
+            let shown = &data[..data.len().min(fit.text_bytes)];
+            base64::write(out, shown);
+            out.push(b'"');
+            if shown.len() < data.len() {
+                member::claim(out, key!("cut"), true);
+                member::number(out, key!("len"), data.len() as u64);
+            }
+        }
+    }
+}
+
+fn outcome(out: &mut Vec<u8>, event: &SyscallEvent) {
+    if let Some(ret) = event.ret {
+        out.extend_from_slice(b",\"ret\":");
+        member::integer(out, ret.into());
+    }
+    if let Some(errno) = event.errno() {
+        match errno_name(errno) {
+            Some(name) => member::word(out, key!("error"), name),
+            None => push_display(out, format_args!(",\"error\":\"ERRNO_{errno}\"")),
+        }
+    }
+    if event.refused_by_seccomp {
+        member::word(out, key!("denied_by"), "seccomp");
+    }
+    if let Some(duration_ns) = event.duration_ns {
+        out.extend_from_slice(b",\"duration_ns\":");
+        member::unsigned(out, duration_ns);
+    }
+}
+
+fn process(out: &mut Vec<u8>, event: &SyscallEvent, fit: &Fit) {
+    let process = &event.process;
+    for (key, number) in [
+        (&b",\"process\":{\"pid\":"[..], process.pid),
+        (b",\"tid\":", process.tid),
+        (b",\"ppid\":", process.ppid),
+        (b",\"container_pid\":", process.container_pid),
+    ] {
+        out.extend_from_slice(key);
+        push_number(out, number);
+    }
+    out.extend_from_slice(b",\"start_time\":\"");
+    write_rfc3339(out, process.start_time_ns);
+    out.extend_from_slice(b"\",\"uid\":");
+    push_number(out, process.uid);
+    out.extend_from_slice(b",\"gid\":");
+    push_number(out, process.gid);
+    member::text(out, TextMember::COMM, &process.comm, fit);
+    if let Some(exe) = &process.exe {
+        member::text(out, TextMember::EXE, exe, fit);
+    }
+    out.push(b'}');
+}
+
+fn policies(out: &mut Vec<u8>, event: &SyscallEvent, fitting: &Fitting) {
+    if event.policies.is_empty() {
+        return;
+    }
+    out.extend_from_slice(b",\"policies\":[");
+    let shown = &event.policies[..event.policies.len().min(fitting.names)];
+    let mut is_cut = shown.len() < event.policies.len();
+    for (position, policy) in shown.iter().enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        is_cut |= member::string(out, policy, fitting.name_bytes);
+    }
+    out.push(b']');
+    member::claim(out, key!("policies_cut"), is_cut);
+}
+
+fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Enter => "enter",
+        Phase::Exit => "exit",
+        Phase::Call => "call",
+    }
+}
+
+fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Setup => "setup",
+        Stage::Run => "run",
+    }
+}
+
+fn probe_name(probe: Probe) -> &'static str {
+    match probe {
+        Probe::TpBtf => "tp_btf",
+        Probe::Tracepoint => "tracepoint",
+        Probe::Kprobe => "kprobe",
+        Probe::KprobeMulti => "kprobe_multi",
+        Probe::Fentry => "fentry",
+    }
+}

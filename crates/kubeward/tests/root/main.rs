@@ -1,0 +1,20 @@
+//! Tests of the program as a whole on this machine's kernel.
+//!
+//! Tests named `root_*` need root, the others need nothing. The truth tests need strace and the programs
+//! that `truth` names; a test that misses something fails and says what.
+
+mod calls;
+mod compare;
+mod errors;
+mod events;
+mod hostile;
+mod strace;
+mod trace_calls;
+mod trace_command;
+mod trace_ledger;
+mod trace_stays;
+mod tracer;
+mod truth;
+mod truth_programs;
+mod truth_texts;
+mod witness;

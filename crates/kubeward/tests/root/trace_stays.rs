@@ -1,0 +1,84 @@
+//! A process stays watched whatever it does to get away, and nobody else is watched.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use crate::events::Event;
+use crate::tracer::{read_stream, trace, trace_command};
+use crate::witness::witness;
+
+/// The path that an `access` call asked about.
+fn asked(event: &Event) -> Option<&str> {
+    (event.syscall.name == "access").then(|| event.arg(0).str.as_deref()).flatten()
+}
+
+#[test]
+fn root_trace_follows_forks_threads_and_namespaces() {
+    let traced = trace(&["-e", "all"], [witness("escape")]);
+    assert_eq!(traced.code(), 0, "{}", traced.stderr());
+    traced.stream.assert_nothing_lost();
+    let mut ways: Vec<&str> = traced.stream.events.iter().filter_map(asked).collect();
+    ways.sort_unstable();
+    let expected = [
+        "/escaped/chroot",
+        "/escaped/double-fork",
+        "/escaped/fork",
+        "/escaped/nested-pid-namespace",
+        "/escaped/posix_spawn",
+        "/escaped/setns",
+        "/escaped/thread",
+        "/escaped/unshare",
+        "/escaped/vfork",
+    ];
+    assert_eq!(ways, expected);
+    let who = |way: &str| {
+        let event = traced.stream.events.iter().find(|event| asked(event) == Some(way));
+        event.map(|event| event.process.clone()).expect("it was just seen")
+    };
+    let thread = who("/escaped/thread");
+    assert_ne!(thread.tid, thread.pid, "a thread is not its process");
+    assert_eq!(who("/escaped/nested-pid-namespace").container_pid, 1, "in the innermost namespace");
+}
+
+#[test]
+fn root_trace_does_not_see_a_process_outside() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let events = dir.path().join("events.jsonl");
+    let script = "mkdir before; echo ready; read answer; mkdir after";
+    let mut running = trace_command(&["-e", "all"], &events)
+        .args(["/bin/sh", "-c", script])
+        .current_dir(dir.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("kubeward starts");
+    let mut said = String::new();
+    BufReader::new(running.stdout.as_mut().expect("it is piped")).read_line(&mut said).expect("its output");
+    assert_eq!(said, "ready\n");
+    let mut outsider = Command::new("/bin/mkdir").arg(dir.path().join("outside")).spawn().expect("mkdir starts");
+    let outsider_pid = i64::from(outsider.id());
+    assert!(outsider.wait().expect("mkdir ends").success());
+    writeln!(running.stdin.as_mut().expect("it is piped"), "go").expect("it reads");
+    let output = running.wait_with_output().expect("kubeward ends");
+    let stream = read_stream(&events, &output);
+    assert!(output.status.success(), "{output:?}");
+    stream.assert_nothing_lost();
+    let made: Vec<&str> = stream.of("mkdir").iter().filter_map(|event| event.arg(0).str.as_deref()).collect();
+    assert_eq!(made, ["before", "after"]);
+    assert!(stream.events.iter().all(|event| event.process.pid != outsider_pid));
+    assert!(stream.events.iter().all(|event| event.process.pid != i64::from(std::process::id())));
+}
+
+#[test]
+fn root_trace_shows_what_seccomp_refused() {
+    let traced = trace(&["-e", "mkdir,mkdirat"], [witness("refused")]);
+    assert_eq!(traced.code(), 0, "{}", traced.stderr());
+    traced.stream.assert_nothing_lost();
+    let lines: Vec<String> = traced.stream.events.iter().map(|event| event.to_string()).collect();
+    assert_eq!(lines, [r#"mkdirat(AT_FDCWD, "refused", 0700) = -1 EPERM"#, r#"mkdir("allowed", 0700) = 0"#]);
+    let [refused, allowed] = [0, 1].map(|at| &traced.stream.events[at]);
+    assert_eq!(refused.syscall.denied_by.as_deref(), Some("seccomp"));
+    assert_eq!((refused.phase.as_str(), refused.syscall.duration_ns), ("exit", None), "it was never entered");
+    assert_eq!((allowed.phase.as_str(), &allowed.syscall.denied_by), ("call", &None));
+}

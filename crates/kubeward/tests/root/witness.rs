@@ -1,0 +1,27 @@
+//! Small C programs whose calls are known, from `tests/witness`, compiled when a test asks for one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The path of the compiled `tests/witness/NAME.c`, compiled anew when its source is younger.
+pub(crate) fn witness(name: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/witness").join(format!("{name}.c"));
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let changed = |path: &Path| path.metadata().and_then(|meta| meta.modified());
+    let source_changed = changed(&source).unwrap_or_else(|e| panic!("{}: {e}", source.display()));
+    if changed(&program).is_ok_and(|compiled| compiled > source_changed) {
+        return program;
+    }
+    // Tests run at once, in one process or several: each compiles to a file of its own and moves it in place.
+    let unfinished = tempfile::Builder::new().prefix(name).tempfile_in(env!("CARGO_TARGET_TMPDIR"));
+    let unfinished = unfinished.expect("a file in the target folder").into_temp_path();
+    let compiled = Command::new("cc")
+        .args(["-O1", "-static", "-pthread", "-Wall", "-Wextra", "-Werror", "-o"])
+        .arg(&unfinished)
+        .arg(&source)
+        .status()
+        .unwrap_or_else(|e| panic!("cc cannot be run ({e}): the witness programs need a C compiler"));
+    assert!(compiled.success(), "{} does not compile", source.display());
+    unfinished.persist(&program).expect("a move within one folder");
+    program
+}

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Installs what a part of the project needs on Debian 12, Ubuntu 22.04 or later: setup.sh [build|lint|test|all].
+# Says nothing and asks nobody when all is there, so that the other targets can call it every time.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+
+# Package and what proves that it is there: a command, or a file when the line has a slash. A proof rather than the
+# package's name, since containerd may come from Docker's repository and clang from LLVM's.
+BUILD_PACKAGES='
+clang            clang
+gcc              cc
+make             make
+pkg-config       pkg-config
+protobuf-compiler protoc
+libprotobuf-dev  /usr/include/google/protobuf/any.proto
+libc6-dev        /usr/lib/x86_64-linux-gnu/libc.a
+libelf-dev       /usr/lib/x86_64-linux-gnu/libelf.a
+zlib1g-dev       /usr/lib/x86_64-linux-gnu/libz.a
+libzstd-dev      /usr/lib/x86_64-linux-gnu/libzstd.a
+ca-certificates  /etc/ssl/certs/ca-certificates.crt
+'
+LINT_PACKAGES='
+shellcheck       shellcheck
+git              git
+'
+TEST_PACKAGES='
+g++              c++
+containerd       containerd
+runc             runc
+strace           strace
+qemu-system-x86  qemu-system-x86_64
+busybox-static   /usr/share/doc/busybox-static
+cpio             cpio
+git              git
+python3          python3
+jq               jq
+tar              tar
+xz-utils         xz
+util-linux       setarch
+openssl          openssl
+perl             perl
+procps           ps
+'
+
+# clang_format_package: 19 where the distribution has it (the version that the tree is formatted with), else its own.
+clang_format_package() {
+    if apt-cache show clang-format-19 >/dev/null 2>&1; then echo clang-format-19; else echo clang-format; fi
+}
+
+# missing LINES: the packages of LINES whose proof is absent.
+missing() {
+    local package proof
+    while read -r package proof; do
+        [ -n "$package" ] || continue
+        case $proof in
+        /*) [ -e "$proof" ] || echo "$package" ;;
+        *) have "$proof" || echo "$package" ;;
+        esac
+    done <<<"$1"
+}
+
+apt() {
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "$@" >&2
+}
+
+install_missing() {
+    local packages=("$@")
+    have apt-get || die "this machine lacks ${packages[*]}, and only apt-get (Debian, Ubuntu) is known here: install them by hand"
+    is_root || die "this machine lacks ${packages[*]}: run 'make setup' as root, or install them by hand"
+    say "installing: ${packages[*]}"
+    # The lock on the package lists has no time limit of its own in apt, hence the retries.
+    retry 5 5 apt update || die "apt-get update failed five times: see its messages above"
+    retry 3 5 apt install --no-install-recommends "${packages[@]}" || die "apt-get install failed three times: see its messages above"
+}
+
+check_rust() {
+    local wanted found
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    have cargo || die "Rust is not installed (no 'cargo' in PATH): get $wanted or newer from https://rustup.rs"
+    found=$(rustc --version | cut -d' ' -f2)
+    [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -1)" = "$wanted" ] ||
+        die "Rust $found is too old: $wanted or newer is needed ('rustup update stable')"
+}
+
+check_clang() {
+    local major
+    major=$(clang -dumpversion | cut -d. -f1)
+    [ "$major" -ge 14 ] || die "clang $major is too old for the kernel side: 14 or newer is needed"
+}
+
+lines=
+case ${1:-all} in
+build) lines=$BUILD_PACKAGES ;;
+lint) lines=$BUILD_PACKAGES$LINT_PACKAGES ;;
+test) lines=$BUILD_PACKAGES$TEST_PACKAGES ;;
+all) lines=$BUILD_PACKAGES$LINT_PACKAGES$TEST_PACKAGES ;;
+*) die "setup.sh: no such part: $1 (build, lint, test or all)" ;;
+esac
+
+check_rust
+mapfile -t packages < <(missing "$lines")
+if [[ $lines == *shellcheck* ]] && ! have clang-format-19 && ! have clang-format; then
+    packages+=("$(clang_format_package)")
+fi
+[ ${#packages[@]} -eq 0 ] || install_missing "${packages[@]}"
+check_clang
+if [[ $lines == *shellcheck* ]]; then
+    { have cargo-fmt && have cargo-clippy; } || rustup component add rustfmt clippy ||
+        die "rustfmt and clippy are missing, and rustup cannot add them: install them as this Rust was installed"
+fi

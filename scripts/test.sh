@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Runs every tier that this machine can run, and says which it cannot: test.sh [unit|root|containerd|vm]...
+#
+# A tier that runs no test has failed. A root, containerd or vm test that fails is tried once more. The last line is
+# `N passed, M failed`; the exit status is 0 only when M is 0.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+
+NEXTEST_VERSION=0.9.143
+JUNIT=target/nextest/default/junit.xml
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+not_run=$scratch/not-run
+failures=$scratch/failures
+: >"$not_run"
+: >"$failures"
+total_passed=0
+total_failed=0
+
+# finish TIER PASSED FAILED: one line for the tier, and the sum.
+finish() {
+    local tier=$1 passed=$2 failed=$3
+    if [ $((passed + failed)) -eq 0 ]; then
+        echo "--- failed: tier $tier ran no test at all" >>"$failures"
+        failed=1
+    fi
+    total_passed=$((total_passed + passed))
+    total_failed=$((total_failed + failed))
+    if [ "$failed" -eq 0 ]; then
+        echo "pass $tier $passed"
+    else
+        echo "FAIL $tier $passed passed, $failed failed"
+    fi
+}
+
+# nextest FILTER: runs the tests of FILTER and leaves their numbers in $passed and $failed.
+nextest() {
+    local status=0
+    rm -f "$JUNIT"
+    cargo nextest run --workspace --locked --no-tests=warn -E "$1" >&2 || status=$?
+    passed=0 failed=0
+    if [ -e "$JUNIT" ]; then
+        python3 scripts/tier_report.py "$JUNIT" "$not_run" "$failures" >"$scratch/report"
+        sed '$d' "$scratch/report"
+        read -r passed failed < <(tail -1 "$scratch/report")
+    fi
+    # 100 is "tests failed"; anything else is nextest itself, which no count shows.
+    if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+        echo "--- failed: cargo nextest ended with status $status before it could report" >>"$failures"
+        failed=1
+    fi
+}
+
+# script NAME CMD...: runs a test that is a script; its last line `N passed, M failed` (or its status) is added to
+# $passed and $failed. Its `not run:` lines are kept.
+script() {
+    local name=$1 log=$scratch/$1.log status=0 counts
+    shift
+    timeout --kill-after=30 1800 "$@" </dev/null 2>&1 | tee "$log" || status=$?
+    grep '^not run: ' "$log" >>"$not_run" || true
+    counts=$(sed -n 's/^\([0-9]\+\) passed, \([0-9]\+\) failed$/\1 \2/p' "$log" | tail -1)
+    if [ -n "$counts" ]; then
+        passed=$((passed + ${counts% *}))
+        failed=$((failed + ${counts#* }))
+    fi
+    [ "$status" -ne 0 ] || [ -z "$counts" ] || [ "${counts##* }" -gt 0 ] || return 0
+    # A script that died before it counted, or that failed without counting a failure.
+    if [ "${counts##* }" = 0 ] || [ -z "$counts" ]; then failed=$((failed + 1)); fi
+    {
+        echo "--- failed: $name, status $status$([ "$status" -ne 124 ] || echo ' (stopped after 30 minutes)')"
+        tail -60 "$log"
+    } >>"$failures"
+}
+
+# cannot TIER: why this machine cannot run the tier, or nothing.
+cannot() {
+    case $1 in
+    unit) ;;
+    *) is_root || echo "$1 tier (needs root)" ;;
+    esac
+}
+
+tier_unit() {
+    nextest 'not test(/(^|::)(root|containerd)_/)'
+    [ ! -x scripts/fuzz.sh ] || script fuzz scripts/fuzz.sh 10
+}
+
+tier_root() {
+    nextest 'test(/(^|::)root_/)'
+    [ ! -x tests/readme.sh ] || script readme tests/readme.sh
+}
+
+tier_containerd() {
+    nextest 'test(/(^|::)containerd_/)'
+}
+
+tier_vm() {
+    passed=0 failed=0
+    [ ! -x tests/vm/test.sh ] || script vm tests/vm/test.sh
+}
+
+# Facts of this machine that leave a backend untried here; the vm tier tries it on other kernels.
+name_what_this_kernel_lacks() {
+    [ -e /sys/bus/event_source/devices/kprobe ] ||
+        echo "not run: kprobe backend natively (CONFIG_KPROBES is off)" >>"$not_run"
+}
+
+[ $# -gt 0 ] || set -- unit root containerd vm
+cargo_tool cargo-nextest "$NEXTEST_VERSION"
+[ -x "$KUBEWARD_BIN" ] || die "bin/kubeward is missing: run 'make build' first"
+
+say "building the tests"
+cargo nextest run --workspace --locked --no-run >&2 || die "the tests do not build: see the compiler's messages above"
+
+name_what_this_kernel_lacks
+for tier in "$@"; do
+    [ "$(type -t "tier_$tier")" = function ] || die "no such tier: $tier (unit, root, containerd or vm)"
+    reason=$(cannot "$tier")
+    if [ -n "$reason" ]; then
+        echo "not run: $reason" >>"$not_run"
+        continue
+    fi
+    say "--- tier $tier"
+    started=$SECONDS
+    "tier_$tier"
+    finish "$tier" "$passed" "$failed"
+    say "--- tier $tier took $((SECONDS - started)) s"
+done
+
+cat "$failures"
+sort -u "$not_run"
+echo "$total_passed passed, $total_failed failed"
+[ "$total_failed" -eq 0 ]

@@ -1,0 +1,193 @@
+#!/usr/bin/env bash
+# The vm tier: KubeWard on the kernels it promises, in each one's default preemption and with preempt=full.
+#
+#   tests/vm/test.sh [MACHINE]...       MACHINE as its result line names it, say "6.12 preempt=full"; all when none is named
+#
+# One result line a machine, then `N passed, M failed`; the exit status is 0 only when M is 0. What each machine said and
+# did stays in target/vm/MACHINE, and its `kubeward doctor` in target/vm/MACHINE.doctor.txt. KUBEWARD_BIN names the
+# binary (default bin/kubeward); it must be static.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+results=$root/target/vm
+bin=$results/bin
+kubeward=${KUBEWARD_BIN:-$root/bin/kubeward}
+backends=(tracepoint kprobe fentry auto)
+programs=(calls64 blocked loop)
+machines=("6.1 default" "6.1 preempt=full" "6.12 default" "6.12 preempt=full" "7.x default" "7.x preempt=full" "6.12 cgroup=v2")
+at_once=2
+
+fail() {
+    echo "test.sh: $*" >&2
+    exit 1
+}
+
+# --- what goes into a machine
+
+build_programs() {
+    mkdir -p "$bin"
+    local program
+    for program in calls64 blocked loop; do
+        cc -O1 -static -Wall -Wextra -o "$bin/$program" "$root/tests/witness/$program.c"
+    done
+    cc -O1 -static -Wall -Wextra -o "$bin/bpf_objects" "$here/guest/bpf_objects.c"
+}
+
+# Dynamic programs with the libraries and the loader that they name, as FILE=PATH arguments of run.sh.
+with_libraries() { # PROGRAM...
+    local program library
+    for program in "$@"; do
+        program=$(command -v "$program") || fail "$program is missing: install the packages runc and containerd"
+        echo "$program"
+        for library in $(ldd "$program" | grep -o '/[^ ]*'); do echo "$library=$library"; done
+    done | sort -u
+}
+
+# --- what must be true of what came out; each prints a line for every claim that does not hold
+
+# judge WHAT FILTER ARGS...: a filter of checks/ that fails to run is a failed claim too.
+judge() {
+    local what=$1 filter=$2 shown=8 wrong
+    shift 2
+    if ! wrong=$(jq -rn -f "$here/checks/$filter" "$@" 2>&1); then
+        echo "$what: its output cannot be read: $(tail -n1 <<<"$wrong")"
+    elif [ -n "$wrong" ]; then
+        head -n "$shown" <<<"$wrong" | while IFS= read -r line; do echo "$what: $line"; done
+        [ "$(wc -l <<<"$wrong")" -le "$shown" ] || echo "$what: and $(($(wc -l <<<"$wrong") - shown)) claims more"
+    fi
+}
+
+status_is_0() { # WHAT STATUS_FILE MESSAGES_FILE
+    local status
+    status=$(cat "$2" 2>/dev/null || echo none)
+    [ "$status" = 0 ] || echo "$1: exit status $status: $(grep -v '^$' "$3" 2>/dev/null | tail -n 3 | tr '\n' ' ')"
+}
+
+count_right_reads() { # EVENTS
+    jq -n '[inputs | select(.kind == "syscall" and .syscall.name == "read" and .syscall.ret == 1 and .process.comm == "blocked")]
+        | {read: length}' "$1"
+}
+
+judge_run() { # DIR BACKEND PROGRAM
+    local name=$1/$2.$3 lines all
+    local what="$2 $3"
+    status_is_0 "$what" "$name.status" "$name.err"
+    [ "$(cat "$name.status" 2>/dev/null)" = 0 ] || return 0
+    local files=(--slurpfile made "$name.made" --slurpfile events "$name.events" --arg backend "$2")
+    case $3 in
+        calls64)
+            judge "$what" calls64.jq "${files[@]}"
+            ;;
+        blocked)
+            lines=$(count_right_reads "$name.events")
+            all=$(jq -n '[inputs | select(.kind == "syscall")] | length' "$name.events")
+            judge "$what" account.jq "${files[@]}" --argjson lines "$lines" --argjson all "$all"
+            ;;
+        loop)
+            lines=$(jq -Rn '[inputs | split(" ") | {(.[0]): (.[1] | tonumber)}] | add | del(.all)' "$name.lines")
+            all=$(sed -n 's/^all //p' "$name.lines")
+            judge "$what" account.jq "${files[@]}" --argjson lines "$lines" --argjson all "$all"
+            ;;
+    esac
+}
+
+judge_matrix() { # DIR PREEMPT
+    local dir=$1 backend program before after
+    [ "$2" = default ] || grep -q '(full)' "$dir/preempt" || echo "the kernel is not in preempt=full: $(cat "$dir/preempt")"
+    status_is_0 doctor "$dir/doctor.status" "$dir/doctor.txt"
+    for backend in "${backends[@]}"; do
+        for program in "${programs[@]}"; do judge_run "$dir" "$backend" "$program"; done
+        before=$(sed -n 's/^before: \(.*\), after: .*/\1/p' "$dir/$backend.left")
+        after=$(sed 's/.*, after: //' "$dir/$backend.left")
+        [ -n "$before" ] && [ "$before" = "$after" ] || echo "$backend: left BPF objects behind: before $before, after $after"
+    done
+}
+
+judge_containers() { # DIR
+    local dir=$1
+    [ "$(cat "$dir/hierarchies")" = "0::/" ] || echo "the v2 hierarchy is not alone: $(tr '\n' ' ' <"$dir/hierarchies")"
+    status_is_0 doctor "$dir/doctor.status" "$dir/doctor.txt"
+    status_is_0 "trace of runc run" "$dir/runc.status" "$dir/runc.err"
+    grep -qx from-the-container "$dir/runc.out" || echo "runc's container did not print its marker: $(cat "$dir/runc.out" "$dir/runc.err" | tail -n 3)"
+    judge "trace of runc run" runc.jq --slurpfile events "$dir/runc.events"
+    status_is_0 "ctr run" "$dir/ctr.status" "$dir/ctr.err"
+    status_is_0 agent "$dir/agent.status" "$dir/agent.err"
+    judge agent agent.jq --slurpfile events "$dir/agent.events"
+}
+
+# --- one machine
+
+boot() { # DIR KERNEL KIND
+    local dir=$1 kernel=$2 kind=$3 files=("$kubeward=/bin/kubeward" "$bin/bpf_objects")
+    case $kind in
+        cgroup=v2)
+            mapfile -t -O 2 files < <(with_libraries runc containerd containerd-shim-runc-v2 ctr)
+            files+=("$results/bundle=/bundle" "$results/image.tar=/image.tar" "$here/guest/containerd.toml=/etc/containerd.toml")
+            "$here/run.sh" --cgroup v2 --memory 2048 --timeout 240 --out "$dir" "$kernel" -- "$here/guest/containers.sh" "${files[@]}"
+            ;;
+        *)
+            files+=("$bin/calls64" "$bin/blocked" "$bin/loop")
+            "$here/run.sh" --preempt "${kind#preempt=}" --timeout 400 --out "$dir" "$kernel" -- "$here/guest/matrix.sh" "${files[@]}"
+            ;;
+    esac
+}
+
+# Leaves the machine's result line and, indented below it, the claims that do not hold in DIR.result.
+run_machine() { # MACHINE
+    local machine=$1 kernel=${1% *} kind=${1#* } dir=$results/${1// /-} started=$SECONDS status=0 note='' wrong
+    rm -rf "$dir" "$dir.result" "$dir.doctor.txt"
+    mkdir -p "$dir"
+    boot "$dir" "$kernel" "$kind" >"$dir/run.log" 2>&1 || status=$?
+    if [ "$status" = 99 ]; then
+        # Emulation itself can kill a machine; what KubeWard does to a kernel happens twice.
+        note=", the first boot died: $(head -n1 "$dir/run.log")"
+        mv "$dir/console.log" "$dir/console.first.log"
+        status=0
+        boot "$dir" "$kernel" "$kind" >"$dir/run.log" 2>&1 || status=$?
+    fi
+    if [ "$status" != 0 ]; then
+        wrong="the machine ended with status $status"$'\n'$(cat "$dir/run.log" && tail -n 5 "$dir/console.log" | tr -d '\r')
+    elif [ "$kind" = cgroup=v2 ]; then
+        wrong=$(judge_containers "$dir")
+    else
+        wrong=$(judge_matrix "$dir" "${kind#preempt=}")
+    fi
+    [ ! -e "$dir/doctor.txt" ] || cp "$dir/doctor.txt" "$dir.doctor.txt"
+    if [ -z "$wrong" ]; then
+        echo "vm $machine: pass ($((SECONDS - started)) s$note)"
+    else
+        echo "vm $machine: FAIL ($((SECONDS - started)) s$note)"
+        sed 's/^/    /' <<<"$wrong"
+    fi >"$dir.result"
+    cat "$dir.result"
+}
+
+for tool in jq cc qemu-system-x86_64; do
+    command -v "$tool" >/dev/null || fail "$tool is missing: install the packages jq, gcc, libc6-dev and qemu-system-x86"
+done
+[ -x "$kubeward" ] || fail "$kubeward is missing: run 'make build' first, or name the binary in KUBEWARD_BIN"
+! LC_ALL=C ldd "$kubeward" >/dev/null 2>&1 || fail "$kubeward is not static, it cannot start in a bare machine: use 'make build'"
+
+[ $# -eq 0 ] || machines=("$@")
+mkdir -p "$results"
+build_programs
+"$here/fetch.sh" >&2
+"$here/image.sh" "$results"
+
+for machine in "${machines[@]}"; do
+    while [ "$(jobs -rp | wc -l)" -ge "$at_once" ]; do wait -n || true; done
+    run_machine "$machine" &
+done
+wait
+
+passed=0 failed=0
+for machine in "${machines[@]}"; do
+    if head -n1 "$results/${machine// /-}.result" 2>/dev/null | grep -q ': pass ('; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+    fi
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
