@@ -2,6 +2,7 @@
 //!
 //! The only crate that knows Kubernetes, containerd and the network.
 
+pub mod control;
 pub mod discovery;
 pub mod pipeline;
 pub mod sinks;

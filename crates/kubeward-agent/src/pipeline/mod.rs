@@ -1,0 +1,21 @@
+//! From records to lines: decode -> attribute -> select -> redact -> aggregate -> output.
+//!
+//! All of it runs in the thread that reads the ring, one record after the other, so that lines are in ring order and
+//! every record is counted where it ends. What the agent wants of it comes as [`Command`]s. It must not know containerd,
+//! policy files or where lines go.
+
+mod account;
+mod books;
+mod clock;
+mod command;
+mod flow;
+mod lines;
+mod output;
+mod programs;
+
+pub use account::UserCounts;
+pub use clock::Clocks;
+pub use command::{commands, Command, Commands, Doubts};
+pub use flow::{Finished, KernelAccount, Parts, Pipeline};
+pub use lines::Lines;
+pub use output::{Direct, EventOutput, Losses};

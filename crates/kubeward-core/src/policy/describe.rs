@@ -70,7 +70,7 @@ impl Moments {
     }
 
     fn rows(&self) -> [(&'static str, &[&'static str]); 3] {
-        [("at entry", &self.enter), ("at return", &self.exit), ("both, timed", &self.call)]
+        [("at entry", &self.enter), ("at return", &self.exit), ("from entry to return", &self.call)]
     }
 
     fn is_empty(&self) -> bool {

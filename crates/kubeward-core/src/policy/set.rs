@@ -36,7 +36,11 @@ impl Selected {
 
     /// Ascending, so in the policies' name order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..MAX_POLICIES).filter(|place| self.contains(*place))
+        self.0.iter().enumerate().flat_map(|(word, bits)| {
+            let without_lowest = |bits: &u64| Some(bits & (bits - 1)).filter(|rest| *rest != 0);
+            let rests = std::iter::successors(Some(*bits).filter(|bits| *bits != 0), without_lowest);
+            rests.map(move |rest| word * 64 + rest.trailing_zeros() as usize)
+        })
     }
 }
 

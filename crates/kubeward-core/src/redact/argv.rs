@@ -49,14 +49,16 @@ pub(super) fn redact(strings: &mut [Text]) {
     let mut after_dash_c = false;
     for text in strings {
         let bytes = text.bytes.clone();
+        let is_hinted = builtin::is_hinted(&bytes);
+        let assignment_len = || (is_hinted && !after_dash_c).then(|| builtin::secret_assignment_len(&bytes)).flatten();
         let announced = next.take();
         if let Some(value) = announced.filter(|_| !bytes.starts_with(b"--")) {
             hide(text, value.secret_start(&bytes));
             // It has had its secret: `sshpass -p x ssh -p 22`.
             program = None;
-        } else if builtin::is_secret_option(&bytes) {
+        } else if is_hinted && builtin::is_secret_option(&bytes) {
             next = Some(Value::AttachedOrNext);
-        } else if let Some(start) = builtin::secret_assignment_len(&bytes).filter(|_| !after_dash_c) {
+        } else if let Some(start) = assignment_len() {
             hide(text, Some(start));
         } else if let Some(found) = program_of(&bytes) {
             program = Some(found);

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::bytes::Regex;
 
 /// Ends of names whose value is a secret: `PGPASSWORD`, `--api-key`, `csrf_token`. Names that go on after it
@@ -13,23 +14,24 @@ const SECRET_NAME: &str = r"(?:[a-z0-9_.-]*(?:password|passwd|passphrase|passcod
 /// A value in a shell's, a URL's or JSON's notation; an open quote goes to the end, since the text may be cut.
 const VALUE: &str = r#"(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s&;'"]+)"#;
 
-/// The rules worth trying on `bytes`: none at all for nearly every path and string.
+/// Whether any rule can match: for nearly every path and string, none can.
+pub(super) fn is_hinted(bytes: &[u8]) -> bool {
+    HINT.is_match(bytes)
+}
+
+/// The rules worth trying on `bytes`.
 pub(super) fn rules_for(bytes: &[u8], cut: bool) -> impl Iterator<Item = &'static Regex> {
-    let hinted = HINT.is_match(bytes);
-    let rules = if hinted { &RULES[..] } else { &[] };
-    rules.iter().chain((hinted && cut).then(|| &*CUT_URL))
+    let rules = if is_hinted(bytes) { &RULES[..] } else { &[] };
+    rules.iter().chain(cut.then(|| &*CUT_URL))
 }
 
 /// Whether `argument` is the name of an option whose value, the next argument, is a secret.
 pub(super) fn is_secret_option(argument: &[u8]) -> bool {
-    HINT.is_match(argument) && OPTION.is_match(argument)
+    OPTION.is_match(argument)
 }
 
 /// Length of `--password=` or `PASSWORD=` at the beginning of an argument, whose whole rest is the value.
 pub(super) fn secret_assignment_len(argument: &[u8]) -> Option<usize> {
-    if !HINT.is_match(argument) {
-        return None;
-    }
     ASSIGNMENT.find(argument).map(|found| found.end())
 }
 
@@ -38,12 +40,41 @@ fn regex(pattern: &str) -> Regex {
     Regex::new(&format!("(?ix-u){pattern}")).expect("built-in patterns are fixed, and a test compiles each")
 }
 
-/// Something that every rule needs is there.
-static HINT: LazyLock<Regex> = LazyLock::new(|| {
-    regex(
-        r"pass|pwd|secret|token|key|signature|authorization|cookie|bearer|//[^/\s]*:
-        |gh[pousr]_|_pat_|glpat-|xox|AKIA|ASIA|eyJ|sk-|AIza|hvs\.|curl|mysql|mariadb",
-    )
+/// Of every rule, something that must be there for it to match; [`CUT_URL`] needs none of it.
+const HINTS: &[&str] = &[
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "key",
+    "signature",
+    "authorization",
+    "cookie",
+    "bearer",
+    "@",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "_pat_",
+    "glpat-",
+    "xox",
+    "akia",
+    "asia",
+    "eyj",
+    "sk-",
+    "aiza",
+    "hvs.",
+    "curl",
+    "mysql",
+    "mariadb",
+];
+
+static HINT: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    let mut builder = AhoCorasick::builder();
+    let built = builder.ascii_case_insensitive(true).kind(Some(AhoCorasickKind::DFA)).build(HINTS);
+    built.expect("a few short words stay far below every limit of the automaton")
 });
 
 static OPTION: LazyLock<Regex> = LazyLock::new(|| regex(&format!(r"^--?{SECRET_NAME}$")));

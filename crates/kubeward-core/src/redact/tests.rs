@@ -1,5 +1,9 @@
+use proptest::prelude::*;
+
 use super::*;
-use crate::event::Text;
+use crate::container::ContainerSlot;
+use crate::event::{Abi, Arg, Call, Identity, Phase, Probe, Process, Stage};
+use crate::syscall::ArgKind;
 
 fn text(bytes: &[u8]) -> Text {
     Text { bytes: bytes.into(), cut: false, redacted: false }
@@ -155,5 +159,70 @@ fn redacting_twice_changes_nothing_more() {
         let mut again = text(once.as_bytes());
         builtin().redact(&mut again);
         assert_eq!(&*again.bytes, once.as_bytes());
+    }
+}
+
+#[test]
+fn every_text_of_an_event_is_redacted() {
+    let secret = || text(b"/x?token=abc");
+    let arg = |kind, value| Arg { name: "x", kind, raw: 1, value };
+    let mut event = SyscallEvent {
+        seq: 1,
+        time_ns: 0,
+        mono_ns: 0,
+        phase: Phase::Exit,
+        stage: Stage::Run,
+        probe: Probe::TpBtf,
+        identity: Identity::Task,
+        call: Call { abi: Abi::Native, nr: 0, entry: None },
+        args: vec![
+            arg(ArgKind::Path, ArgValue::Str(secret())),
+            arg(ArgKind::Argv, ArgValue::Argv { strings: vec![text(b"--token"), text(b"abc"), secret()], cut: false }),
+            arg(
+                ArgKind::SockaddrIn { len: 2 },
+                ArgValue::Sockaddr(SockAddr::Unix { path: secret(), is_abstract: true }),
+            ),
+        ],
+        path: Some(secret()),
+        ret: Some(0),
+        duration_ns: None,
+        refused_by_seccomp: false,
+        process: Process {
+            pid: 1,
+            tid: 1,
+            ppid: 0,
+            container_pid: 1,
+            start_time_ns: 0,
+            uid: 0,
+            gid: 0,
+            comm: text(b"token=abc"),
+            exe: Some(Arc::new(secret())),
+        },
+        slot: ContainerSlot(1),
+        container: None,
+        policies: Arc::new([]),
+    };
+    builtin().redact_event(&mut event);
+    let shown = format!("{event:?}");
+    let secret_bytes = format!("{:?}", b"abc").replace(['[', ']'], "");
+    assert!(!shown.contains(&secret_bytes), "{shown}");
+    assert_eq!(shown.matches("redacted: true").count(), 7, "{shown}");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_can_be_redacted(
+        strings in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 0..6),
+        words in r#"(mysql|curl|-p|-u|--token|PASSWORD=|pass:|//|@|:| |"|'|\xff|x){0,20}"#,
+        cut in any::<bool>(),
+    ) {
+        let all = strings.into_iter().chain(words.split(' ').map(|word| word.as_bytes().to_vec()));
+        let mut argv: Vec<Text> =
+            all.map(|bytes| Text { bytes: bytes.into(), cut, redacted: false }).collect();
+        let before = argv.clone();
+        builtin().redact_argv(&mut argv);
+        for (before, after) in before.iter().zip(&argv) {
+            prop_assert!(after.redacted || before == after);
+        }
     }
 }

@@ -35,6 +35,17 @@ pub(super) fn clip(bytes: &[u8], length: usize) -> &[u8] {
     &bytes[..end]
 }
 
+/// What `arg`, one of the call's `args`, is: another of them may decide it.
+pub(super) fn kind_among(arg: &Arg, args: &[Arg]) -> ArgKind {
+    match arg.kind {
+        ArgKind::By { .. } => {
+            let registers: [u64; 6] = std::array::from_fn(|at| args.get(at).map_or(0, |arg| arg.raw));
+            arg.kind.among(&registers)
+        }
+        kind => kind,
+    }
+}
+
 /// Writes arguments as text. Holds the buffer that the catalogue writes flag names into.
 #[derive(Debug, Default)]
 pub(super) struct ArgText {
@@ -42,18 +53,12 @@ pub(super) struct ArgText {
 }
 
 impl ArgText {
-    /// Appends the text of `arg`, one of `args`: another of them may say how to read it.
+    /// Appends the text of `arg`, one of the call's `args`.
     pub(super) fn write(&mut self, out: &mut Vec<u8>, place: Place, arg: &Arg, args: &[Arg], fit: &Fit) {
         match &arg.value {
             ArgValue::Register => {
                 self.scratch.clear();
-                match arg.kind {
-                    ArgKind::Protocol { .. } | ArgKind::SockOpt { .. } => {
-                        let registers: [u64; 6] = std::array::from_fn(|at| args.get(at).map_or(0, |arg| arg.raw));
-                        arg.kind.write_text_among(arg.raw, &registers[..args.len().min(6)], &mut self.scratch);
-                    }
-                    kind => kind.write_text(arg.raw, &mut self.scratch),
-                }
+                kind_among(arg, args).write_text(arg.raw, &mut self.scratch);
                 place.push_str(out, &self.scratch);
             }
             ArgValue::Str(text) => write_text(out, place, text, fit),

@@ -136,6 +136,14 @@ fn wrong_values_are_refused_each_with_its_reason() {
 }
 
 #[test]
+fn every_category_can_be_named() {
+    for category in crate::syscall::Category::ALL {
+        let checked = policy("web", &format!("  categories: [{category}]"));
+        assert_eq!(checked.calls.iter().count(), crate::syscall::in_category(category).count(), "{category}");
+    }
+}
+
+#[test]
 fn lists_are_bounded() {
     let entries = "{name: openat}, ".repeat(513);
     let faults = faults_of(&format!("  syscalls: [{entries}]"));

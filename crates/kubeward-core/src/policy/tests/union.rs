@@ -135,7 +135,7 @@ fn spec() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// A call happens; the kernel makes the record that its profile says, or none. Whatever a policy alone would have
     /// wanted of the call must be wanted of that record too.

@@ -7,8 +7,8 @@ use crate::render::base64;
 use crate::render::escape::{json_bytes, push_display, push_number, Place};
 use crate::render::line::Moment;
 use crate::render::time::write_rfc3339;
-use crate::render::value::{family_name, name_of, write_endpoint, write_name, Fit};
-use crate::syscall::{by_name, errno_name, Category};
+use crate::render::value::{family_name, kind_among, name_of, write_endpoint, write_name, Fit};
+use crate::syscall::{by_name, errno_name, ArgKind, Category};
 
 impl JsonLines {
     /// Appends the line of one call, with its `\n`.
@@ -57,7 +57,7 @@ impl JsonLines {
         out.extend_from_slice(arg.name.as_bytes());
         out.push(b'"');
         match &arg.value {
-            ArgValue::Register => register(out, arg),
+            ArgValue::Register => register(out, kind_among(arg, args), arg.raw),
             ArgValue::Str(text) => member::text(out, TextMember::ARG, text, fit),
             ArgValue::Argv { strings, cut } => list(out, strings, *cut, fit),
             ArgValue::Sockaddr(address) => sockaddr(out, address, fit),
@@ -73,13 +73,13 @@ impl JsonLines {
 }
 
 /// The register as the number or pointer that its kind makes of it.
-fn register(out: &mut Vec<u8>, arg: &Arg) {
-    match arg.kind.integer(arg.raw) {
+fn register(out: &mut Vec<u8>, kind: ArgKind, raw: u64) {
+    match kind.integer(raw) {
         Some(number) => {
             out.extend_from_slice(b",\"int\":");
             member::integer(out, number);
         }
-        None => pointer(out, arg.raw),
+        None => pointer(out, raw),
     }
 }
 

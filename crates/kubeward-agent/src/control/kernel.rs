@@ -1,0 +1,104 @@
+//! Policies in the kernel side's terms.
+
+use kubeward_bpf::probe::ASK_REFUSED;
+use kubeward_bpf::wire::{self, CALLS, ERRNO_WORDS, HOOK_ENTER, HOOK_EXIT};
+use kubeward_core::policy::{CallWant, CallWants, Profile};
+
+/// What the kernel side does for the containers of one profile.
+///
+/// `upgrades_exit`: returns may be missed without a trace, so that every return is wanted together with its entry.
+pub fn kernel_profile(profile: &Profile, upgrades_exit: bool) -> wire::Profile {
+    let mut want = [0; CALLS];
+    for (nr, wanted) in profile.want.iter() {
+        want[usize::from(nr)] = kernel_want(wanted, upgrades_exit);
+    }
+    let mut errors = [0; ERRNO_WORDS];
+    errors.iter_mut().zip(profile.errors.words()).for_each(|(ours, theirs)| *ours = *theirs);
+    wire::Profile {
+        want,
+        errors,
+        arg_bytes: profile.arg_bytes.min(wire::STRING_BYTES),
+        argv_bytes: profile.argv_bytes.min(wire::STRING_BYTES),
+    }
+}
+
+/// The minimum duration stays this side's to judge: the kernel side lets every duration through.
+fn kernel_want(wanted: CallWant, upgrades_exit: bool) -> u8 {
+    let moments = match wanted.moments() {
+        CallWant::ENTER => wire::WANT_ENTER,
+        CallWant::EXIT if upgrades_exit => wire::WANT_CALL,
+        CallWant::EXIT => wire::WANT_EXIT,
+        _ => wire::WANT_CALL,
+    };
+    if wanted.contains(CallWant::BY_ERROR) {
+        moments | wire::WANT_ERRORS
+    } else {
+        moments
+    }
+}
+
+/// What to ask of the hooks for calls wanted so.
+pub fn hook_bits(hooks: &CallWants, upgrades_exit: bool) -> [u8; CALLS] {
+    let mut bits = [0; CALLS];
+    for (nr, want) in hooks.iter() {
+        let entry = want.contains(CallWant::ENTER) || upgrades_exit;
+        let asked = [
+            (entry, HOOK_ENTER),
+            (want.contains(CallWant::EXIT), HOOK_EXIT),
+            (want.contains(CallWant::REFUSED), ASK_REFUSED),
+        ];
+        bits[usize::from(nr)] = asked.iter().filter(|(is_asked, _)| *is_asked).map(|(_, bit)| bit).sum();
+    }
+    bits
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kubeward_core::policy::{load, PolicySet};
+    use kubeward_core::syscall::by_name;
+
+    use super::*;
+
+    fn set(spec: &str) -> Arc<PolicySet> {
+        let text = format!("apiVersion: kubeward.kubeward/v1\nkind: KubeWard\nmetadata: {{name: a}}\nspec: {spec}\n");
+        let (policies, faults) = load("a.yaml", text.as_bytes());
+        assert!(faults.is_empty(), "{faults:?}");
+        Arc::new(PolicySet::new(policies).0)
+    }
+
+    fn nr(name: &str) -> usize {
+        by_name(name).expect("the catalogue has it").nr.into()
+    }
+
+    #[test]
+    fn moments_and_errors_reach_the_kernel() {
+        let set = set(
+            "{kprobe: [{name: openat}], kretprobe: [{name: openat}, {name: read}], filter: {errors: [EPERM, ENOENT]}}",
+        );
+        let profile = kernel_profile(&set.profile(&set.active()), false);
+        assert_eq!(profile.want[nr("openat")], wire::WANT_CALL | wire::WANT_ERRORS);
+        assert_eq!(profile.want[nr("read")], wire::WANT_EXIT | wire::WANT_ERRORS);
+        assert_eq!(profile.want[nr("write")], 0);
+        assert_eq!(profile.errors[0], 1 << 1 | 1 << 2);
+        assert_eq!((profile.arg_bytes, profile.argv_bytes), (256, 4096));
+    }
+
+    #[test]
+    fn hooks_that_may_miss_returns_watch_entries_too() {
+        let set = set("{kprobe: [{name: mkdir}], syscalls: [{name: read}]}");
+        let profile = kernel_profile(&set.profile(&set.active()), true);
+        assert_eq!((profile.want[nr("mkdir")], profile.want[nr("read")]), (wire::WANT_ENTER, wire::WANT_CALL));
+        let bits = hook_bits(&set.hooks(), true);
+        assert_eq!((bits[nr("mkdir")], bits[nr("read")]), (HOOK_ENTER, HOOK_ENTER | HOOK_EXIT));
+        let bits = hook_bits(&set.hooks(), false);
+        assert_eq!((bits[nr("mkdir")], bits[nr("read")]), (HOOK_ENTER, HOOK_EXIT));
+    }
+
+    #[test]
+    fn refused_calls_are_asked_for() {
+        let set = set("{syscalls: [{name: mkdir}], refused: true}");
+        assert_eq!(hook_bits(&set.hooks(), false)[nr("mkdir")], HOOK_EXIT | ASK_REFUSED);
+    }
+}

@@ -1,0 +1,8 @@
+//! From policies to hooks and maps: source -> reconcile -> apply.
+//!
+//! `source` reads policy files and notices when they change, `reconcile` says (without doing anything) what must change in
+//! the kernel, `apply` does it. It must not know containerd or the output.
+
+mod kernel;
+
+pub use kernel::{hook_bits, kernel_profile};

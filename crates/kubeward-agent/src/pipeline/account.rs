@@ -1,0 +1,91 @@
+//! One container's account: the kernel side's counts and this side's, joined.
+
+use kubeward_bpf::wire;
+use kubeward_core::ledger::{Account, FilterReason, Filtered, LossReason, Lost};
+use kubeward_core::policy::Unwanted;
+
+/// What became of the records of one container that were read from the ring.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UserCounts {
+    /// Records of calls that were taken out of the ring.
+    pub read: u64,
+    pub emitted: u64,
+    pub filtered: Filtered,
+    pub sampled: u64,
+    pub lost: Lost,
+}
+
+impl UserCounts {
+    pub(super) fn filter(&mut self, why: Unwanted) {
+        let reason = match why {
+            Unwanted::NoPolicy => FilterReason::Policy,
+            Unwanted::Error => FilterReason::Errors,
+            Unwanted::Duration => FilterReason::Duration,
+            Unwanted::Path => FilterReason::Path,
+        };
+        self.filtered.add(reason, 1);
+    }
+
+    /// Events that were handed to the output and did not get out of it.
+    pub(super) fn lose_emitted(&mut self, count: u64) {
+        let moved = count.min(self.emitted);
+        self.emitted -= moved;
+        self.lost.add(LossReason::Output, moved);
+    }
+
+    /// Every number comes from a counter of its own; whether they add up is for [`Account::balanced`] to say.
+    pub(super) fn join(&self, kernel: &wire::Account) -> Account {
+        let mut account = Account {
+            seen: kernel.seen,
+            emitted: self.emitted,
+            filtered: self.filtered,
+            sampled: self.sampled,
+            lost: self.lost,
+            in_flight: kernel.entered.saturating_sub(kernel.left) + kernel.submitted.saturating_sub(self.read),
+            unreadable: kernel.unreadable,
+        };
+        account.filtered.add(FilterReason::Setup, kernel.filtered_setup);
+        account.filtered.add(FilterReason::Policy, kernel.filtered_policy);
+        account.filtered.add(FilterReason::Errors, kernel.filtered_errors);
+        account.lost.add(LossReason::Ring, kernel.lost_ring);
+        account.lost.add(LossReason::ReturnMissed, kernel.lost_return);
+        account
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sides_add_up_and_what_is_under_way_is_in_flight() {
+        let kernel = wire::Account {
+            seen: 30,
+            submitted: 16,
+            filtered_setup: 5,
+            filtered_policy: 1,
+            filtered_errors: 2,
+            lost_ring: 2,
+            lost_return: 1,
+            entered: 20,
+            left: 17,
+            ..wire::Account::default()
+        };
+        let mut user = UserCounts { read: 12, emitted: 8, sampled: 1, ..UserCounts::default() };
+        for why in [Unwanted::NoPolicy, Unwanted::Error, Unwanted::Path] {
+            user.filter(why);
+        }
+        user.lose_emitted(3);
+        let account = user.join(&kernel);
+        assert!(account.balanced(), "{account:?}");
+        assert_eq!((account.emitted, account.in_flight, account.lost.get(LossReason::Output)), (5, 3 + 4, 3));
+        assert_eq!(account.filtered.get(FilterReason::Policy), 2);
+    }
+
+    #[test]
+    fn record_that_nobody_counted_shows() {
+        let kernel = wire::Account { seen: 2, submitted: 2, ..wire::Account::default() };
+        let user = UserCounts { read: 2, emitted: 1, ..UserCounts::default() };
+        assert_eq!(user.join(&kernel).imbalance(), 1);
+    }
+}

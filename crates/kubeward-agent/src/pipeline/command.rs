@@ -1,0 +1,72 @@
+//! What the control side tells the pipeline, in order.
+
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::Arc;
+
+use kubeward_core::container::{Container, ContainerSlot};
+use kubeward_core::policy::{PolicySet, Selected};
+use kubeward_core::render::line::NoticeLevel;
+
+/// Commands that wait. When full the sender waits too, at most until the ring is drained next.
+const WAITING: usize = 1024;
+
+/// What the kernel says of the whole node's hooks, as read last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Doubts {
+    /// Runs of a hook that the kernel refused.
+    pub skipped: u64,
+    /// Returns for which the kernel had no slot.
+    pub missed_returns: u64,
+}
+
+#[derive(Debug)]
+pub enum Command {
+    /// The slot is this container's from now on. To be sent before the kernel side knows the slot.
+    Open {
+        slot: ContainerSlot,
+        container: Arc<Container>,
+        selected: Selected,
+    },
+    /// Other facts about it, or other policies.
+    Change {
+        slot: ContainerSlot,
+        container: Arc<Container>,
+        selected: Selected,
+    },
+    /// The kernel side looks at nothing of it any more: what is left in the ring is told, then its last account; the
+    /// slot is then said to be free.
+    Close {
+        slot: ContainerSlot,
+    },
+    /// Other policies, and which of them each container is selected by.
+    Policies {
+        set: Arc<PolicySet>,
+        selected: Vec<(ContainerSlot, Selected)>,
+    },
+    /// Tell every account.
+    Ledger(Doubts),
+    Notice {
+        level: NoticeLevel,
+        code: &'static str,
+        message: String,
+    },
+    /// Open the output's file anew.
+    ReopenOutput,
+}
+
+/// The sending side. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Commands(SyncSender<Command>);
+
+impl Commands {
+    /// Waits while the queue is full. False when the pipeline has ended.
+    pub fn send(&self, command: Command) -> bool {
+        self.0.send(command).is_ok()
+    }
+}
+
+/// A queue of commands, to be given to [`super::Parts`].
+pub fn commands() -> (Commands, Receiver<Command>) {
+    let (sender, receiver) = mpsc::sync_channel(WAITING);
+    (Commands(sender), receiver)
+}

@@ -1,0 +1,271 @@
+//! The way of one record, and the commands between records.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::Arc;
+
+use kubeward_bpf::decode::{decode, CallRecord, DecodeError, Decoded};
+use kubeward_bpf::read::RecordSink;
+use kubeward_bpf::wire::{self, Wire};
+use kubeward_core::container::{Container, ContainerSlot};
+use kubeward_core::event::SyscallEvent;
+use kubeward_core::ledger::{Account, LossReason};
+use kubeward_core::policy::{Judge, PolicySet, Selected, Verdict};
+use kubeward_core::redact::Redactor;
+use kubeward_core::render::line::{ContainerChange, Moment, Notice, NoticeLevel};
+use kubeward_core::table::CallTable;
+
+use super::account::UserCounts;
+use super::clock::{monotonic_ns, Clocks};
+use super::command::{Command, Doubts};
+use super::lines::Lines;
+use super::output::EventOutput;
+use super::programs::Programs;
+
+/// The kernel side's account of a container; `None` when the kernel cannot say.
+pub type KernelAccount = Box<dyn Fn(ContainerSlot) -> Option<wire::Account> + Send>;
+
+/// What a pipeline is made of.
+pub struct Parts {
+    pub kernel_account: KernelAccount,
+    pub commands: Receiver<Command>,
+    pub policies: Arc<PolicySet>,
+    pub redactor: Redactor,
+    pub lines: Lines,
+    pub output: Box<dyn EventOutput>,
+    /// Keep the table by call.
+    pub table: bool,
+    /// Told of each slot that was closed and whose records are all read.
+    pub freed: Option<Sender<ContainerSlot>>,
+}
+
+/// Takes records and gives lines. Owned by the reader's thread; [`Pipeline::finish`] ends it.
+pub struct Pipeline {
+    pub(super) kernel_account: KernelAccount,
+    commands: Receiver<Command>,
+    pub(super) judge: Judge,
+    redactor: Redactor,
+    pub(super) lines: Lines,
+    pub(super) output: Box<dyn EventOutput>,
+    table: Option<CallTable>,
+    pub(super) freed: Option<Sender<ContainerSlot>>,
+    pub(super) clocks: Clocks,
+    pub(super) programs: Programs,
+    pub(super) members: BTreeMap<ContainerSlot, Member>,
+    /// Sum of the accounts of containers that are gone.
+    pub(super) ended: Account,
+    pub(super) doubts: Doubts,
+    /// Position of the last line.
+    seq: u64,
+    /// Records since the ring was last seen drained.
+    pub(super) since_drained: usize,
+    /// CLOCK_MONOTONIC of the last look at clocks and losses.
+    pub(super) looked_ns: u64,
+    /// For limits: the newest moment of any record.
+    newest_ns: u64,
+    /// Records of slots that nobody opened. Never, unless a map was damaged; said once.
+    strays: u64,
+}
+
+/// A container whose records may come.
+pub(super) struct Member {
+    pub(super) container: Arc<Container>,
+    selected: Selected,
+    pub(super) counts: UserCounts,
+    /// Records lost in the ring that a gap line has told.
+    pub(super) gap_told: u64,
+    /// Drains since the kernel side stopped looking at it.
+    pub(super) closing: Option<u32>,
+}
+
+/// What is known when all is read and written.
+pub struct Finished {
+    /// Of every container that was there at the end, in order of its slot.
+    pub accounts: Vec<(Arc<Container>, Account)>,
+    /// The same and those that ended before.
+    pub total: Account,
+    pub table: Option<CallTable>,
+}
+
+impl Pipeline {
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            kernel_account: parts.kernel_account,
+            commands: parts.commands,
+            judge: Judge::new(parts.policies),
+            redactor: parts.redactor,
+            lines: parts.lines,
+            output: parts.output,
+            table: parts.table.then(CallTable::default),
+            freed: parts.freed,
+            clocks: Clocks::sample(),
+            programs: Programs::default(),
+            members: BTreeMap::new(),
+            ended: Account::default(),
+            doubts: Doubts::default(),
+            seq: 0,
+            since_drained: 0,
+            looked_ns: monotonic_ns(),
+            newest_ns: 0,
+            strays: 0,
+        }
+    }
+
+    /// Tells what is left, the last accounts among it. To be called when the ring is read to its end.
+    pub fn finish(mut self, doubts: Doubts) -> Finished {
+        self.apply_commands();
+        self.doubts = doubts;
+        self.tell_gaps();
+        self.output.settle();
+        self.book_losses();
+        let accounts = self.tell_accounts(true);
+        self.output.settle();
+        let total = accounts.iter().map(|(_, account)| account).chain([&self.ended]).sum();
+        Finished { accounts, total, table: self.table }
+    }
+
+    fn call(&mut self, record: CallRecord) {
+        let CallRecord { mut event, exec_id, start_boot_ns } = record;
+        if !self.members.contains_key(&event.slot) {
+            // Its container was told of before the kernel side knew it.
+            self.apply_commands();
+        }
+        let Some(member) = self.members.get_mut(&event.slot) else {
+            self.stray(event.slot);
+            return;
+        };
+        member.counts.read += 1;
+        event.time_ns = self.clocks.unix_of_monotonic(event.mono_ns);
+        event.process.start_time_ns = self.clocks.unix_of_boot(start_boot_ns);
+        event.process.exe = self.programs.find(exec_id);
+        event.container = Some(member.container.clone());
+        self.newest_ns = self.newest_ns.max(event.mono_ns.saturating_add(event.duration_ns.unwrap_or(0)));
+        match self.judge.judge(&event, &member.selected, self.newest_ns) {
+            Verdict::Filtered(why) => member.counts.filter(why),
+            Verdict::Sampled => {
+                member.counts.sampled += 1;
+                self.count(&event);
+            }
+            Verdict::Wanted(policies) => {
+                member.counts.emitted += 1;
+                event.policies = policies;
+                self.count(&event);
+                self.tell_event(event);
+            }
+        }
+    }
+
+    fn count(&mut self, event: &SyscallEvent) {
+        if let Some(table) = &mut self.table {
+            table.record(event);
+        }
+    }
+
+    fn tell_event(&mut self, mut event: SyscallEvent) {
+        self.redactor.redact_event(&mut event);
+        self.seq += 1;
+        event.seq = self.seq;
+        let lines = &mut self.lines;
+        self.output.line(Some(event.slot), &mut |out| lines.syscall(out, &event));
+    }
+
+    fn stray(&mut self, slot: ContainerSlot) {
+        self.strays += 1;
+        if self.strays == 1 {
+            tracing::error!(slot = slot.0, "a record of a container that was never announced; it is left out");
+        }
+    }
+
+    fn undecodable(&mut self, bytes: &[u8], error: DecodeError) {
+        let slot = wire::Record::read_from(bytes).map_or(ContainerSlot(0), |record| ContainerSlot(record.slot));
+        match self.members.get_mut(&slot) {
+            Some(member) => {
+                member.counts.read += 1;
+                member.counts.lost.add(LossReason::Decode, 1);
+                if member.counts.lost.get(LossReason::Decode) == 1 {
+                    tracing::error!(container = %member.container.id, "{error}; it is counted as lost");
+                }
+            }
+            None => self.stray(slot),
+        }
+    }
+
+    pub(super) fn apply_commands(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            self.apply(command);
+        }
+    }
+
+    fn apply(&mut self, command: Command) {
+        match command {
+            Command::Open { slot, container, selected } => {
+                self.tell_container(ContainerChange::Came, &container);
+                let member = Member { container, selected, counts: UserCounts::default(), gap_told: 0, closing: None };
+                self.members.insert(slot, member);
+            }
+            Command::Change { slot, container, selected } => {
+                let Some(member) = self.members.get_mut(&slot) else { return };
+                (member.container, member.selected) = (container.clone(), selected);
+                self.tell_container(ContainerChange::Changed, &container);
+            }
+            Command::Close { slot } => {
+                if let Some(member) = self.members.get_mut(&slot) {
+                    member.closing = Some(0);
+                }
+            }
+            Command::Policies { set, selected } => {
+                self.judge.replace(set);
+                for (slot, selected) in selected {
+                    if let Some(member) = self.members.get_mut(&slot) {
+                        member.selected = selected;
+                    }
+                }
+            }
+            Command::Ledger(doubts) => {
+                self.doubts = doubts;
+                self.tell_accounts(false);
+            }
+            Command::Notice { level, code, message } => self.tell_notice(level, code, &message),
+            Command::ReopenOutput => self.output.reopen(),
+        }
+    }
+
+    pub(super) fn tell_container(&mut self, change: ContainerChange, container: &Container) {
+        let moment = self.next_moment();
+        let lines = &mut self.lines;
+        self.output.line(None, &mut |out| lines.container(out, moment, change, container));
+    }
+
+    fn tell_notice(&mut self, level: NoticeLevel, code: &'static str, message: &str) {
+        let moment = self.next_moment();
+        let lines = &mut self.lines;
+        let notice = Notice { level, code, message, container: None };
+        self.output.line(None, &mut |out| lines.notice(out, moment, &notice));
+    }
+
+    pub(super) fn next_moment(&mut self) -> Moment {
+        self.seq += 1;
+        let mono_ns = monotonic_ns();
+        Moment { seq: self.seq, time_ns: self.clocks.unix_of_monotonic(mono_ns), mono_ns }
+    }
+}
+
+impl RecordSink for Pipeline {
+    fn record(&mut self, bytes: &[u8]) {
+        self.since_drained += 1;
+        match decode(bytes) {
+            Ok(Decoded::Call(call)) => self.call(call),
+            Ok(Decoded::Exec { slot, exec_id, exe }) => self.programs.learn(slot, exec_id, exe),
+            Err(error) => self.undecodable(bytes, error),
+        }
+    }
+
+    fn drained(&mut self) {
+        self.apply_commands();
+        self.look_around();
+        self.close_ended();
+        self.output.flush();
+        self.book_losses();
+        self.since_drained = 0;
+    }
+}

@@ -1,0 +1,74 @@
+//! Policies of a command line: `-e` and `-f` together.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+use kubeward_core::policy::{self, CheckedPolicy, Fault, PolicySet};
+use kubeward_core::syscall::{parse_set, CallSet};
+
+/// Why there is no policy set.
+#[derive(Debug)]
+pub(crate) enum PolicyFailure {
+    /// A SET or a document is wrong. One line for each fault.
+    Invalid(Vec<String>),
+    /// A file could not be read, which is not its content's fault.
+    Unreadable(String),
+}
+
+impl fmt::Display for PolicyFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PolicyFailure::Invalid(faults) => f.write_str(&faults.join("\n")),
+            PolicyFailure::Unreadable(message) => f.write_str(message),
+        }
+    }
+}
+
+/// The calls of all `-e` together.
+pub(crate) fn calls_of(sets: &[String]) -> Result<CallSet, PolicyFailure> {
+    let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+    parse_set(&sets).map_err(|error| PolicyFailure::Invalid(vec![format!("-e: {error}")]))
+}
+
+/// The policies of the files, every one of which must be without fault, unknown names included.
+pub(crate) fn strictly(files: &[impl AsRef<Path>]) -> Result<Vec<CheckedPolicy>, PolicyFailure> {
+    let mut policies = Vec::new();
+    let mut faults = Vec::new();
+    for file in files {
+        let (mut found, wrong) = read(file.as_ref())?;
+        faults.extend(wrong.iter().map(Fault::to_string));
+        for policy in &found {
+            faults.extend(policy.refusals.iter().map(|refusal| format!("{}: {refusal}", policy.source)));
+        }
+        policies.append(&mut found);
+    }
+    match faults.is_empty() {
+        true => Ok(policies),
+        false => Err(PolicyFailure::Invalid(faults)),
+    }
+}
+
+/// All of them as one set.
+pub(crate) fn set_of(policies: Vec<CheckedPolicy>) -> Result<PolicySet, PolicyFailure> {
+    let (set, faults) = PolicySet::new(policies);
+    match faults.is_empty() {
+        true => Ok(set),
+        false => Err(PolicyFailure::Invalid(faults.iter().map(Fault::to_string).collect())),
+    }
+}
+
+fn read(file: &Path) -> Result<(Vec<CheckedPolicy>, Vec<Fault>), PolicyFailure> {
+    let name = file.display().to_string();
+    // No more than one byte past what a policy file may have: the size is then the reader's to refuse.
+    let bytes = read_bounded(file, policy::MAX_FILE_BYTES as u64 + 1)
+        .map_err(|error| PolicyFailure::Unreadable(format!("cannot read policy file {name}: {error}")))?;
+    Ok(policy::load(&name, &bytes))
+}
+
+fn read_bounded(file: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    fs::File::open(file)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

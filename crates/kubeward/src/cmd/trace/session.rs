@@ -1,0 +1,242 @@
+//! One trace, from the command line to the command's exit code.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use anyhow::Context;
+use kubeward_agent::control::{hook_bits, kernel_profile};
+use kubeward_agent::pipeline::{self, Command, Commands, Direct, Doubts, Finished, Lines, Parts, Pipeline};
+use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
+use kubeward_bpf::object::{Engine, LoadError, LoadOptions};
+use kubeward_bpf::probe::Probes;
+use kubeward_bpf::process::Pidfd;
+use kubeward_bpf::read::Reader;
+use kubeward_bpf::{support, wire};
+use kubeward_core::container::{Container, ContainerId};
+use kubeward_core::policy::{CheckedPolicy, PolicySet};
+use kubeward_core::redact::Redactor;
+use kubeward_core::render::json::JsonLines;
+use kubeward_core::render::summary::write_summary;
+use kubeward_core::render::text::{TextLines, TextOptions, TimeFormat};
+use kubeward_core::syscall::{CallSet, Category};
+
+use super::launch::{self, Launched, Program, Started};
+use super::relay::{block_signals, Relay};
+use super::{code_of_failed_exec, TraceArgs, FAILED, SLOT};
+use crate::cmd::policies::{calls_of, set_of, strictly, PolicyFailure};
+use crate::cmd::{run_id, FormatArg};
+
+/// The profile of the one container.
+const PROFILE: u32 = 1;
+
+pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
+    let set = match policies(args) {
+        Ok(set) => Arc::new(set),
+        Err(failure) => {
+            eprintln!("kubeward: {failure}");
+            return Ok(if matches!(failure, PolicyFailure::Invalid(_)) { 2 } else { FAILED });
+        }
+    };
+    let missing = support::missing_capabilities();
+    if !missing.is_empty() {
+        return Err(LoadError::Privilege { missing: missing.join(" and ") }.into());
+    }
+    let output = open_output(args.output.as_deref())?;
+    // Before any thread is started: they inherit the mask, and a process with threads does not fork.
+    let program = Program { argv: args.command.clone(), mask: block_signals()? };
+    let mut launched = if args.host { launch::in_place(&program)? } else { launch::in_container(&program)? };
+    let engine = Arc::new(Engine::load(&LoadOptions::default())?);
+    let mut probes = Probes::new(engine.clone(), args.probe_backend)?;
+    let watch = Watch { engine, set };
+    watch.bind(args, &launched)?;
+    watch.attach(&mut probes)?;
+    let outcome = Outcome::default();
+    let (commands, pipeline) = watch.pipeline(args, output, &outcome)?;
+    watch.open(&commands, &probes, args)?;
+    let reader = Reader::spawn(watch.engine.clone(), pipeline).context("reading the ring")?;
+    let relay = Relay::new()?;
+    let code = watch.follow(&mut launched, &relay, &args.command[0].to_string_lossy());
+    watch.engine.maps().silence(true)?;
+    let doubts = Doubts { skipped: probes.skipped(), missed_returns: probes.missed_returns() };
+    let (pipeline, read) = reader.stop();
+    let finished = pipeline.finish(doubts);
+    read.context("reading the ring")?;
+    let code = code?;
+    if args.summary {
+        show_summary(args, &finished)?;
+    }
+    Ok(if outcome.has_failed.load(Ordering::Relaxed) { FAILED } else { code })
+}
+
+/// `-e` and `-f` together, every call recorded from entry to return.
+fn policies(args: &TraceArgs) -> Result<PolicySet, PolicyFailure> {
+    let mut policies = strictly(&args.watch.policies)?;
+    if !args.watch.sets.is_empty() {
+        policies.push(CheckedPolicy::of_calls(&calls_of(&args.watch.sets)?));
+    }
+    if policies.is_empty() {
+        let nine = Category::nine().iter().map(|&category| CallSet::category(category));
+        let nine = nine.fold(CallSet::default(), |all, category| all.union(&category));
+        policies.push(CheckedPolicy { name: "trace".into(), ..CheckedPolicy::of_calls(&nine) });
+    }
+    policies.iter_mut().for_each(CheckedPolicy::record_whole_calls);
+    set_of(policies)
+}
+
+fn open_output(path: Option<&Path>) -> anyhow::Result<Box<dyn Output + Send>> {
+    Ok(match path {
+        None => Box::new(Stream::stderr().context("opening standard error")?),
+        Some(path) if path == Path::new("-") => Box::new(Stream::stdout().context("opening standard output")?),
+        Some(path) => Box::new(LogFile::create(path)?),
+    })
+}
+
+/// What went wrong beside the command.
+#[derive(Debug, Default, Clone)]
+struct Outcome {
+    has_failed: Arc<AtomicBool>,
+}
+
+struct Watch {
+    engine: Arc<Engine>,
+    set: Arc<PolicySet>,
+}
+
+impl Watch {
+    /// Tells the kernel side whose the waiting processes are. Everything the command starts inherits its tag.
+    fn bind(&self, args: &TraceArgs, launched: &Launched) -> anyhow::Result<()> {
+        let maps = self.engine.maps();
+        let tasks = self.engine.tasks()?;
+        let leader = u32::try_from(launched.leader.as_raw()).context("pids are positive")?;
+        let host_mnt_ns = tasks.iter().find(|task| task.pid == std::process::id()).map_or(0, |task| task.ns.mnt_ns);
+        maps.change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
+        let tag = |pid, slot| -> anyhow::Result<()> {
+            let pidfd = Pidfd::open(pid).context("opening the command's process")?;
+            Ok(maps.tag_task(pidfd.as_fd(), slot)?)
+        };
+        if args.host {
+            maps.open_slot(SLOT, &container_of(0), wire::STAGE_SETUP)?;
+            return tag(leader, SLOT.0);
+        }
+        let command = tasks.iter().find(|task| task.ppid == leader).context("the command ended before it began")?;
+        maps.open_slot(SLOT, &container_of(host_mnt_ns), wire::STAGE_SETUP)?;
+        tag(leader, 0)?;
+        tag(command.pid, SLOT.0)?;
+        // The second door: a process that joins from outside.
+        Ok(maps.bind_namespace(command.ns, SLOT, true)?)
+    }
+
+    fn attach(&self, probes: &mut Probes) -> anyhow::Result<()> {
+        let report = probes.apply(&hook_bits(&self.set.hooks(), probes.upgrades_exit()));
+        for refused in report.refused {
+            let name = kubeward_core::syscall::by_nr(refused.nr.into()).map_or("?", |call| call.name);
+            eprintln!("kubeward: {name} is not watched: {}", refused.reason);
+        }
+        Ok(())
+    }
+
+    fn pipeline(
+        &self,
+        args: &TraceArgs,
+        output: Box<dyn Output + Send>,
+        outcome: &Outcome,
+    ) -> anyhow::Result<(Commands, Pipeline)> {
+        let (commands, receiver) = pipeline::commands();
+        let (engine, outcome) = (self.engine.clone(), outcome.clone());
+        let on_failure = move |error: &OutputError| {
+            // Tracing ends; the command goes on.
+            let silenced = engine.maps().silence(true);
+            if !matches!(error, OutputError::Gone { .. }) {
+                outcome.has_failed.store(true, Ordering::Relaxed);
+            }
+            eprintln!("kubeward: {error}; the command goes on untraced");
+            if let Err(error) = silenced {
+                eprintln!("kubeward: {error}");
+            }
+        };
+        let engine = self.engine.clone();
+        let parts = Parts {
+            kernel_account: Box::new(move |slot| engine.maps().account(slot).ok()),
+            commands: receiver,
+            policies: self.set.clone(),
+            redactor: Redactor::new(&[])?,
+            lines: lines(args),
+            output: Box::new(Direct::new(output, on_failure)),
+            table: args.summary,
+            freed: None,
+        };
+        Ok((commands, Pipeline::new(parts)))
+    }
+
+    /// The container is the policies' whatever they select: they are here to be tried.
+    fn open(&self, commands: &Commands, probes: &Probes, args: &TraceArgs) -> anyhow::Result<()> {
+        let selected = self.set.active();
+        commands.send(Command::Open { slot: SLOT, container: Arc::new(container(args)), selected });
+        let profile = kernel_profile(&self.set.profile(&selected), probes.upgrades_exit());
+        Ok(self.engine.maps().set_profile(PROFILE, &profile)?)
+    }
+
+    /// Lets the command go and waits for its end. Its exit code.
+    fn follow(&self, launched: &mut Launched, relay: &Relay, name: &str) -> anyhow::Result<u8> {
+        let started = launched.release()?;
+        if let Started::Running = started {
+            // The kernel side saw the exec unless it skipped that run.
+            self.engine.maps().set_running(SLOT)?;
+        }
+        let code = relay.wait(launched, &self.engine)?;
+        Ok(match started {
+            Started::Running => code,
+            Started::Failed(error) => {
+                eprintln!("kubeward: cannot run {name}: {error}");
+                code_of_failed_exec(&error)
+            }
+        })
+    }
+}
+
+fn container_of(creator_mnt_ns: u32) -> wire::Container {
+    wire::Container { active: 1, profile: PROFILE, creator_mnt_ns }
+}
+
+fn container(args: &TraceArgs) -> Container {
+    Container {
+        id: ContainerId(format!("trace-{}", std::process::id())),
+        name: Path::new(&args.command[0]).file_name().map(|name| name.to_string_lossy().into_owned()),
+        image: None,
+        image_digest: None,
+        runtime: "kubeward",
+        runtime_namespace: None,
+        labels: BTreeMap::new(),
+        pod: None,
+    }
+}
+
+fn lines(args: &TraceArgs) -> Lines {
+    match args.format {
+        _ if args.summary => Lines::None,
+        FormatArg::Json => Lines::Json(JsonLines::new(&run_id::stream(None, Vec::new()))),
+        FormatArg::Text => Lines::Alone(TextLines::new(TextOptions { time: TimeFormat::Clock, container: false })),
+    }
+}
+
+/// The table by call and the account, in place of the events.
+fn show_summary(args: &TraceArgs, finished: &Finished) -> anyhow::Result<()> {
+    let mut text = Vec::new();
+    if let Some(table) = &finished.table {
+        write_summary(&mut text, table, None);
+    }
+    let lost = finished.total.lost.total();
+    if lost > 0 {
+        writeln!(text, "{lost} of {} calls were lost and are not in this table", finished.total.seen)?;
+    }
+    let mut output = open_output(args.output.as_deref())?;
+    let mut rest = &text[..];
+    while !rest.is_empty() {
+        let written = output.write(rest)?;
+        rest = &rest[written..];
+    }
+    Ok(())
+}
