@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test lint bench docker clean
+.PHONY: help setup build run test lint format bench docker clean
 
 TARGET := x86_64-unknown-linux-gnu
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -29,6 +29,10 @@ test: build ## Run every tier of tests that this machine can run
 lint: ## Check form, warnings, licences and dependencies
 	@scripts/setup.sh lint
 	@scripts/lint.sh
+
+format: ## Format the Rust and the C in place
+	@scripts/setup.sh lint
+	@scripts/lint.sh --format
 
 bench: build ## Measure what watching costs per call (as root)
 	@scripts/bench.sh

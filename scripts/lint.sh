@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Everything that can be judged without running the program. Goes on after a failure, so that one run shows them all.
+# With --format it judges nothing and formats the Rust and the C in place.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
@@ -20,16 +21,26 @@ ours() {
     for name in "$@"; do names+=(-o -name "$name"); done
     find . \( -path ./target -o -path ./.git -o -path ./bin -o -path ./fuzz/target \) -prune -o -type f \( "${names[@]:1}" \) -print
 }
-kernel_c() { ours '*.c' '*.h'; }
+c_sources() { ours '*.c' '*.h'; }
 shell_scripts() {
     ours '*' | xargs -d '\n' grep -lE '^#!(/usr)?/bin/(env )?(ba)?sh\b|^# shellcheck shell=' --
 }
 
+# The version that the tree is formatted with, else the distribution's own.
+c_formatter() { if have clang-format-19; then echo clang-format-19; else echo clang-format; fi; }
+
 c_is_formatted() {
-    local formatter=clang-format
-    ! have clang-format-19 || formatter=clang-format-19
-    say "with $("$formatter" --version)"
-    kernel_c | xargs --no-run-if-empty "$formatter" --dry-run --Werror
+    local file bad=0
+    while read -r file; do
+        "$(c_formatter)" "$file" | diff -u --label "$file" --label "$file, formatted" "$file" - || bad=1
+    done < <(c_sources)
+    [ "$bad" -eq 0 ] || say "'make format' does this; judged by $("$(c_formatter)" --version)"
+    return $bad
+}
+
+format_all() {
+    cargo fmt --all
+    c_sources | xargs --no-run-if-empty "$(c_formatter)" -i
 }
 
 # The kernel only loads a program whose licence it knows, and the shared header is read by both sides.
@@ -39,7 +50,7 @@ c_names_its_licence() {
         head -3 "$file" | grep -qE 'SPDX-License-Identifier: GPL-2\.0 OR Apache-2\.0( \*/)?$' && continue
         say "$file: no line 'SPDX-License-Identifier: GPL-2.0 OR Apache-2.0' among its first three"
         bad=1
-    done < <(kernel_c | grep '/bpf/')
+    done < <(c_sources | grep '/bpf/')
     return $bad
 }
 
@@ -68,6 +79,10 @@ dependencies_have_no_advisory() {
     say "not run: known vulnerabilities of dependencies (the advisory database cannot be fetched from here)"
 }
 
+if [ "${1:-}" = --format ]; then
+    format_all
+    exit
+fi
 cargo_tool cargo-deny "$CARGO_DENY_VERSION"
 check "Rust is formatted" cargo fmt --all --check
 check "clippy" cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
