@@ -1,4 +1,6 @@
 //! KubeWard's one binary: the command line, dispatch, exit codes.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or an invalid policy; `trace` has its command's.
 
 mod cmd;
 
@@ -9,6 +11,10 @@ use clap::{Parser, Subcommand};
 /// Show what containers do, by watching their system calls from inside the kernel
 #[derive(Debug, Parser)]
 #[command(name = "kubeward", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  kubeward trace -- cat /etc/hostname
+  kubeward doctor")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -17,10 +23,19 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Trace(cmd::trace::TraceArgs),
+    Policy(cmd::policy::PolicyArgs),
+    Syscalls(cmd::syscalls::SyscallsArgs),
+    Doctor(cmd::doctor::DoctorArgs),
+    /// Print the version
+    Version,
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Trace(args) => cmd::trace::run(&args),
+        Command::Policy(args) => cmd::policy::run(&args),
+        Command::Syscalls(args) => cmd::syscalls::run(&args),
+        Command::Doctor(args) => cmd::doctor::run(&args),
+        Command::Version => cmd::version(),
     }
 }

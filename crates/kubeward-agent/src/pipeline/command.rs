@@ -22,17 +22,34 @@ pub struct Doubts {
 #[derive(Debug)]
 pub enum Command {
     /// The slot is this container's from now on. To be sent before the kernel side knows the slot.
-    Open { slot: ContainerSlot, container: Arc<Container>, selected: Selected },
+    Open {
+        slot: ContainerSlot,
+        container: Arc<Container>,
+        selected: Selected,
+    },
     /// Other facts about it, or other policies.
-    Change { slot: ContainerSlot, container: Arc<Container>, selected: Selected },
+    Change {
+        slot: ContainerSlot,
+        container: Arc<Container>,
+        selected: Selected,
+    },
     /// The kernel side looks at nothing of it any more: what is left in the ring is told, then its last account; the
     /// slot is then said to be free.
-    Close { slot: ContainerSlot },
+    Close {
+        slot: ContainerSlot,
+    },
     /// Other policies, and which of them each container is selected by.
-    Policies { set: Arc<PolicySet>, selected: Vec<(ContainerSlot, Selected)> },
+    Policies {
+        set: Arc<PolicySet>,
+        selected: Vec<(ContainerSlot, Selected)>,
+    },
     /// Tell every account.
     Ledger(Doubts),
-    Notice { level: NoticeLevel, code: &'static str, message: String },
+    Notice {
+        level: NoticeLevel,
+        code: &'static str,
+        message: String,
+    },
     /// Open the output's file anew.
     ReopenOutput,
 }

@@ -200,8 +200,7 @@ impl Pipeline {
         match command {
             Command::Open { slot, container, selected } => {
                 self.tell_container(ContainerChange::Came, &container);
-                let member =
-                    Member { container, selected, counts: UserCounts::default(), gap_told: 0, closing: None };
+                let member = Member { container, selected, counts: UserCounts::default(), gap_told: 0, closing: None };
                 self.members.insert(slot, member);
             }
             Command::Change { slot, container, selected } => {

@@ -3,7 +3,7 @@
 use kubeward_core::container::Container;
 use kubeward_core::event::SyscallEvent;
 use kubeward_core::render::json::JsonLines;
-use kubeward_core::render::line::{ContainerChange, Gap, LedgerLine, Moment, Notice};
+use kubeward_core::render::line::{ContainerChange, Gap, LedgerLine, LedgerScope, Moment, Notice};
 use kubeward_core::render::text::TextLines;
 
 /// Writes whole lines of one form.
@@ -11,6 +11,8 @@ use kubeward_core::render::text::TextLines;
 pub enum Lines {
     Json(JsonLines),
     Text(TextLines),
+    /// Text where one container is all there is: nothing of containers coming and going, nor of the node.
+    Alone(TextLines),
     /// No lines at all: only the table is wanted.
     None,
 }
@@ -19,7 +21,7 @@ impl Lines {
     pub(super) fn syscall(&mut self, out: &mut Vec<u8>, event: &SyscallEvent) {
         match self {
             Lines::Json(lines) => lines.syscall(out, event),
-            Lines::Text(lines) => lines.syscall(out, event),
+            Lines::Text(lines) | Lines::Alone(lines) => lines.syscall(out, event),
             Lines::None => {}
         }
     }
@@ -28,14 +30,15 @@ impl Lines {
         match self {
             Lines::Json(lines) => lines.container(out, moment, change, of),
             Lines::Text(lines) => lines.container(out, moment, change, of),
-            Lines::None => {}
+            Lines::Alone(_) | Lines::None => {}
         }
     }
 
     pub(super) fn ledger(&mut self, out: &mut Vec<u8>, moment: Moment, ledger: &LedgerLine<'_>) {
         match self {
             Lines::Json(lines) => lines.ledger(out, moment, ledger),
-            Lines::Text(lines) => lines.ledger(out, moment, ledger),
+            Lines::Alone(_) if matches!(ledger.scope, LedgerScope::Node) => {}
+            Lines::Text(lines) | Lines::Alone(lines) => lines.ledger(out, moment, ledger),
             Lines::None => {}
         }
     }
@@ -43,7 +46,7 @@ impl Lines {
     pub(super) fn gap(&mut self, out: &mut Vec<u8>, moment: Moment, gap: &Gap<'_>) {
         match self {
             Lines::Json(lines) => lines.gap(out, moment, gap),
-            Lines::Text(lines) => lines.gap(out, moment, gap),
+            Lines::Text(lines) | Lines::Alone(lines) => lines.gap(out, moment, gap),
             Lines::None => {}
         }
     }
@@ -51,7 +54,7 @@ impl Lines {
     pub(super) fn notice(&mut self, out: &mut Vec<u8>, moment: Moment, notice: &Notice<'_>) {
         match self {
             Lines::Json(lines) => lines.notice(out, moment, notice),
-            Lines::Text(lines) => lines.notice(out, moment, notice),
+            Lines::Text(lines) | Lines::Alone(lines) => lines.notice(out, moment, notice),
             Lines::None => {}
         }
     }

@@ -16,6 +16,6 @@ mod programs;
 pub use account::UserCounts;
 pub use clock::Clocks;
 pub use command::{commands, Command, Commands, Doubts};
-pub use flow::{Finished, Parts, Pipeline};
+pub use flow::{Finished, KernelAccount, Parts, Pipeline};
 pub use lines::Lines;
 pub use output::{Direct, EventOutput, Losses};

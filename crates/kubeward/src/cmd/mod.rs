@@ -1,16 +1,21 @@
 //! The commands, one file each, and what their command lines share.
 
+pub(crate) mod doctor;
 mod policies;
+pub(crate) mod policy;
 mod run_id;
-pub mod trace;
+pub(crate) mod syscalls;
+pub(crate) mod trace;
 
+use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
 /// What to watch.
 #[derive(Debug, Args)]
-pub struct WatchArgs {
+pub(crate) struct WatchArgs {
     /// Calls to watch, in strace's notation: openat,connect or %network or '!futex' (repeatable)
     #[arg(short = 'e', long = "calls", value_name = "SET", env = "KUBEWARD_CALLS")]
     sets: Vec<String>,
@@ -22,7 +27,23 @@ pub struct WatchArgs {
 
 /// Form of the lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FormatArg {
+pub(crate) enum FormatArg {
     Text,
     Json,
+}
+
+/// Writes the answer of a command to standard output. A reader that has seen enough (`| head`) is no failure.
+fn answer(text: &str, code: ExitCode) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("kubeward: cannot write to standard output: {error}");
+            ExitCode::FAILURE
+        }
+        _ => code,
+    }
+}
+
+/// `kubeward version`.
+pub(crate) fn version() -> ExitCode {
+    answer(concat!("kubeward ", env!("CARGO_PKG_VERSION"), "\n"), ExitCode::SUCCESS)
 }

@@ -9,7 +9,7 @@ use kubeward_core::syscall::{parse_set, CallSet};
 
 /// Why there is no policy set.
 #[derive(Debug)]
-pub enum PolicyFailure {
+pub(crate) enum PolicyFailure {
     /// A SET or a document is wrong. One line for each fault.
     Invalid(Vec<String>),
     /// A file could not be read, which is not its content's fault.
@@ -26,13 +26,13 @@ impl fmt::Display for PolicyFailure {
 }
 
 /// The calls of all `-e` together.
-pub fn calls_of(sets: &[String]) -> Result<CallSet, PolicyFailure> {
+pub(crate) fn calls_of(sets: &[String]) -> Result<CallSet, PolicyFailure> {
     let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
     parse_set(&sets).map_err(|error| PolicyFailure::Invalid(vec![format!("-e: {error}")]))
 }
 
 /// The policies of the files, every one of which must be without fault, unknown names included.
-pub fn strictly(files: &[impl AsRef<Path>]) -> Result<Vec<CheckedPolicy>, PolicyFailure> {
+pub(crate) fn strictly(files: &[impl AsRef<Path>]) -> Result<Vec<CheckedPolicy>, PolicyFailure> {
     let mut policies = Vec::new();
     let mut faults = Vec::new();
     for file in files {
@@ -50,7 +50,7 @@ pub fn strictly(files: &[impl AsRef<Path>]) -> Result<Vec<CheckedPolicy>, Policy
 }
 
 /// All of them as one set.
-pub fn set_of(policies: Vec<CheckedPolicy>) -> Result<PolicySet, PolicyFailure> {
+pub(crate) fn set_of(policies: Vec<CheckedPolicy>) -> Result<PolicySet, PolicyFailure> {
     let (set, faults) = PolicySet::new(policies);
     match faults.is_empty() {
         true => Ok(set),

@@ -6,14 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use kubeward_core::render::line::Stream;
 
 /// The run is named by the kernel's boot and the moment it began: no two share both.
-pub fn stream(node: Option<String>, event_labels: Vec<String>) -> Stream {
+pub(crate) fn stream(node: Option<String>, event_labels: Vec<String>) -> Stream {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let start_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    Stream {
-        node: node.unwrap_or_else(host_name),
-        run: format!("{}-{start_ns}", boot.trim()),
-        event_labels,
-    }
+    Stream { node: node.unwrap_or_else(host_name), run: format!("{}-{start_ns}", boot.trim()), event_labels }
 }
 
 fn host_name() -> String {

@@ -21,7 +21,7 @@ use kubeward_bpf::probe::Backend;
 const SLOT: ContainerSlot = ContainerSlot(1);
 
 /// Exit code when KubeWard itself failed: those below are the command's.
-pub const FAILED: u8 = 125;
+pub(crate) const FAILED: u8 = 125;
 
 /// Run a command and show its system calls
 ///
@@ -38,7 +38,7 @@ Examples:
 Exit code: the command's (128 + signal if it was killed); 126 or 127 if it could not be run, as in a shell; 125 if KubeWard
 failed, or if the output failed while it ran; 2 for wrong usage or an invalid policy. If the output's reader goes away
 (kubeward trace ... | head), tracing stops, the command goes on, and the code is the command's.")]
-pub struct TraceArgs {
+pub(crate) struct TraceArgs {
     #[command(flatten)]
     watch: WatchArgs,
 
@@ -67,7 +67,7 @@ pub struct TraceArgs {
     command: Vec<OsString>,
 }
 
-pub fn run(args: &TraceArgs) -> ExitCode {
+pub(crate) fn run(args: &TraceArgs) -> ExitCode {
     match session::run(args) {
         Ok(code) => code.into(),
         Err(error) => {

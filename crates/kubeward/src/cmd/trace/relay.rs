@@ -59,7 +59,7 @@ impl Relay {
                 [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), PollFd::new(report.as_fd(), PollFlags::POLLIN)];
             wait_for(&mut fds, PollTimeout::NONE)?;
             let [_, reported] = fds.map(|fd| fd.any().unwrap_or(false));
-            self.pass_on(launched)?;
+            self.pass_on(launched, true)?;
             if reported {
                 match Report::read(&mut report).context("listening to init")? {
                     Some(Report::Ended(ended)) => code = Some(ended),
@@ -82,22 +82,25 @@ impl Relay {
                 code = code_of_status(&status);
             }
             if let Some(code) = code {
-                if !engine.tasks().context("looking for what the command left")?.iter().any(|task| task.slot == SLOT.0) {
+                if !engine.tasks().context("looking for what the command left")?.iter().any(|task| task.slot == SLOT.0)
+                {
                     return Ok(code);
                 }
             }
-            let timeout = if code.is_some() { LOOK_EVERY.try_into().unwrap_or(PollTimeout::MAX) } else { PollTimeout::NONE };
+            let timeout =
+                if code.is_some() { LOOK_EVERY.try_into().unwrap_or(PollTimeout::MAX) } else { PollTimeout::NONE };
             wait_for(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)], timeout)?;
-            self.pass_on(launched)?;
+            // The number of a command that was reaped may be another's by now.
+            self.pass_on(launched, code.is_none())?;
         }
     }
 
-    fn pass_on(&self, launched: &Launched) -> anyhow::Result<()> {
+    fn pass_on(&self, launched: &Launched, is_there: bool) -> anyhow::Result<()> {
         while let Some(info) = self.signals.read_signal().context("reading signals")? {
             match Signal::try_from(info.ssi_signo.cast_signed()) {
                 Ok(Signal::SIGCHLD) | Err(_) => {}
                 // Codes above 0 are the kernel's own: the terminal's.
-                Ok(signal) if info.ssi_code <= 0 => {
+                Ok(signal) if info.ssi_code <= 0 && is_there => {
                     // It may have ended just now.
                     let _ = kill(launched.leader, signal);
                 }

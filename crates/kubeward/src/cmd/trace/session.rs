@@ -218,7 +218,7 @@ fn lines(args: &TraceArgs) -> Lines {
     match args.format {
         _ if args.summary => Lines::None,
         FormatArg::Json => Lines::Json(JsonLines::new(&run_id::stream(None, Vec::new()))),
-        FormatArg::Text => Lines::Text(TextLines::new(TextOptions { time: TimeFormat::Clock, container: false })),
+        FormatArg::Text => Lines::Alone(TextLines::new(TextOptions { time: TimeFormat::Clock, container: false })),
     }
 }
 

@@ -1,0 +1,110 @@
+//! `kubeward doctor`: what this kernel and host allow, what would be chosen and why.
+
+mod facts;
+
+use std::fmt::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use kubeward_agent::discovery::containerd::DEFAULT_SOCKETS;
+use kubeward_bpf::object::{Engine, LoadOptions};
+use kubeward_bpf::probe::{self, Backend, BackendVerdict, Probes};
+use kubeward_bpf::support;
+
+use super::answer;
+
+/// Say what this kernel and host allow, which hooks would be used and why
+///
+/// Tries every kind of hook for a moment, in a thread of its own: about a second. Without root it says what is missing.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kubeward doctor
+  kubeward doctor >doctor.txt      (to attach to a report)
+
+Exit code: 0 if tracing works here, 1 if it does not.")]
+pub(crate) struct DoctorArgs {}
+
+pub(crate) fn run(_args: &DoctorArgs) -> ExitCode {
+    let mut report = String::new();
+    host(&mut report);
+    let works = match hooks(&mut report) {
+        Ok(()) => true,
+        Err(error) => {
+            line(&mut report, "verdict", &format!("tracing does not work here: {error:#}"));
+            false
+        }
+    };
+    sockets(&mut report);
+    unseen(&mut report);
+    answer(&report, if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn line(report: &mut String, name: &str, text: &str) {
+    writeln!(report, "{name:<18} {text}").expect("writing to a String cannot fail");
+}
+
+fn host(report: &mut String) {
+    line(report, "kernel", &facts::kernel());
+    line(report, "preemption", &facts::preemption());
+    line(report, "BTF", &facts::btf());
+    let missing = support::missing_capabilities();
+    let capabilities = match missing.is_empty() {
+        true => "CAP_BPF and CAP_PERFMON are there (or CAP_SYS_ADMIN, which stands for both)".to_owned(),
+        false => format!("{} missing: run as root, or give the process these capabilities", missing.join(" and ")),
+    };
+    line(report, "capabilities", &capabilities);
+    line(report, "lockdown", &facts::lockdown());
+    line(report, "cgroups", &facts::cgroups());
+    line(report, "tracefs", &facts::tracefs());
+}
+
+fn hooks(report: &mut String) -> anyhow::Result<()> {
+    let engine = Arc::new(Engine::load(&LoadOptions::default())?);
+    let support = engine.support();
+    let loads = |name: &str, loads: bool| format!("{name} {}", if loads { "yes" } else { "no" });
+    let kinds =
+        [("tracepoint", support.tracepoint), ("kprobe", support.kprobe), ("kprobe.multi", support.kprobe_multi)];
+    line(report, "program types", &kinds.map(|(name, yes)| loads(name, yes)).join(", "));
+    for verdict in probe::survey(&engine)? {
+        line(report, verdict.name, &said(&verdict));
+    }
+    let probes = Probes::new(engine, Backend::Auto)?;
+    for (nr, sentence) in probes.explain().iter().enumerate() {
+        line(report, if nr == 0 { "auto" } else { "" }, sentence);
+    }
+    let (skipped, missed) = (probes.skipped(), probes.missed_returns());
+    line(report, "skipped runs", &format!("{skipped} (the kernel's recursion_misses of the hooks that auto uses)"));
+    line(report, "missed returns", &format!("{missed} (of kretprobes, where the kernel counts them)"));
+    Ok(())
+}
+
+fn said(verdict: &BackendVerdict) -> String {
+    let detail = verdict.detail.strip_prefix(verdict.name).unwrap_or(&verdict.detail).trim_start_matches(": ");
+    match &verdict.attaches {
+        Ok(()) => format!("attaches; {detail}"),
+        Err(reason) => format!("does not attach: {reason}"),
+    }
+}
+
+fn sockets(report: &mut String) {
+    let found: Vec<&str> = DEFAULT_SOCKETS.into_iter().filter(|path| std::path::Path::new(path).exists()).collect();
+    let text = match found.is_empty() {
+        true => format!("no socket found (looked for {}); the agent waits for one", DEFAULT_SOCKETS.join(", ")),
+        false => found.join(", "),
+    };
+    line(report, "containerd", &text);
+}
+
+/// What no hook shows, or not every kind of hook.
+fn unseen(report: &mut String) {
+    let cannot = [
+        "operations submitted to io_uring: they are no system calls (io_uring_enter is one, and is seen)",
+        "calls that a seccomp filter refused, where a hook on the call's function (kprobe, fentry) serves them: only the tracepoints show them (a policy can ask: refused: true)",
+        "32-bit calls (int 0x80), where a hook on the call's function serves them: only the tracepoints show them",
+    ];
+    for (nr, text) in cannot.iter().enumerate() {
+        line(report, if nr == 0 { "not seen" } else { "" }, text);
+    }
+}

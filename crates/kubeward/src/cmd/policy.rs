@@ -1,0 +1,48 @@
+//! `kubeward policy check`: what policies would attach, or what is wrong with them. No root, no kernel.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::answer;
+use super::policies::{set_of, strictly, PolicyFailure};
+
+/// Work on policy files
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgs {
+    #[command(subcommand)]
+    command: PolicyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    Check(CheckArgs),
+}
+
+/// Say what the policies in these files would attach together, or what is wrong with them
+///
+/// Needs neither root nor a kernel that KubeWard works on.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kubeward policy check web.yaml
+  kubeward policy check policies/*.yaml
+
+Exit code: 0 if every policy is valid, 2 if one is not, 1 if a file cannot be read.")]
+struct CheckArgs {
+    /// Files with policies
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+}
+
+pub(crate) fn run(args: &PolicyArgs) -> ExitCode {
+    let PolicyCommand::Check(check) = &args.command;
+    match strictly(&check.files).and_then(set_of) {
+        Ok(set) => answer(&set.describe().to_string(), ExitCode::SUCCESS),
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::from(if matches!(failure, PolicyFailure::Invalid(_)) { 2 } else { 1 })
+        }
+    }
+}
