@@ -109,7 +109,7 @@ fn arguments(record: &Record, entry: Option<&'static Syscall>, mut values: [Opti
     const RAW: [&str; 6] = ["arg0", "arg1", "arg2", "arg3", "arg4", "arg5"];
     let mut arg = |at: usize, name, kind| Arg {
         name,
-        kind,
+        kind: ArgKind::among(kind, &record.args),
         raw: record.args[at],
         value: values[at].take().unwrap_or(ArgValue::Register),
     };

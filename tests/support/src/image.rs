@@ -90,7 +90,7 @@ impl Image {
         Ok(serde_json::to_vec(&json!({
             "architecture": architecture,
             "os": "linux",
-            "config": {"Env": ["PATH=/bin"], "Cmd": ["/bin/sh"], "Labels": self.labels},
+            "config": {"Env": ["PATH=/bin"], "Cmd": ["/bin/sleep", "1000000"], "Labels": self.labels},
             "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
         }))?)
     }

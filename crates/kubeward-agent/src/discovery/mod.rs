@@ -28,9 +28,9 @@ pub struct Instance {
 /// How an instance became known, and so whether its first calls can have been seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noticed {
-    /// By the runtime's event, while the init task still waits for its start.
+    /// While the init task waited for its start, as the runtime's event or list said.
     AtCreate,
-    /// In the runtime's list: it ran already, or the event was missed.
+    /// In the runtime's list, when it ran already.
     InList,
 }
 

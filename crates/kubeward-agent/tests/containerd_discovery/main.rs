@@ -7,6 +7,7 @@ mod containers;
 mod outages;
 mod pods;
 mod sockets;
+mod start;
 mod watcher;
 
 use anyhow::Result;
@@ -24,5 +25,5 @@ fn containerd_with_image() -> Result<Containerd> {
 }
 
 fn sleeper<'a>(namespace: &'a str, id: &'a str) -> Run<'a> {
-    Run { namespace, id, image: IMAGE, labels: &[], command: &SLEEP }
+    Run { namespace, id, image: IMAGE, labels: &[], options: &[], command: &SLEEP }
 }

@@ -16,6 +16,7 @@ impl Drop for Containerd {
             let _ = daemon.wait();
         }
         kill_shims(&self.socket());
+        remove_shim_sockets(self.dir.path());
         delete_containers(&self.runc_root(), &self.programs.search_path());
         unmount_below(self.dir.path());
         remove_cgroups(&self.cgroup_parent());
@@ -31,6 +32,21 @@ fn kill_shims(socket: &Path) {
         let is_shim = words.next().is_some_and(|program| program.ends_with(b"containerd-shim-runc-v2"));
         if is_shim && words.any(|word| word == socket) {
             run(Command::new("kill").arg("-KILL").arg(process.file_name().unwrap_or_default()));
+        }
+    }
+}
+
+/// A shim listens in a folder that all containerds share; its bundle says where (`address` in 1.x,
+/// `bootstrap.json` in 2.x).
+fn remove_shim_sockets(dir: &Path) {
+    let namespaces = subdirectories(&dir.join("state/io.containerd.runtime.v2.task"));
+    for bundle in namespaces.iter().flat_map(|namespace| subdirectories(namespace)) {
+        for file in ["address", "bootstrap.json"] {
+            let text = fs::read_to_string(bundle.join(file)).unwrap_or_default();
+            let Some((_, address)) = text.split_once("unix://") else { continue };
+            let socket = address.split('"').next().unwrap_or_default().trim();
+            // Both files of a bundle name the same socket, and a shim that ended in order removed it.
+            let _ = fs::remove_file(socket);
         }
     }
 }

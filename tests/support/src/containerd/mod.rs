@@ -1,6 +1,8 @@
 //! A private containerd: own root, state, sockets, runc state and cgroup parent, gone when dropped.
 
 mod cleanup;
+mod config;
+pub mod cri;
 mod programs;
 
 use std::fs::{self, File};
@@ -34,6 +36,8 @@ pub struct Run<'a> {
     pub id: &'a str,
     pub image: &'a str,
     pub labels: &'a [(&'a str, &'a str)],
+    /// More of `ctr run`'s options: `--net-host`, `--seccomp`, ...
+    pub options: &'a [&'a str],
     pub command: &'a [&'a str],
 }
 
@@ -41,6 +45,18 @@ impl Containerd {
     /// Starts the containerd of `$KUBEWARD_CONTAINERD_DIR`, or else the one on `PATH`.
     pub fn start() -> Result<Self> {
         let mut containerd = Self::prepared()?;
+        containerd.resume()?;
+        Ok(containerd)
+    }
+
+    /// The same with the CRI plugin, as a node of Kubernetes runs it, and [`cri::PAUSE_IMAGE`] imported.
+    pub fn start_with_cri() -> Result<Self> {
+        let mut containerd = Self::prepared()?;
+        fs::write(containerd.config_path(), containerd.cri_config()).context("writing containerd's configuration")?;
+        containerd.resume()?;
+        containerd.import(cri::NAMESPACE, &Image::busybox(cri::PAUSE_IMAGE))?;
+        // The plugin learns of imported images some time later, but reads all of them when it starts.
+        containerd.kill()?;
         containerd.resume()?;
         Ok(containerd)
     }
@@ -80,20 +96,6 @@ impl Containerd {
 
     fn config_path(&self) -> PathBuf {
         self.dir.path().join("config.toml")
-    }
-
-    /// Version 2 is read by 1.6 as by 2.x. The CRI plugin is left out: it wants a CNI network.
-    fn config(&self) -> String {
-        let dir = self.dir.path().display();
-        format!(
-            "version = 2\nroot = \"{dir}/root\"\nstate = \"{dir}/state\"\n\
-             disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.cri.v1.images\", \
-             \"io.containerd.cri.v1.runtime\", \"io.containerd.snapshotter.v1.devmapper\", \
-             \"io.containerd.snapshotter.v1.zfs\", \"io.containerd.snapshotter.v1.btrfs\", \
-             \"io.containerd.internal.v1.opt\", \"io.containerd.nri.v1.nri\"]\n\
-             [grpc]\naddress = \"{}\"\n",
-            self.socket().display()
-        )
     }
 
     /// Starts the daemon (again) and returns when it answers.
@@ -177,15 +179,25 @@ impl Containerd {
 
     /// Runs a container in the background; returns when its program was started.
     pub fn run(&self, run: &Run) -> Result<()> {
-        let mut args = vec!["run", "--detach", "--null-io"];
+        self.ctr_run(run, &["--detach", "--null-io"])?;
+        Ok(())
+    }
+
+    /// Runs a container until its program ends, and removes it; the program's standard output. A program that
+    /// fails is an error.
+    pub fn run_to_end(&self, run: &Run) -> Result<String> {
+        self.ctr_run(run, &["--rm"])
+    }
+
+    fn ctr_run(&self, run: &Run, how: &[&str]) -> Result<String> {
         let (runc_root, cgroup) = (self.runc_root().display().to_string(), self.cgroup(run.namespace, run.id));
-        args.extend(["--runc-root", &runc_root, "--cgroup", &cgroup]);
         let labels: Vec<String> = run.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut args = [&["run"], how, &["--runc-root", &runc_root, "--cgroup", &cgroup]].concat();
         args.extend(labels.iter().flat_map(|label| ["--label", label]));
+        args.extend(run.options);
         args.extend([run.image, run.id]);
         args.extend(run.command);
-        self.ctr(run.namespace, &args)?;
-        Ok(())
+        self.ctr(run.namespace, &args)
     }
 
     /// Starts a new task of a container whose earlier task was removed.

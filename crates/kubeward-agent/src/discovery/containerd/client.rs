@@ -13,7 +13,7 @@ use futures_util::{StreamExt, TryFutureExt};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
-use super::reconcile::{Key, ListedTask};
+use super::reconcile::{Key, ListedTask, TaskState};
 use super::record::Record;
 use super::socket::{connect_error, SocketError};
 
@@ -88,9 +88,13 @@ impl Client {
         let request = scoped("list tasks", namespace, api::ListTasksRequest { filter: String::new() })?;
         let answer = bounded("list tasks", LIST_LIMIT, client.list(request)).await?;
         let listed = answer.tasks.into_iter().map(|task| {
-            let ended = task.status == TaskStatus::Stopped as i32;
+            let state = match TaskStatus::try_from(task.status) {
+                Ok(TaskStatus::Created) => TaskState::Created,
+                Ok(TaskStatus::Stopped) => TaskState::Ended,
+                _ => TaskState::Started,
+            };
             // `container_id` is empty in a list; `id` is the container's for an init process.
-            (Key::new(namespace, task.id), ListedTask { pid: task.pid, ended })
+            (Key::new(namespace, task.id), ListedTask { pid: task.pid, state })
         });
         Ok(listed.collect())
     }

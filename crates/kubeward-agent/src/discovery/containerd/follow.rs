@@ -66,6 +66,8 @@ impl<'s> Following<'s> {
         let mut ticks = ticks();
         loop {
             let done = tokio::select! {
+                // What an event says is older than what a list that came with it says.
+                biased;
                 message = events.next() => match self.envelope(message) {
                     Ok(Some(event)) => self.on_event(event).await,
                     Ok(None) => Ok(()),
@@ -232,8 +234,8 @@ impl<'s> Following<'s> {
                     let changes = self.session.roster.ended(&key);
                     self.session.tell(changes).await?;
                 }
-                Step::Began(key, init) => {
-                    let changes = self.began(&key, init, Noticed::InList);
+                Step::Began(key, init, noticed) => {
+                    let changes = self.began(&key, init, noticed);
                     self.session.tell(changes).await?;
                 }
                 Step::Doubtful(key) => self.spawn_doubt(key),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kubeward_core::container::ContainerId;
 
-use crate::discovery::{BootTicks, InitTask};
+use crate::discovery::{BootTicks, InitTask, Noticed};
 
 /// A container on one socket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,7 +33,15 @@ pub(super) struct KnownTask {
 pub(super) struct ListedTask {
     /// 0 when containerd does not know it yet.
     pub(super) pid: u32,
-    pub(super) ended: bool,
+    pub(super) state: TaskState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TaskState {
+    /// The init task waits for its start.
+    Created,
+    Started,
+    Ended,
 }
 
 /// One round of lists.
@@ -50,7 +58,7 @@ pub(super) struct Listing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     Ended(Key),
-    Began(Key, InitTask),
+    Began(Key, InitTask, Noticed),
     /// containerd no longer lists it, but its init task lives. A shim that answered too late looks the same
     /// as a deleted container: ask for the record.
     Doubtful(Key),
@@ -79,9 +87,11 @@ pub(super) fn reconcile(
         }
     }
     let Some(listing) = listing else { return steps };
-    for (key, task) in listing.tasks.iter().filter(|(key, task)| !settled.contains(key) && !task.ended) {
+    for (key, task) in
+        listing.tasks.iter().filter(|(key, task)| !settled.contains(key) && task.state != TaskState::Ended)
+    {
         match init_of(task, listing.asked, &living) {
-            Some(init) => steps.push(Step::Began(key.clone(), init)),
+            Some(init) => steps.push(Step::Began(key.clone(), init, noticed(task))),
             // Without a number the task is still being made: the next list will tell.
             None if task.pid == 0 => {}
             None => steps.push(Step::Unseen(key.clone(), task.pid)),
@@ -93,14 +103,23 @@ pub(super) fn reconcile(
 /// What a fresh list has against a task that lives.
 fn contradict(key: &Key, task: &KnownTask, listing: &Listing, living: &impl Fn(u32) -> Option<InitTask>) -> Vec<Step> {
     match listing.tasks.get(key) {
-        Some(listed) if !listed.ended && listed.pid != task.init.pid => match init_of(listed, listing.asked, living) {
-            // The runtime lost the old task's shim and started anew: the new one is the container.
-            Some(init) => vec![Step::Ended(key.clone()), Step::Began(key.clone(), init)],
-            None => vec![],
-        },
+        Some(listed) if listed.state != TaskState::Ended && listed.pid != task.init.pid => {
+            match init_of(listed, listing.asked, living) {
+                // The runtime lost the old task's shim and started anew: the new one is the container.
+                Some(init) => vec![Step::Ended(key.clone()), Step::Began(key.clone(), init, noticed(listed))],
+                None => vec![],
+            }
+        }
         Some(_) => vec![],
         None if listing.unanswered.contains(&key.namespace) => vec![],
         None => vec![Step::Doubtful(key.clone())],
+    }
+}
+
+fn noticed(task: &ListedTask) -> Noticed {
+    match task.state {
+        TaskState::Created => Noticed::AtCreate,
+        TaskState::Started | TaskState::Ended => Noticed::InList,
     }
 }
 

@@ -166,8 +166,12 @@ impl Roster {
 
     /// The containers to look up now; each is given out once.
     pub(super) fn take_wanted(&mut self) -> Vec<Key> {
-        let keys: Vec<Key> = self.entries.keys().cloned().collect();
-        keys.into_iter().filter(|key| self.take_wanted_one(key)).collect()
+        let wanted = self.entries.iter_mut().filter(|(_, entry)| entry.lookup == Lookup::Wanted);
+        let taken = wanted.map(|(key, entry)| {
+            entry.lookup = Lookup::Running;
+            key.clone()
+        });
+        taken.collect()
     }
 
     pub(super) fn take_wanted_one(&mut self, key: &Key) -> bool {

@@ -15,7 +15,7 @@ fn known(tasks: &[(&str, InitTask)]) -> BTreeMap<Key, KnownTask> {
 
 /// Asked at 200.
 fn listing(tasks: &[(&str, u32)]) -> Listing {
-    let running = |&(id, pid): &(&str, u32)| (key(id), ListedTask { pid, ended: false });
+    let running = |&(id, pid): &(&str, u32)| (key(id), ListedTask { pid, state: TaskState::Started });
     Listing { asked: BootTicks(200), tasks: tasks.iter().map(running).collect(), unanswered: BTreeSet::new() }
 }
 
@@ -26,7 +26,7 @@ fn alive(tasks: &[InitTask]) -> impl Fn(u32) -> Option<InitTask> + '_ {
 #[test]
 fn listed_task_begins() {
     let steps = reconcile(&known(&[]), Some(&listing(&[("a", 7)])), alive(&[init(7, 50)]));
-    assert_eq!(steps, [Step::Began(key("a"), init(7, 50))]);
+    assert_eq!(steps, [Step::Began(key("a"), init(7, 50), Noticed::InList)]);
 }
 
 #[test]
@@ -54,14 +54,14 @@ fn reused_number_is_not_the_same_task() {
 #[test]
 fn restart_that_keeps_the_id_is_an_end_and_a_beginning() {
     let steps = reconcile(&known(&[("a", init(7, 50))]), Some(&listing(&[("a", 8)])), alive(&[init(8, 150)]));
-    assert_eq!(steps, [Step::Ended(key("a")), Step::Began(key("a"), init(8, 150))]);
+    assert_eq!(steps, [Step::Ended(key("a")), Step::Began(key("a"), init(8, 150), Noticed::InList)]);
 }
 
 #[test]
 fn new_task_wins_over_an_old_one_that_outlived_its_shim() {
     let both = [init(7, 50), init(8, 150)];
     let steps = reconcile(&known(&[("a", init(7, 50))]), Some(&listing(&[("a", 8)])), alive(&both));
-    assert_eq!(steps, [Step::Ended(key("a")), Step::Began(key("a"), init(8, 150))]);
+    assert_eq!(steps, [Step::Ended(key("a")), Step::Began(key("a"), init(8, 150), Noticed::InList)]);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn task_without_a_number_is_waited_for() {
 #[test]
 fn ended_task_in_the_list_does_not_begin() {
     let mut stopped = listing(&[("a", 7)]);
-    stopped.tasks.insert(key("a"), ListedTask { pid: 7, ended: true });
+    stopped.tasks.insert(key("a"), ListedTask { pid: 7, state: TaskState::Ended });
     assert_eq!(reconcile(&known(&[]), Some(&stopped), alive(&[init(7, 50)])), []);
 }
 
@@ -110,7 +110,18 @@ fn ended_task_in_the_list_does_not_begin() {
 fn same_id_in_two_namespaces_is_two_containers() {
     let mut two = listing(&[("a", 7)]);
     let other = Key::new(&"k8s.io".into(), "a".to_owned());
-    two.tasks.insert(other.clone(), ListedTask { pid: 8, ended: false });
+    two.tasks.insert(other.clone(), ListedTask { pid: 8, state: TaskState::Started });
     let steps = reconcile(&known(&[]), Some(&two), alive(&[init(7, 50), init(8, 60)]));
-    assert_eq!(steps, [Step::Began(key("a"), init(7, 50)), Step::Began(other, init(8, 60))]);
+    assert_eq!(
+        steps,
+        [Step::Began(key("a"), init(7, 50), Noticed::InList), Step::Began(other, init(8, 60), Noticed::InList)]
+    );
+}
+
+#[test]
+fn task_that_is_listed_before_its_start_is_noticed_in_time() {
+    let mut unstarted = listing(&[("a", 7)]);
+    unstarted.tasks.insert(key("a"), ListedTask { pid: 7, state: TaskState::Created });
+    let steps = reconcile(&known(&[]), Some(&unstarted), alive(&[init(7, 50)]));
+    assert_eq!(steps, [Step::Began(key("a"), init(7, 50), Noticed::AtCreate)]);
 }
