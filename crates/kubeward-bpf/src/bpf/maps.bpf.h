@@ -102,7 +102,10 @@ struct {
  */
 struct record_buffer {
 	struct kw_record record;
-	u8 items[KW_ITEMS_BYTES + sizeof(struct kw_item) + KW_STRING_BYTES];
+	union {
+		struct kw_item first;
+		u8 items[KW_ITEMS_BYTES + sizeof(struct kw_item) + KW_STRING_BYTES];
+	};
 	u32 unreadable; /* arguments that could not be read */
 };
 
