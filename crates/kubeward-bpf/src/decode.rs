@@ -17,7 +17,7 @@ use items::Items;
 /// What one record says.
 #[derive(Debug)]
 pub enum Decoded {
-    Call(CallRecord),
+    Call(Box<CallRecord>),
     /// A process of the container began to run `exe`; later records name it by `exec_id`.
     Exec {
         slot: ContainerSlot,
@@ -59,7 +59,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     }
     let items = Items::parse(rest)?;
     match record.kind {
-        wire::KIND_CALL => Ok(Decoded::Call(call(&record, items)?)),
+        wire::KIND_CALL => Ok(Decoded::Call(Box::new(call(&record, items)?))),
         wire::KIND_EXEC => Ok(Decoded::Exec {
             slot: ContainerSlot(record.slot),
             exec_id: record.exec_id,
@@ -115,7 +115,7 @@ fn arguments(record: &Record, entry: Option<&'static Syscall>, mut values: [Opti
     };
     match entry.and_then(|entry| entry.args) {
         Some(shapes) => shapes.iter().take(6).enumerate().map(|(at, shape)| arg(at, shape.name, shape.kind)).collect(),
-        None => RAW.into_iter().enumerate().map(|(at, name)| arg(at, name, ArgKind::Ptr)).collect(),
+        None => RAW.into_iter().enumerate().map(|(at, name)| arg(at, name, ArgKind::Hex)).collect(),
     }
 }
 

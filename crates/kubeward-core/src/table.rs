@@ -102,7 +102,8 @@ impl Latency {
 
     /// The duration that `percent` of the calls did not exceed, `None` without a measurement.
     ///
-    /// Taken as evenly spread within its bucket, so at most a factor of two from the truth.
+    /// Taken as evenly spread within its bucket, so at most a factor of two from the truth; never more than the
+    /// total allows, so that one call's percentile is its duration.
     pub fn percentile(&self, percent: u32) -> Option<u64> {
         let count = u128::from(self.count());
         let rank = (count * u128::from(percent.min(100))).div_ceil(100).max(1);
@@ -113,7 +114,9 @@ impl Latency {
                 let width = 1u128 << exponent;
                 let start = if exponent == 0 { 0 } else { width };
                 let reached = start + (width * (rank - below)).div_ceil(in_bucket);
-                return Some(u64::try_from(reached).unwrap_or(u64::MAX));
+                // This duration and all that are longer make at most the total.
+                let at_most = u128::from(self.total_ns) / (count - rank + 1);
+                return Some(u64::try_from(reached.min(at_most.max(start))).unwrap_or(u64::MAX));
             }
             below += in_bucket;
         }
@@ -282,6 +285,13 @@ mod tests {
         assert_eq!(latency.percentile(50), Some(512 + 259));
         assert_eq!(latency.percentile(99), Some(1_024));
         assert_eq!(latency.percentile(100), Some(1 << 20));
+    }
+
+    #[test]
+    fn percentile_of_one_call_is_its_duration() {
+        let mut latency = Latency::default();
+        latency.record(210_700);
+        assert_eq!((latency.percentile(50), latency.percentile(99)), (Some(210_700), Some(210_700)));
     }
 
     proptest! {

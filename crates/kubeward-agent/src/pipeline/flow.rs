@@ -254,7 +254,7 @@ impl RecordSink for Pipeline {
     fn record(&mut self, bytes: &[u8]) {
         self.since_drained += 1;
         match decode(bytes) {
-            Ok(Decoded::Call(call)) => self.call(call),
+            Ok(Decoded::Call(call)) => self.call(*call),
             Ok(Decoded::Exec { slot, exec_id, exe }) => self.programs.learn(slot, exec_id, exe),
             Err(error) => self.undecodable(bytes, error),
         }

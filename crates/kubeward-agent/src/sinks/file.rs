@@ -53,7 +53,7 @@ impl LogFile {
     pub fn create(path: &Path) -> Result<LogFile, OutputError> {
         let mut open = OpenFile::open(path, Readers::Umask)?;
         if open.is_regular {
-            open.empty().map_err(|source| OutputError::of_write(&path.display().to_string(), source))?;
+            open.empty().map_err(|cause| OutputError::of_write(&path.display().to_string(), cause))?;
         }
         Ok(LogFile { path: path.to_owned(), rotation: None, open: Some(open) })
     }
@@ -90,7 +90,7 @@ impl LogFile {
     fn rename_all(&self, keep: u32) -> Result<(), OutputError> {
         if keep == 0 {
             let removed = ignore_absent(fs::remove_file(&self.path));
-            return removed.map_err(|source| OutputError::of_write(&self.path.display().to_string(), source));
+            return removed.map_err(|cause| OutputError::of_write(&self.path.display().to_string(), cause));
         }
         let first_free = (1..keep).find(|&number| !self.numbered(number).exists()).unwrap_or(keep);
         for number in (1..first_free).rev() {
@@ -137,7 +137,7 @@ impl Output for LogFile {
 impl OpenFile {
     fn open(path: &Path, readers: Readers) -> Result<OpenFile, OutputError> {
         let opened = OpenFile::open_io(path, readers);
-        opened.map_err(|source| OutputError::Open { name: path.display().to_string(), source })
+        opened.map_err(|cause| OutputError::Open { name: path.display().to_string(), cause })
     }
 
     fn open_io(path: &Path, readers: Readers) -> io::Result<OpenFile> {
@@ -199,10 +199,10 @@ fn ends_in_newline(path: &Path, size: u64) -> io::Result<bool> {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), OutputError> {
-    ignore_absent(fs::rename(from, to)).map_err(|source| OutputError::Rotate {
+    ignore_absent(fs::rename(from, to)).map_err(|cause| OutputError::Rotate {
         from: from.to_owned(),
         to: to.to_owned(),
-        source,
+        cause,
     })
 }
 

@@ -62,7 +62,9 @@ fn path_that_cannot_be_opened_is_named() {
     let folder = folder();
     let path = folder.path().join("absent").join("events");
     for outcome in [LogFile::append(&path, None), LogFile::create(&path)] {
-        let message = outcome.expect_err("the folder does not exist").to_string();
+        let error = outcome.expect_err("the folder does not exist");
+        assert!(std::error::Error::source(&error).is_none(), "a chain would say the cause twice");
+        let message = error.to_string();
         let expected = format!("cannot open {} for events: No such file or directory (os error 2)", path.display());
         assert_eq!(message, expected);
     }

@@ -46,7 +46,7 @@ fn bytes(mut record: Record, items: &[Vec<u8>]) -> Vec<u8> {
 
 fn decode_call(bytes: &[u8]) -> CallRecord {
     match decode(bytes) {
-        Ok(Decoded::Call(call)) => call,
+        Ok(Decoded::Call(call)) => *call,
         other => panic!("not a call: {other:?}"),
     }
 }

@@ -32,11 +32,17 @@ pub(crate) enum FormatArg {
     Json,
 }
 
+/// Says what is wrong on standard error, in one write: a watched program may be writing there too.
+fn complain(message: &dyn std::fmt::Display) {
+    // Where standard error is gone there is nobody to tell.
+    let _ = io::stderr().write_all(format!("kubeward: {message}\n").as_bytes());
+}
+
 /// Writes the answer of a command to standard output. A reader that has seen enough (`| head`) is no failure.
 fn answer(text: &str, code: ExitCode) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("kubeward: cannot write to standard output: {error}");
+            complain(&format_args!("cannot write to standard output: {error}"));
             ExitCode::FAILURE
         }
         _ => code,

@@ -89,7 +89,7 @@ impl<'s> Following<'s> {
         let envelope = message
             .ok_or_else(|| SocketError::Ended(self.path.clone()))?
             .map_err(|status| RpcError::Status { call: "events", status: Box::new(status) })
-            .map_err(|source| SocketError::Rpc { path: self.path.clone(), source })?;
+            .map_err(|source| SocketError::Lost { path: self.path.clone(), source })?;
         Ok(event::decode(envelope).unwrap_or_else(|error| {
             // The next list tells what this event would have.
             tracing::warn!(socket = %self.path.display(), "{error}");

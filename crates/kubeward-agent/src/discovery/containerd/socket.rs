@@ -54,8 +54,14 @@ pub enum SocketError {
         #[source]
         source: RpcError,
     },
-    #[error("{}: containerd answers with an error", path.display())]
+    #[error("{}: a call to containerd failed", path.display())]
     Rpc {
+        path: Arc<Path>,
+        #[source]
+        source: RpcError,
+    },
+    #[error("{}: the connection to containerd was lost", path.display())]
+    Lost {
         path: Arc<Path>,
         #[source]
         source: RpcError,

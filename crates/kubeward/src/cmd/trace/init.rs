@@ -22,8 +22,10 @@ use super::{code_of_status, FAILED};
 /// What init says to the process that traces.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Report {
-    /// The container stands and the command waits in it.
+    /// The container stands.
     Ready,
+    /// The command is there and waits.
+    Waiting,
     Failed(String),
     /// The command ended with this exit code, as a shell counts.
     Ended(u8),
@@ -33,6 +35,7 @@ impl Report {
     fn write(&self, to: &mut File) -> io::Result<()> {
         let (tag, content) = match self {
             Report::Ready => (b'R', Vec::new()),
+            Report::Waiting => (b'W', Vec::new()),
             Report::Failed(what) => (b'F', what.clone().into_bytes()),
             Report::Ended(code) => (b'E', vec![*code]),
         };
@@ -52,6 +55,7 @@ impl Report {
         from.read_exact(&mut content)?;
         Ok(Some(match (head[0], content.first()) {
             (b'R', _) => Report::Ready,
+            (b'W', _) => Report::Waiting,
             (b'E', Some(&code)) => Report::Ended(code),
             _ => Report::Failed(String::from_utf8_lossy(&content).into_owned()),
         }))
@@ -59,8 +63,12 @@ impl Report {
 }
 
 /// Runs as process 1 until the container is empty.
-pub(super) fn run(program: &Program, ends: ChildEnds, mut report: File) -> ! {
-    let command = prepare().and_then(|()| fork().map_err(|error| format!("starting the command: {error}")));
+pub(super) fn run(program: &Program, mut ends: ChildEnds, mut report: File) -> ! {
+    let prepared = prepare().and_then(|()| Report::Ready.write(&mut report).map_err(|error| error.to_string()));
+    if prepared.is_ok() && !ends.wait_for_go() {
+        std::process::exit(FAILED.into());
+    }
+    let command = prepared.and_then(|()| fork().map_err(|error| format!("starting the command: {error}")));
     match command {
         Ok(Forked::Child) => {
             drop(report);
@@ -68,7 +76,7 @@ pub(super) fn run(program: &Program, ends: ChildEnds, mut report: File) -> ! {
         }
         Ok(Forked::Parent { child }) => {
             drop(ends);
-            let served = Report::Ready.write(&mut report).and_then(|()| serve(child, &mut report));
+            let served = Report::Waiting.write(&mut report).and_then(|()| serve(child, &mut report));
             std::process::exit(if served.is_ok() { 0 } else { FAILED.into() })
         }
         Err(what) => {

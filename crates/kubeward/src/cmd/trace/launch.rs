@@ -41,8 +41,25 @@ pub(super) struct ChildEnds {
     exec: File,
 }
 
-/// Starts the command in new pid and mount namespaces, below a small init.
-pub(super) fn in_container(program: &Program) -> anyhow::Result<Launched> {
+impl ChildEnds {
+    /// False when whoever was to watch is gone.
+    pub(super) fn wait_for_go(&mut self) -> bool {
+        self.go.read_exact(&mut [0]).is_ok()
+    }
+}
+
+/// A container with nothing in it but its init.
+pub(super) struct Empty {
+    init: Pid,
+    report: File,
+    go: File,
+    exec: File,
+}
+
+/// Makes new pid and mount namespaces with a small init, which will start the command.
+///
+/// To be done before anything is loaded: init holds what is open now for as long as it lives.
+pub(super) fn container(program: &Program) -> anyhow::Result<Empty> {
     let (go_read, go) = pipe()?;
     let (exec, exec_write) = pipe()?;
     let (report, report_write) = pipe()?;
@@ -61,10 +78,26 @@ pub(super) fn in_container(program: &Program) -> anyhow::Result<Launched> {
         }
         Forked::Parent { child } => {
             drop((go_read, exec_write, report_write));
-            let leader = Pid::from_raw(child.try_into().context("pids are below 2^22")?);
-            let mut launched = Launched { leader, report: Some(report), go, exec };
-            launched.await_init()?;
-            Ok(launched)
+            let mut empty = Empty { init: pid(child)?, report, go, exec };
+            empty.expect(&Report::Ready)?;
+            Ok(empty)
+        }
+    }
+}
+
+impl Empty {
+    /// Starts the command in the container. Hooks that are attached by now show its very first call.
+    pub(super) fn start(mut self) -> anyhow::Result<Launched> {
+        self.go.write_all(&[1]).context("asking init for the command")?;
+        self.expect(&Report::Waiting)?;
+        Ok(Launched { leader: self.init, report: Some(self.report), go: self.go, exec: self.exec })
+    }
+
+    fn expect(&mut self, expected: &Report) -> anyhow::Result<()> {
+        match Report::read(&mut self.report).context("listening to init")? {
+            Some(report) if report == *expected => Ok(()),
+            Some(Report::Failed(what)) => bail!("making a container for the command: {what}"),
+            _ => bail!("the command's init ended before the command began"),
         }
     }
 }
@@ -80,8 +113,7 @@ pub(super) fn in_place(program: &Program) -> anyhow::Result<Launched> {
         }
         Forked::Parent { child } => {
             drop((go_read, exec_write));
-            let leader = Pid::from_raw(child.try_into().context("pids are below 2^22")?);
-            Ok(Launched { leader, report: None, go, exec })
+            Ok(Launched { leader: pid(child)?, report: None, go, exec })
         }
     }
 }
@@ -94,15 +126,6 @@ pub(super) enum Started {
 }
 
 impl Launched {
-    fn await_init(&mut self) -> anyhow::Result<()> {
-        let report = self.report.as_mut().expect("a container has an init");
-        match Report::read(report).context("waiting for init")? {
-            Some(Report::Ready) => Ok(()),
-            Some(Report::Failed(what)) => bail!("making a container for the command: {what}"),
-            Some(Report::Ended(_)) | None => bail!("init ended before it was ready"),
-        }
-    }
-
     /// Lets the command go, and waits until it runs or could not be run.
     pub(super) fn release(&mut self) -> anyhow::Result<Started> {
         self.go.write_all(&[1]).context("letting the command go")?;
@@ -117,8 +140,8 @@ impl Launched {
 
 /// Waits to be let go, then becomes the program.
 pub(super) fn become_program(program: &Program, mut ends: ChildEnds) -> ! {
-    if ends.go.read_exact(&mut [0]).is_err() {
-        // Whoever was to watch is gone: better not run at all.
+    if !ends.wait_for_go() {
+        // Better not run at all than unwatched.
         std::process::exit(super::FAILED.into());
     }
     let error = match program.mask.thread_set_mask() {
@@ -127,6 +150,10 @@ pub(super) fn become_program(program: &Program, mut ends: ChildEnds) -> ! {
     };
     let _ = ends.exec.write_all(&error.raw_os_error().unwrap_or(nix::libc::EINVAL).to_ne_bytes());
     std::process::exit(super::code_of_failed_exec(&error).into())
+}
+
+fn pid(child: u32) -> anyhow::Result<Pid> {
+    Ok(Pid::from_raw(child.try_into().context("pids are below 2^22")?))
 }
 
 /// Read end and write end, closed by exec.

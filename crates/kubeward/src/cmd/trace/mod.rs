@@ -14,7 +14,7 @@ use clap::Args;
 use kubeward_core::container::ContainerSlot;
 use nix::sys::wait::WaitStatus;
 
-use super::{FormatArg, WatchArgs};
+use super::{complain, FormatArg, WatchArgs};
 use kubeward_bpf::probe::Backend;
 
 /// The one container that `trace` watches.
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &TraceArgs) -> ExitCode {
     match session::run(args) {
         Ok(code) => code.into(),
         Err(error) => {
-            eprintln!("kubeward: {error:#}");
+            complain(&format_args!("{error:#}"));
             FAILED.into()
         }
     }

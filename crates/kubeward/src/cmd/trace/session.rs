@@ -27,7 +27,7 @@ use super::launch::{self, Launched, Program, Started};
 use super::relay::{block_signals, Relay};
 use super::{code_of_failed_exec, TraceArgs, FAILED, SLOT};
 use crate::cmd::policies::{calls_of, set_of, strictly, PolicyFailure};
-use crate::cmd::{run_id, FormatArg};
+use crate::cmd::{complain, run_id, FormatArg};
 
 /// The profile of the one container.
 const PROFILE: u32 = 1;
@@ -36,7 +36,7 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     let set = match policies(args) {
         Ok(set) => Arc::new(set),
         Err(failure) => {
-            eprintln!("kubeward: {failure}");
+            complain(&failure);
             return Ok(if matches!(failure, PolicyFailure::Invalid(_)) { 2 } else { FAILED });
         }
     };
@@ -47,12 +47,17 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     let output = open_output(args.output.as_deref())?;
     // Before any thread is started: they inherit the mask, and a process with threads does not fork.
     let program = Program { argv: args.command.clone(), mask: block_signals()? };
-    let mut launched = if args.host { launch::in_place(&program)? } else { launch::in_container(&program)? };
+    let container = if args.host { None } else { Some(launch::container(&program)?) };
     let engine = Arc::new(Engine::load(&LoadOptions::default())?);
     let mut probes = Probes::new(engine.clone(), args.probe_backend)?;
     let watch = Watch { engine, set };
-    watch.bind(args, &launched)?;
     watch.attach(&mut probes)?;
+    // After the hooks: of a thread that is younger than they are, they have seen every entry.
+    let mut launched = match container {
+        Some(container) => container.start()?,
+        None => launch::in_place(&program)?,
+    };
+    watch.bind(args, &launched)?;
     let outcome = Outcome::default();
     let (commands, pipeline) = watch.pipeline(args, output, &outcome)?;
     watch.open(&commands, &probes, args)?;
@@ -90,8 +95,20 @@ fn open_output(path: Option<&Path>) -> anyhow::Result<Box<dyn Output + Send>> {
     Ok(match path {
         None => Box::new(Stream::stderr().context("opening standard error")?),
         Some(path) if path == Path::new("-") => Box::new(Stream::stdout().context("opening standard output")?),
-        Some(path) => Box::new(LogFile::create(path)?),
+        Some(path) => {
+            let file = LogFile::create(path)?;
+            try_writing(path).with_context(|| format!("cannot write events to {}", path.display()))?;
+            Box::new(file)
+        }
     })
+}
+
+/// Some files can be opened for writing and then take nothing (`/proc/version`): better told before the command runs.
+fn try_writing(path: &Path) -> std::io::Result<()> {
+    if path.is_file() {
+        std::fs::File::options().append(true).open(path)?.write(&[])?;
+    }
+    Ok(())
 }
 
 /// What went wrong beside the command.
@@ -133,7 +150,7 @@ impl Watch {
         let report = probes.apply(&hook_bits(&self.set.hooks(), probes.upgrades_exit()));
         for refused in report.refused {
             let name = kubeward_core::syscall::by_nr(refused.nr.into()).map_or("?", |call| call.name);
-            eprintln!("kubeward: {name} is not watched: {}", refused.reason);
+            complain(&format_args!("{name} is not watched: {}", refused.reason));
         }
         Ok(())
     }
@@ -154,7 +171,7 @@ impl Watch {
             }
             eprintln!("kubeward: {error}; the command goes on untraced");
             if let Err(error) = silenced {
-                eprintln!("kubeward: {error}");
+                complain(&error);
             }
         };
         let engine = self.engine.clone();
@@ -190,7 +207,7 @@ impl Watch {
         Ok(match started {
             Started::Running => code,
             Started::Failed(error) => {
-                eprintln!("kubeward: cannot run {name}: {error}");
+                complain(&format_args!("cannot run {name}: {error}"));
                 code_of_failed_exec(&error)
             }
         })
