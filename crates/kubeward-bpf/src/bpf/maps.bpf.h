@@ -98,7 +98,8 @@ struct {
 
 /*
  * A record under construction. Per task, not per CPU: a tracing program can be preempted, and then another task's would
- * write into the same buffer. The tail is room for the string that begins last.
+ * write into the same buffer. The tail is room for the string that begins last. All of it stays below 8 KiB: from 7.x on
+ * task storage comes from kmalloc_nolock(), which gives no more.
  */
 struct record_buffer {
 	struct kw_record record;
