@@ -8,7 +8,9 @@ is_root || die "watching system calls needs root: run 'sudo make run'"
 # Without it, each program of the demonstration opens thirty locale files.
 export LC_ALL=C
 
-title() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+title() {
+    if [ -t 1 ]; then printf '\n\033[1m%s\033[0m\n' "$*"; else printf '\n%s\n' "$*"; fi
+}
 
 # The calls that tell the story; all nine categories would be several hundred lines.
 calls=execve,openat,renameat2,rename,unlink,unlinkat,mkdir,rmdir,connect,kill,clone
