@@ -33,6 +33,7 @@ for name in "${targets[@]}"; do
         passed=$((passed + 1))
     else
         echo "fuzz target $name failed; its input is in target/fuzz/artifacts:"
+        grep -A2 'panicked at' "target/fuzz/$name.log" || true
         tail -40 "target/fuzz/$name.log"
         failed=$((failed + 1))
     fi
