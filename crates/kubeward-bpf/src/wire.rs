@@ -215,12 +215,36 @@ wire! {
 
 #[cfg(test)]
 mod tests {
+    use libbpf_rs::btf::types::{MemberAttr, Struct};
+    use libbpf_rs::btf::{Btf, HasSize};
+
     use super::*;
 
     #[test]
     fn no_wire_struct_has_padding() {
         for (name, size, fields) in layouts() {
             assert_eq!(fields.iter().map(|(_, _, size)| size).sum::<usize>(), size, "{name}");
+        }
+    }
+
+    /// The object is the truth: what clang made of the header.
+    #[test]
+    fn every_wire_struct_is_laid_out_as_in_the_object() {
+        let object = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o"));
+        let btf = Btf::from_raw("monitor", object).expect("the object is an ELF file").expect("and has BTF");
+        for (name, size, fields) in layouts() {
+            let kernel: Struct<'_> = btf.type_by_name(name).unwrap_or_else(|| panic!("{name} is not in the object"));
+            assert_eq!(HasSize::size(&kernel), size, "{name}");
+            let members: Vec<(String, usize)> = kernel
+                .iter()
+                .map(|member| {
+                    let MemberAttr::Normal { offset } = member.attr else { panic!("{name} has a bit field") };
+                    (member.name.unwrap_or_default().to_string_lossy().into_owned(), offset as usize / 8)
+                })
+                .collect();
+            let mirrored: Vec<(String, usize)> =
+                fields.into_iter().map(|(name, offset, _)| (name.to_owned(), offset)).collect();
+            assert_eq!(members, mirrored, "{name}");
         }
     }
 }

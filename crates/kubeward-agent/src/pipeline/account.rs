@@ -42,7 +42,7 @@ impl UserCounts {
             sampled: self.sampled,
             lost: self.lost,
             in_flight: kernel.entered.saturating_sub(kernel.left) + kernel.submitted.saturating_sub(self.read),
-            unreadable: kernel.unreadable,
+            unreadable: kernel.unreadable + kernel.no_buffer,
         };
         account.filtered.add(FilterReason::Setup, kernel.filtered_setup);
         account.filtered.add(FilterReason::Policy, kernel.filtered_policy);

@@ -16,7 +16,7 @@
 #define KW_ERRNO_WORDS 9 /* errno 0..575 */
 #define KW_COMM_BYTES 16
 #define KW_STRING_BYTES 4096 /* the longest single string that is kept, its NUL included */
-#define KW_ITEMS_BYTES 4096  /* where the last item of a record may begin */
+#define KW_ITEMS_BYTES 3584  /* where the last item of a record may begin */
 #define KW_ARGV_STRINGS 256  /* strings of one argv */
 #define KW_PATH_STEPS 128    /* components of one resolved path */
 #define KW_SOCKADDR_BYTES 128
