@@ -32,6 +32,10 @@ use crate::cmd::{complain, run_id, FormatArg};
 /// The profile of the one container.
 const PROFILE: u32 = 1;
 
+/// Room for some 200,000 records, four times the agent's: all calls of the command are wanted, and it must not wait for the
+/// reader.
+const RING_BYTES: u32 = 32 << 20;
+
 pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     let set = match policies(args) {
         Ok(set) => Arc::new(set),
@@ -48,7 +52,7 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     // Before any thread is started: they inherit the mask, and a process with threads does not fork.
     let program = Program { argv: args.command.clone(), mask: block_signals()? };
     let container = if args.host { None } else { Some(launch::container(&program)?) };
-    let engine = Arc::new(Engine::load(&LoadOptions::default())?);
+    let engine = Arc::new(Engine::load(&LoadOptions { ring_bytes: RING_BYTES })?);
     let mut probes = Probes::new(engine.clone(), args.probe_backend)?;
     let watch = Watch { engine, set };
     watch.attach(&mut probes)?;
