@@ -17,11 +17,6 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-static __always_inline s64 current_nr(void)
-{
-	return arch_nr((struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()));
-}
-
 static __noinline int enter(void)
 {
 	return on_enter(current_nr(), KW_PROBE_FENTRY);

@@ -219,7 +219,7 @@ impl Watch {
 }
 
 fn container_of(creator_mnt_ns: u32) -> wire::Container {
-    wire::Container { active: 1, profile: PROFILE, creator_mnt_ns }
+    wire::Container::watched(PROFILE, creator_mnt_ns)
 }
 
 fn container(args: &TraceArgs) -> Container {
