@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use kubeward_agent::control::{hook_bits, kernel_profile};
-use kubeward_agent::pipeline::{self, Command, Commands, Direct, Doubts, Finished, Lines, Parts, Pipeline};
+use kubeward_agent::pipeline::{self, Command, Direct, Doubts, Finished, Lines, Parts, Pipeline};
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
 use kubeward_bpf::object::{Engine, LoadError, LoadOptions};
 use kubeward_bpf::probe::Probes;
@@ -56,15 +56,15 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     let mut probes = Probes::new(engine.clone(), args.probe_backend)?;
     let watch = Watch { engine, set };
     watch.attach(&mut probes)?;
-    // After the hooks: of a thread that is younger than they are, they have seen every entry.
+    watch.open(args, &probes)?;
+    // After hooks and slot: of a thread that is younger than they are, every entry is seen.
     let mut launched = match container {
         Some(container) => container.start()?,
         None => launch::in_place(&program)?,
     };
     watch.bind(args, &launched)?;
     let outcome = Outcome::default();
-    let (commands, pipeline) = watch.pipeline(args, output, &outcome)?;
-    watch.open(&commands, &probes, args)?;
+    let pipeline = watch.pipeline(args, output, &outcome)?;
     let reader = Reader::spawn(watch.engine.clone(), pipeline).context("reading the ring")?;
     let relay = Relay::new()?;
     let code = watch.follow(&mut launched, &relay, &args.command[0].to_string_lossy());
@@ -127,23 +127,33 @@ struct Watch {
 }
 
 impl Watch {
+    /// Opens the container's slot, with what the policies want of it.
+    fn open(&self, args: &TraceArgs, probes: &Probes) -> anyhow::Result<()> {
+        let maps = self.engine.maps();
+        let tasks = self.engine.tasks()?;
+        let own = tasks.iter().find(|task| task.pid == std::process::id());
+        let host_mnt_ns = own.map_or(0, |task| task.ns.mnt_ns);
+        maps.change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
+        let profile = kernel_profile(&self.set.profile(&self.set.active()), probes.upgrades_exit());
+        maps.set_profile(PROFILE, &profile)?;
+        // An exec in the mount namespace named here is not yet the command's. In place, the first exec is.
+        let creator_mnt_ns = if args.host { 0 } else { host_mnt_ns };
+        Ok(maps.open_slot(SLOT, &kernel_container(creator_mnt_ns), wire::STAGE_SETUP)?)
+    }
+
     /// Tells the kernel side whose the waiting processes are. Everything the command starts inherits its tag.
     fn bind(&self, args: &TraceArgs, launched: &Launched) -> anyhow::Result<()> {
         let maps = self.engine.maps();
-        let tasks = self.engine.tasks()?;
         let leader = u32::try_from(launched.leader.as_raw()).context("pids are positive")?;
-        let host_mnt_ns = tasks.iter().find(|task| task.pid == std::process::id()).map_or(0, |task| task.ns.mnt_ns);
-        maps.change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
         let tag = |pid, slot| -> anyhow::Result<()> {
             let pidfd = Pidfd::open(pid).context("opening the command's process")?;
             Ok(maps.tag_task(pidfd.as_fd(), slot)?)
         };
         if args.host {
-            maps.open_slot(SLOT, &container_of(0), wire::STAGE_SETUP)?;
             return tag(leader, SLOT.0);
         }
+        let tasks = self.engine.tasks()?;
         let command = tasks.iter().find(|task| task.ppid == leader).context("the command ended before it began")?;
-        maps.open_slot(SLOT, &container_of(host_mnt_ns), wire::STAGE_SETUP)?;
         tag(leader, 0)?;
         tag(command.pid, SLOT.0)?;
         // The second door: a process that joins from outside.
@@ -164,8 +174,11 @@ impl Watch {
         args: &TraceArgs,
         output: Box<dyn Output + Send>,
         outcome: &Outcome,
-    ) -> anyhow::Result<(Commands, Pipeline)> {
+    ) -> anyhow::Result<Pipeline> {
         let (commands, receiver) = pipeline::commands();
+        // The container is the policies' whatever they select: they are here to be tried.
+        let selected = self.set.active();
+        commands.send(Command::Open { slot: SLOT, container: Arc::new(container(args)), selected });
         let (engine, outcome) = (self.engine.clone(), outcome.clone());
         let on_failure = move |error: &OutputError| {
             // Tracing ends; the command goes on.
@@ -189,15 +202,7 @@ impl Watch {
             table: args.summary,
             freed: None,
         };
-        Ok((commands, Pipeline::new(parts)))
-    }
-
-    /// The container is the policies' whatever they select: they are here to be tried.
-    fn open(&self, commands: &Commands, probes: &Probes, args: &TraceArgs) -> anyhow::Result<()> {
-        let selected = self.set.active();
-        commands.send(Command::Open { slot: SLOT, container: Arc::new(container(args)), selected });
-        let profile = kernel_profile(&self.set.profile(&selected), probes.upgrades_exit());
-        Ok(self.engine.maps().set_profile(PROFILE, &profile)?)
+        Ok(Pipeline::new(parts))
     }
 
     /// Lets the command go and waits for its end. Its exit code.
@@ -218,7 +223,7 @@ impl Watch {
     }
 }
 
-fn container_of(creator_mnt_ns: u32) -> wire::Container {
+fn kernel_container(creator_mnt_ns: u32) -> wire::Container {
     wire::Container::watched(PROFILE, creator_mnt_ns)
 }
 
