@@ -185,13 +185,13 @@ enum kw_hook {
 
 /* One for the whole node. */
 struct kw_settings {
-	__u32 silenced;		/* 1: no program looks at anything */
-	__u32 host_mnt_ns;	/* tasks in it are no container's unless their cgroup says so */
-	__u32 emit_setup;	/* 1: calls of stage setup are emitted too */
-	__u32 ns_entries;	/* entries in namespace_map; 0 saves the look-up */
-	__u32 tag_pid;		/* whose threads tag_threads is to tag */
-	__u32 tag_slot;		/* with this slot; KW_SLOTS: take their tags away */
-	__u64 attached_boot_ns; /* CLOCK_BOOTTIME when the newest entry hook was attached */
+	__u32 silenced;		       /* 1: no program looks at anything */
+	__u32 host_mnt_ns;	       /* tasks in it are no container's unless their cgroup says so */
+	__u32 emit_setup;	       /* 1: calls of stage setup are emitted too */
+	__u32 ns_entries;	       /* entries in namespace_map; 0 saves the look-up */
+	__u32 tag_pid;		       /* whose threads tag_threads is to tag */
+	__u32 tag_slot;		       /* with this slot; KW_SLOTS: take their tags away */
+	__u64 attached_boot_ns;	       /* CLOCK_BOOTTIME when the newest entry hook was attached */
 	__u8 raw_hooks[KW_CALLS];      /* enum kw_hook: what the raw tracepoints serve of each call */
 	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do: never both */
 };
