@@ -36,6 +36,7 @@ python3          python3
 jq               jq
 tar              tar
 xz-utils         xz
+debian-archive-keyring /usr/share/keyrings/debian-archive-keyring.gpg
 util-linux       setarch
 openssl          openssl
 perl             perl

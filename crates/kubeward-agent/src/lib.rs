@@ -2,7 +2,10 @@
 //!
 //! The only crate that knows Kubernetes, containerd and the network.
 
+pub mod config;
 pub mod control;
 pub mod discovery;
 pub mod pipeline;
+pub mod registry;
+pub mod run;
 pub mod sinks;

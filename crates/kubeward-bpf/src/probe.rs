@@ -121,6 +121,8 @@ pub struct Probes {
     /// What hooks that are gone had missed and skipped.
     missed_before: u64,
     skipped_before: u64,
+    /// What the self-test's trials made the main object's programs skip.
+    skipped_in_trials: u64,
     _lifecycle: Vec<Link>,
 }
 
@@ -131,6 +133,7 @@ impl Probes {
         let verdicts = plan::verdicts(&engine, backend)?;
         Ok(Self {
             raw: RawHooks::new(verdicts.raw_probe()),
+            skipped_in_trials: attach::recursion_misses(engine.object()),
             engine,
             backend,
             verdicts,
@@ -231,10 +234,10 @@ impl Probes {
         report
     }
 
-    /// Runs that the kernel skipped because one of our programs was already running on that CPU, since each was loaded.
+    /// Runs that the kernel skipped because one of our programs was already running on that CPU, since the self-test.
     /// They belong to no container that could be told.
     pub fn skipped(&self) -> u64 {
-        attach::recursion_misses(self.engine.object())
+        attach::recursion_misses(self.engine.object()) - self.skipped_in_trials
             + self.skipped_before
             + self.hooks.values().flatten().map(Hook::recursion_misses).sum::<u64>()
     }

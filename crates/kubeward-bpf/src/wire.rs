@@ -60,6 +60,7 @@ pub const WANT_ENTER: u8 = 1 << 0;
 pub const WANT_EXIT: u8 = 1 << 1;
 pub const WANT_CALL: u8 = 1 << 2;
 pub const WANT_ERRORS: u8 = 1 << 3;
+pub const WANT_SLOW: u8 = 1 << 4;
 
 pub const TARGET_STICKY: u32 = 1 << 0;
 
@@ -154,6 +155,7 @@ wire! {
     struct Profile = "kw_profile" {
         want: [u8; CALLS],
         errors: [u64; ERRNO_WORDS],
+        min_duration_ns: u64,
         arg_bytes: u32,
         argv_bytes: u32,
     }
@@ -192,6 +194,7 @@ wire! {
         filtered_setup: u64,
         filtered_policy: u64,
         filtered_errors: u64,
+        filtered_duration: u64,
         lost_ring: u64,
         lost_return: u64,
         entered: u64,
@@ -215,12 +218,36 @@ wire! {
 
 #[cfg(test)]
 mod tests {
+    use libbpf_rs::btf::types::{MemberAttr, Struct};
+    use libbpf_rs::btf::{Btf, HasSize};
+
     use super::*;
 
     #[test]
     fn no_wire_struct_has_padding() {
         for (name, size, fields) in layouts() {
             assert_eq!(fields.iter().map(|(_, _, size)| size).sum::<usize>(), size, "{name}");
+        }
+    }
+
+    /// The object is the truth: what clang made of the header.
+    #[test]
+    fn every_wire_struct_is_laid_out_as_in_the_object() {
+        let object = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o"));
+        let btf = Btf::from_raw("monitor", object).expect("the object is an ELF file").expect("and has BTF");
+        for (name, size, fields) in layouts() {
+            let kernel: Struct<'_> = btf.type_by_name(name).unwrap_or_else(|| panic!("{name} is not in the object"));
+            assert_eq!(HasSize::size(&kernel), size, "{name}");
+            let members: Vec<(String, usize)> = kernel
+                .iter()
+                .map(|member| {
+                    let MemberAttr::Normal { offset } = member.attr else { panic!("{name} has a bit field") };
+                    (member.name.unwrap_or_default().to_string_lossy().into_owned(), offset as usize / 8)
+                })
+                .collect();
+            let mirrored: Vec<(String, usize)> =
+                fields.into_iter().map(|(name, offset, _)| (name.to_owned(), offset)).collect();
+            assert_eq!(members, mirrored, "{name}");
         }
     }
 }

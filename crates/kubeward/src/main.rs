@@ -6,7 +6,7 @@ mod cmd;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Show what containers do, by watching their system calls from inside the kernel
 #[derive(Debug, Parser)]
@@ -23,6 +23,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Trace(cmd::trace::TraceArgs),
+    Agent(cmd::agent::AgentArgs),
     Policy(cmd::policy::PolicyArgs),
     Syscalls(cmd::syscalls::SyscallsArgs),
     Doctor(cmd::doctor::DoctorArgs),
@@ -31,8 +32,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let matches = Cli::command().get_matches();
+    let command = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli.command,
+        Err(error) => error.exit(),
+    };
+    match command {
         Command::Trace(args) => cmd::trace::run(&args),
+        Command::Agent(args) => {
+            let (_, sources) = matches.subcommand().expect("the command was just matched");
+            cmd::agent::run(&args, sources)
+        }
         Command::Policy(args) => cmd::policy::run(&args),
         Command::Syscalls(args) => cmd::syscalls::run(&args),
         Command::Doctor(args) => cmd::doctor::run(&args),

@@ -42,11 +42,12 @@ impl UserCounts {
             sampled: self.sampled,
             lost: self.lost,
             in_flight: kernel.entered.saturating_sub(kernel.left) + kernel.submitted.saturating_sub(self.read),
-            unreadable: kernel.unreadable,
+            unreadable: kernel.unreadable + kernel.no_buffer,
         };
         account.filtered.add(FilterReason::Setup, kernel.filtered_setup);
         account.filtered.add(FilterReason::Policy, kernel.filtered_policy);
         account.filtered.add(FilterReason::Errors, kernel.filtered_errors);
+        account.filtered.add(FilterReason::Duration, kernel.filtered_duration);
         account.lost.add(LossReason::Ring, kernel.lost_ring);
         account.lost.add(LossReason::ReturnMissed, kernel.lost_return);
         account

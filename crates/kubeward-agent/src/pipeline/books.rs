@@ -37,22 +37,27 @@ impl Pipeline {
         }
     }
 
-    /// A line for each container of which the ring lost records since the last look.
+    /// A line for each container of which records were lost since the last look.
     pub(super) fn tell_gaps(&mut self) {
         let from_ns = self.clocks.unix_of_monotonic(self.looked_ns);
         self.looked_ns = monotonic_ns();
         let mut gaps = Vec::new();
         for (&slot, member) in &mut self.members {
-            let Some(kernel) = (self.kernel_account)(slot) else { continue };
-            let lost = kernel.lost_ring.saturating_sub(member.gap_told);
-            if lost > 0 {
-                member.gap_told = kernel.lost_ring;
-                gaps.push((member.container.clone(), lost));
+            let kernel = (self.kernel_account)(slot).unwrap_or_default();
+            let in_ring = kernel.lost_ring.saturating_sub(member.gap.ring_told);
+            member.gap.ring_told = kernel.lost_ring;
+            let by_output = member.counts.lost.get(LossReason::Output);
+            let is_over = by_output == std::mem::replace(&mut member.gap.output_seen, by_output);
+            let in_output = if is_over { by_output - member.gap.output_told } else { 0 };
+            member.gap.output_told += in_output;
+            for (reason, lost) in [(LossReason::Ring, in_ring), (LossReason::Output, in_output)] {
+                if lost > 0 {
+                    gaps.push((member.container.clone(), reason, lost));
+                }
             }
         }
-        for (container, lost) in gaps {
+        for (container, reason, lost) in gaps {
             let moment = self.next_moment();
-            let reason = LossReason::Ring;
             let gap = Gap { reason, lost, from_ns, to_ns: Some(moment.time_ns), container: Some(&container) };
             let lines = &mut self.lines;
             self.output.line(None, &mut |out| lines.gap(out, moment, &gap));
@@ -72,7 +77,8 @@ impl Pipeline {
     /// A line for each container and one for the node. Gives back the containers' accounts.
     pub(super) fn tell_accounts(&mut self, is_final: bool) -> Vec<(Arc<Container>, Account)> {
         let mut accounts = Vec::new();
-        for slot in self.members.keys().copied().collect::<Vec<_>>() {
+        let told = self.members.iter().filter(|(_, member)| member.is_told).map(|(&slot, _)| slot);
+        for slot in told.collect::<Vec<_>>() {
             if let Some((container, account)) = self.account(slot) {
                 self.tell_account(LedgerScope::Container(&container), &account, is_final);
                 accounts.push((container, account));
@@ -123,7 +129,8 @@ impl Pipeline {
     }
 
     fn end(&mut self, slot: ContainerSlot) {
-        if let Some((container, account)) = self.account(slot) {
+        let is_told = self.members.get(&slot).is_some_and(|member| member.is_told);
+        if let Some((container, account)) = self.account(slot).filter(|_| is_told) {
             self.tell_account(LedgerScope::Container(&container), &account, true);
             self.tell_container(ContainerChange::Gone, &container);
             self.ended.add(&account);

@@ -71,11 +71,21 @@ pub struct Pipeline {
 pub(super) struct Member {
     pub(super) container: Arc<Container>,
     selected: Selected,
+    /// Some policy has selected it, so that the stream speaks of it.
+    pub(super) is_told: bool,
     pub(super) counts: UserCounts,
-    /// Records lost in the ring that a gap line has told.
-    pub(super) gap_told: u64,
+    pub(super) gap: Gap,
     /// Drains since the kernel side stopped looking at it.
     pub(super) closing: Option<u32>,
+}
+
+/// What gap lines have told of a container's losses.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Gap {
+    pub(super) ring_told: u64,
+    pub(super) output_told: u64,
+    /// Lost by the output when last looked at: a loss that still grows is told when it is over.
+    pub(super) output_seen: u64,
 }
 
 /// What is known when all is read and written.
@@ -199,14 +209,19 @@ impl Pipeline {
     fn apply(&mut self, command: Command) {
         match command {
             Command::Open { slot, container, selected } => {
-                self.tell_container(ContainerChange::Came, &container);
-                let member = Member { container, selected, counts: UserCounts::default(), gap_told: 0, closing: None };
+                let counts = UserCounts::default();
+                let member = Member { container, selected, is_told: false, counts, gap: Gap::default(), closing: None };
                 self.members.insert(slot, member);
+                self.tell_if_selected(slot);
             }
             Command::Change { slot, container, selected } => {
                 let Some(member) = self.members.get_mut(&slot) else { return };
+                let is_news = member.is_told && member.container != container;
                 (member.container, member.selected) = (container.clone(), selected);
-                self.tell_container(ContainerChange::Changed, &container);
+                match is_news {
+                    true => self.tell_container(ContainerChange::Changed, &container),
+                    false => self.tell_if_selected(slot),
+                }
             }
             Command::Close { slot } => {
                 if let Some(member) = self.members.get_mut(&slot) {
@@ -218,6 +233,7 @@ impl Pipeline {
                 for (slot, selected) in selected {
                     if let Some(member) = self.members.get_mut(&slot) {
                         member.selected = selected;
+                        self.tell_if_selected(slot);
                     }
                 }
             }
@@ -227,6 +243,16 @@ impl Pipeline {
             }
             Command::Notice { level, code, message } => self.tell_notice(level, code, &message),
             Command::ReopenOutput => self.output.reopen(),
+        }
+    }
+
+    /// The first policy that selects a container brings it into the stream.
+    fn tell_if_selected(&mut self, slot: ContainerSlot) {
+        let newly = |member: &&mut Member| !member.is_told && !member.selected.is_empty();
+        if let Some(member) = self.members.get_mut(&slot).filter(newly) {
+            member.is_told = true;
+            let container = member.container.clone();
+            self.tell_container(ContainerChange::Came, &container);
         }
     }
 

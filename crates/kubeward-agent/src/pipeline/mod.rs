@@ -12,6 +12,7 @@ mod flow;
 mod lines;
 mod output;
 mod programs;
+mod queue;
 
 pub use account::UserCounts;
 pub use clock::Clocks;
@@ -19,3 +20,4 @@ pub use command::{commands, Command, Commands, Doubts};
 pub use flow::{Finished, KernelAccount, Parts, Pipeline};
 pub use lines::Lines;
 pub use output::{Direct, EventOutput, Losses};
+pub use queue::Queue;

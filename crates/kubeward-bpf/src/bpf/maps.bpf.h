@@ -98,11 +98,15 @@ struct {
 
 /*
  * A record under construction. Per task, not per CPU: a tracing program can be preempted, and then another task's would
- * write into the same buffer. The tail is room for the string that begins last.
+ * write into the same buffer. The tail is room for the string that begins last. All of it stays below 8 KiB: from 7.x on
+ * task storage comes from kmalloc_nolock(), which gives no more.
  */
 struct record_buffer {
 	struct kw_record record;
-	u8 items[KW_ITEMS_BYTES + sizeof(struct kw_item) + KW_STRING_BYTES];
+	union {
+		struct kw_item first;
+		u8 items[KW_ITEMS_BYTES + sizeof(struct kw_item) + KW_STRING_BYTES];
+	};
 	u32 unreadable; /* arguments that could not be read */
 };
 

@@ -234,24 +234,31 @@ int sched_process_exit(u64 *ctx)
 	return 0;
 }
 
+static __noinline int describe(struct task_struct *task, struct kw_task *found)
+{
+	int nr;
+
+	found->pid = BPF_CORE_READ(task, tgid);
+	found->tid = BPF_CORE_READ(task, pid);
+	found->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	found->mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+	read_upid(BPF_CORE_READ(task, thread_pid), &nr, &found->pid_ns);
+	found->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	found->start_boot_ns = BPF_CORE_READ(task, start_boottime);
+	bpf_probe_read_kernel(found->comm, sizeof(found->comm), task->comm);
+	return 0;
+}
+
 SEC("iter/task")
 int list_tasks(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct kw_task found = {};
 	struct kw_tag *tag;
-	int nr;
 
 	if (!task)
 		return 0;
-	found.pid = BPF_CORE_READ(task, tgid);
-	found.tid = BPF_CORE_READ(task, pid);
-	found.ppid = BPF_CORE_READ(task, real_parent, tgid);
-	found.mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
-	read_upid(BPF_CORE_READ(task, thread_pid), &nr, &found.pid_ns);
-	found.cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
-	found.start_boot_ns = BPF_CORE_READ(task, start_boottime);
-	bpf_probe_read_kernel(found.comm, sizeof(found.comm), task->comm);
+	describe(task, &found);
 	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
 	if (tag)
 		found.slot = tag->slot;

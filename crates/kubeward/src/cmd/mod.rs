@@ -1,5 +1,6 @@
 //! The commands, one file each, and what their command lines share.
 
+pub(crate) mod agent;
 pub(crate) mod doctor;
 mod policies;
 pub(crate) mod policy;

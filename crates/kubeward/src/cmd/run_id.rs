@@ -12,7 +12,7 @@ pub(crate) fn stream(node: Option<String>, event_labels: Vec<String>) -> Stream 
     Stream { node: node.unwrap_or_else(host_name), run: format!("{}-{start_ns}", boot.trim()), event_labels }
 }
 
-fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     let name = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned());
     name.unwrap_or_else(|_| "unknown".to_owned())
 }

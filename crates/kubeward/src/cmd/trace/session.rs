@@ -169,7 +169,7 @@ impl Watch {
             if !matches!(error, OutputError::Gone { .. }) {
                 outcome.has_failed.store(true, Ordering::Relaxed);
             }
-            eprintln!("kubeward: {error}; the command goes on untraced");
+            complain(&format_args!("{error}; the command goes on untraced"));
             if let Err(error) = silenced {
                 complain(&error);
             }

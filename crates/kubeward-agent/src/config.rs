@@ -1,0 +1,42 @@
+//! What an agent is told before it starts, checked.
+
+use std::path::PathBuf;
+
+use kubeward_bpf::probe::Backend;
+use kubeward_core::redact::Redactor;
+use kubeward_core::render::line::Stream;
+use kubeward_core::syscall::CallSet;
+
+use crate::discovery::containerd::Sockets;
+use crate::sinks::Rotation;
+
+/// Form of the lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    Text,
+}
+
+/// Where lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Stdout,
+    File { path: PathBuf, rotation: Option<Rotation> },
+}
+
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The calls of `-e`, for every container.
+    pub calls: Option<CallSet>,
+    /// Files and folders of policies.
+    pub policies: Vec<PathBuf>,
+    pub format: Format,
+    pub target: Target,
+    pub sockets: Sockets,
+    /// Where the procfs of containerd's pid namespace is mounted.
+    pub procfs: PathBuf,
+    pub backend: Backend,
+    /// What all lines of this run have in common.
+    pub stream: Stream,
+    pub redactor: Redactor,
+}

@@ -1,0 +1,340 @@
+//! The agent's output: a thread of its own writes, so that a slow or full output never holds up the reader.
+//!
+//! Between the two is one channel of [`BATCHES_WAITING`] batches. When it is full a batch is dropped and its events are
+//! counted as lost; when the output fails the writer keeps what it has room for and tries again.
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use kubeward_core::container::ContainerSlot;
+
+use super::output::{EventOutput, Losses};
+use crate::sinks::{LineSink, Output, Pushed};
+
+/// Batches between reader and writer: at most 16 MiB.
+const BATCHES_WAITING: usize = 64;
+
+/// Bytes from which on a batch is handed over before the ring is drained.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Between two tries to write to an output that fails.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the end of the agent waits for an output that takes nothing.
+const SETTLE_WITHIN: Duration = Duration::from_secs(5);
+
+type Sink = LineSink<Box<dyn Output + Send>, Option<ContainerSlot>>;
+
+#[derive(Debug, Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// Length and owner of each line.
+    lines: Vec<(usize, Option<ContainerSlot>)>,
+}
+
+enum Message {
+    Batch(Batch),
+    Reopen,
+    /// Write all there is, then answer.
+    Settle(SyncSender<()>),
+}
+
+/// The reader's side.
+pub struct Queue {
+    batch: Batch,
+    losses: Losses,
+    written: Arc<Mutex<Losses>>,
+    sender: Option<SyncSender<Message>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Queue {
+    /// Starts the writer.
+    pub fn spawn(output: Box<dyn Output + Send>) -> std::io::Result<Self> {
+        let (sender, receiver) = mpsc::sync_channel(BATCHES_WAITING);
+        let written = Arc::new(Mutex::new(Losses::new()));
+        let losses = Arc::clone(&written);
+        let thread = thread::Builder::new()
+            .name("kubeward-writer".to_owned())
+            .spawn(move || Writer { sink: LineSink::new(output), losses, failing: None }.run(&receiver))?;
+        Ok(Self { batch: Batch::default(), losses: Losses::new(), written, sender: Some(sender), thread: Some(thread) })
+    }
+
+    fn hand_over(&mut self) {
+        if self.batch.lines.is_empty() {
+            return;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        let refused = match self.sender.as_ref().map(|sender| sender.try_send(Message::Batch(batch))) {
+            Some(Err(TrySendError::Full(message) | TrySendError::Disconnected(message))) => message,
+            _ => return,
+        };
+        if let Message::Batch(batch) = refused {
+            batch.lines.into_iter().for_each(|(_, owner)| lose(&mut self.losses, owner));
+        }
+    }
+}
+
+impl EventOutput for Queue {
+    fn line(&mut self, owner: Option<ContainerSlot>, render: &mut dyn FnMut(&mut Vec<u8>)) {
+        let start = self.batch.bytes.len();
+        render(&mut self.batch.bytes);
+        let length = self.batch.bytes.len() - start;
+        if length > 0 {
+            self.batch.lines.push((length, owner));
+        }
+        if self.batch.bytes.len() >= BATCH_BYTES {
+            self.hand_over();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.hand_over();
+    }
+
+    fn take_losses(&mut self) -> Losses {
+        let mut losses = std::mem::take(&mut self.losses);
+        let written = std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner));
+        written.into_iter().for_each(|(slot, count)| *losses.entry(slot).or_default() += count);
+        losses
+    }
+
+    fn settle(&mut self) {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let Some(sender) = &self.sender else { return };
+        let end = Instant::now() + SETTLE_WITHIN;
+        let batch = std::mem::take(&mut self.batch);
+        for message in [Message::Batch(batch), Message::Settle(answer)] {
+            if !send_until(sender, message, end) {
+                tracing::error!(
+                    "the output takes nothing: what waits for it is left unwritten, and is not in the account"
+                );
+                return;
+            }
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if answered.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!("the output takes nothing: what waits for it is left unwritten, and is not in the account");
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.hand_over();
+        if let Some(sender) = &self.sender {
+            if sender.try_send(Message::Reopen).is_err() {
+                tracing::warn!("the output is too far behind to be opened anew; send the signal again later");
+            }
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take().filter(JoinHandle::is_finished) {
+            // A writer that hangs in its output is left to the end of the process.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// std's channel has no send with a limit of time. A writer that is gone has told why: that is no reason to wait.
+fn send_until(sender: &SyncSender<Message>, mut message: Message, end: Instant) -> bool {
+    loop {
+        match sender.try_send(message) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => return true,
+            Err(TrySendError::Full(_)) if Instant::now() >= end => return false,
+            Err(TrySendError::Full(back)) => message = back,
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn lose(losses: &mut Losses, owner: Option<ContainerSlot>) {
+    if let Some(slot) = owner {
+        *losses.entry(slot).or_default() += 1;
+    }
+}
+
+struct Writer {
+    sink: Sink,
+    losses: Arc<Mutex<Losses>>,
+    /// When it was tried last, while it fails.
+    failing: Option<Instant>,
+}
+
+impl Writer {
+    fn run(mut self, messages: &Receiver<Message>) {
+        loop {
+            match messages.recv_timeout(RETRY_EVERY) {
+                Ok(Message::Batch(batch)) => {
+                    self.push(&batch);
+                    self.flush_when_due();
+                }
+                Ok(Message::Reopen) => {
+                    if let Err(error) = self.sink.reopen() {
+                        tracing::error!("{error}; events wait");
+                        self.failing = Some(Instant::now());
+                    }
+                }
+                Ok(Message::Settle(answer)) => {
+                    self.try_flush();
+                    if self.failing.is_some() {
+                        return self.give_up(&answer);
+                    }
+                    // Whoever asked may have given up waiting.
+                    let _ = answer.try_send(());
+                }
+                Err(RecvTimeoutError::Timeout) => self.flush_when_due(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn push(&mut self, batch: &Batch) {
+        let mut losses = Losses::new();
+        let mut start = 0;
+        for &(length, owner) in &batch.lines {
+            if self.sink.push(&batch.bytes[start..start + length], owner) == Pushed::Dropped {
+                lose(&mut losses, owner);
+            }
+            start += length;
+        }
+        if !losses.is_empty() {
+            self.add(losses);
+        }
+    }
+
+    fn flush_when_due(&mut self) {
+        if self.failing.is_none_or(|tried| tried.elapsed() >= RETRY_EVERY) {
+            self.try_flush();
+        }
+    }
+
+    fn try_flush(&mut self) {
+        match (self.sink.flush(), self.failing) {
+            (Ok(()), Some(_)) => {
+                tracing::info!("the output takes events again");
+                self.failing = None;
+            }
+            (Ok(()), None) => {}
+            (Err(error), failing) => {
+                if failing.is_none() {
+                    tracing::error!(
+                        "{error}; events wait, and are counted as lost when there is no more room for them"
+                    );
+                }
+                self.failing = Some(Instant::now());
+            }
+        }
+    }
+
+    /// The end has come and the output still fails.
+    fn give_up(self, answer: &SyncSender<()>) {
+        let mut losses = Losses::new();
+        self.sink.close().unwritten.into_iter().for_each(|owner| lose(&mut losses, owner));
+        let mut shared = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        losses.into_iter().for_each(|(slot, count)| *shared.entry(slot).or_default() += count);
+        let _ = answer.try_send(());
+    }
+
+    fn add(&self, losses: Losses) {
+        let mut shared = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        losses.into_iter().for_each(|(slot, count)| *shared.entry(slot).or_default() += count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sinks::OutputError;
+
+    const A: ContainerSlot = ContainerSlot(1);
+
+    /// Takes what is written, once it is let.
+    struct Gated {
+        gate: Receiver<Result<(), OutputError>>,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Output for Gated {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize, OutputError> {
+            // Without anybody at the gate it stands open.
+            self.gate.recv().unwrap_or(Ok(()))?;
+            self.taken.lock().expect("no test panics with it").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn take_back(&mut self, _length: u64) -> bool {
+            false
+        }
+
+        fn reopen(&mut self) -> Result<(), OutputError> {
+            Ok(())
+        }
+    }
+
+    type Gate = SyncSender<Result<(), OutputError>>;
+
+    fn queue() -> (Queue, Gate, Arc<Mutex<Vec<u8>>>) {
+        let (sender, gate) = mpsc::sync_channel(1);
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let output = Gated { gate, taken: Arc::clone(&taken) };
+        (Queue::spawn(Box::new(output)).expect("a thread starts"), sender, taken)
+    }
+
+    fn line(queue: &mut Queue, text: &str) {
+        queue.line(Some(A), &mut |out| out.extend_from_slice(text.as_bytes()));
+    }
+
+    #[test]
+    fn settled_queue_has_written_everything_in_order() {
+        let (mut queue, gate, taken) = queue();
+        drop(gate);
+        for number in 0..1000 {
+            line(&mut queue, &format!("line {number}\n"));
+            queue.flush();
+            // The writer keeps up or not; what is refused is counted.
+        }
+        queue.settle();
+        let lost = queue.take_losses().get(&A).copied().unwrap_or(0);
+        let taken = taken.lock().expect("no test panics with it");
+        let written = taken.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        assert_eq!(written + lost, 1000);
+        assert!(taken.starts_with(b"line 0\nline 1\n"));
+    }
+
+    #[test]
+    fn blocked_output_never_blocks_the_reader() {
+        let (mut queue, gate, taken) = queue();
+        for number in 0..BATCHES_WAITING + 100 {
+            line(&mut queue, &format!("line {number}\n"));
+            queue.flush();
+        }
+        let lost = queue.take_losses().get(&A).copied().unwrap_or(0);
+        // One batch is in the writer's hands, or still in the channel.
+        assert!((99..=100).contains(&lost), "{lost}");
+        drop(gate);
+        queue.settle();
+        let written = taken.lock().expect("no test panics with it").iter().filter(|&&byte| byte == b'\n').count();
+        assert_eq!(
+            written as u64 + lost + queue.take_losses().get(&A).copied().unwrap_or(0),
+            BATCHES_WAITING as u64 + 100
+        );
+    }
+
+    #[test]
+    fn what_a_failing_output_never_took_is_lost() {
+        let (mut queue, gate, _taken) = queue();
+        line(&mut queue, "one\n");
+        line(&mut queue, "two\n");
+        let refuse = || Err(OutputError::Gone { name: "a test's output".to_owned() });
+        let refusing = thread::spawn(move || while gate.send(refuse()).is_ok() {});
+        queue.settle();
+        assert_eq!(queue.take_losses().get(&A), Some(&2));
+        drop(queue);
+        refusing.join().expect("it does not panic");
+    }
+}

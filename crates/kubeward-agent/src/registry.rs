@@ -1,0 +1,169 @@
+//! Which container has which slot of the kernel's maps, and how the kernel finds it. Pure.
+//!
+//! Invariants: a slot is one container's from [`Registry::open`] until [`Registry::release`]; slots are given out in the order
+//! in which they became free, so that one rests as long as possible. Room: [`Registry::ROOM`] containers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use kubeward_bpf::wire;
+use kubeward_core::container::{CgroupId, Container, ContainerSlot, NsKey};
+
+use crate::discovery::Instance;
+
+/// A container that the kernel side knows.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub slot: ContainerSlot,
+    pub container: Arc<Container>,
+    /// Absent where there is no v2 hierarchy.
+    pub cgroup: Option<CgroupId>,
+    /// Absent for a container that shares the host's mount namespace.
+    pub ns: Option<NsKey>,
+    /// Of the task that made the container: an exec there is the runtime's.
+    pub creator_mnt_ns: u32,
+}
+
+/// The containers by instance, and the free slots.
+#[derive(Debug)]
+pub struct Registry {
+    by_instance: BTreeMap<Instance, Entry>,
+    free: VecDeque<ContainerSlot>,
+}
+
+/// Every slot is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{} containers are watched or just ended, which is the most there is room for", Registry::ROOM)]
+pub struct NoSlot;
+
+impl Default for Registry {
+    fn default() -> Self {
+        // The last slot is the self-test's.
+        Self { by_instance: BTreeMap::new(), free: (1..wire::SLOTS - 1).map(ContainerSlot).collect() }
+    }
+}
+
+impl Registry {
+    pub const ROOM: usize = wire::SLOTS as usize - 2;
+
+    /// A slot for a new container.
+    pub fn reserve(&mut self) -> Result<ContainerSlot, NoSlot> {
+        self.free.pop_front().ok_or(NoSlot)
+    }
+
+    pub fn open(&mut self, instance: Instance, entry: Entry) {
+        self.by_instance.insert(instance, entry);
+    }
+
+    pub fn get(&self, instance: &Instance) -> Option<&Entry> {
+        self.by_instance.get(instance)
+    }
+
+    /// More became known of a container.
+    pub fn change(&mut self, instance: &Instance, container: Arc<Container>) -> Option<&Entry> {
+        let entry = self.by_instance.get_mut(instance)?;
+        entry.container = container;
+        Some(entry)
+    }
+
+    /// The container ended. Its slot stays taken until it is released.
+    pub fn close(&mut self, instance: &Instance) -> Option<Entry> {
+        self.by_instance.remove(instance)
+    }
+
+    /// Nothing speaks of the slot any more.
+    pub fn release(&mut self, slot: ContainerSlot) {
+        self.free.push_back(slot);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Instance, &Entry)> {
+        self.by_instance.iter()
+    }
+
+    /// Whether another container is found by these namespaces: the kernel reuses their numbers at once.
+    pub fn has_namespaces(&self, ns: NsKey) -> bool {
+        self.by_instance.values().any(|entry| entry.ns == Some(ns))
+    }
+
+    pub fn has_cgroup(&self, cgroup: CgroupId) -> bool {
+        self.by_instance.values().any(|entry| entry.cgroup == Some(cgroup))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use kubeward_core::container::ContainerId;
+
+    use super::*;
+    use crate::discovery::{BootTicks, InitTask};
+
+    fn instance(id: &str, pid: u32) -> Instance {
+        Instance {
+            id: ContainerId(id.to_owned()),
+            namespace: "default".into(),
+            socket: Path::new("/run/c.sock").into(),
+            init: InitTask { pid, started: BootTicks(7) },
+        }
+    }
+
+    fn entry(slot: ContainerSlot, ns: Option<NsKey>) -> Entry {
+        let container = Container {
+            id: ContainerId("c".to_owned()),
+            name: None,
+            image: None,
+            image_digest: None,
+            runtime: "containerd",
+            runtime_namespace: None,
+            labels: BTreeMap::new(),
+            pod: None,
+        };
+        Entry { slot, container: container.into(), cgroup: Some(CgroupId(9)), ns, creator_mnt_ns: 1 }
+    }
+
+    #[test]
+    fn slots_are_distinct_and_never_the_self_tests() {
+        let mut registry = Registry::default();
+        let slots: BTreeSet<u32> = (0..Registry::ROOM).map(|_| registry.reserve().expect("there is room").0).collect();
+        assert_eq!((slots.len(), slots.first(), slots.last()), (4094, Some(&1), Some(&4094)));
+        assert_eq!(registry.reserve(), Err(NoSlot));
+    }
+
+    #[test]
+    fn ended_containers_slot_rests_until_released_and_then_as_long_as_possible() {
+        let mut registry = Registry::default();
+        let first = registry.reserve().expect("there is room");
+        registry.open(instance("a", 10), entry(first, None));
+        assert_eq!(registry.close(&instance("a", 10)).map(|entry| entry.slot), Some(first));
+        assert!((1..Registry::ROOM).all(|_| registry.reserve().expect("there is room") != first));
+        assert_eq!(registry.reserve(), Err(NoSlot));
+        registry.release(first);
+        assert_eq!(registry.reserve(), Ok(first));
+    }
+
+    #[test]
+    fn reused_namespaces_are_the_new_containers() {
+        let ns = NsKey { pid_ns: 3, mnt_ns: 4 };
+        let mut registry = Registry::default();
+        for (id, pid) in [("a", 10), ("b", 11)] {
+            let slot = registry.reserve().expect("there is room");
+            registry.open(instance(id, pid), entry(slot, Some(ns)));
+        }
+        registry.close(&instance("a", 10));
+        assert!(registry.has_namespaces(ns));
+        registry.close(&instance("b", 11));
+        assert!(!registry.has_namespaces(ns));
+    }
+
+    #[test]
+    fn restart_under_the_same_id_is_another_instance() {
+        let mut registry = Registry::default();
+        let slot = registry.reserve().expect("there is room");
+        registry.open(instance("a", 10), entry(slot, None));
+        assert!(registry.get(&instance("a", 11)).is_none());
+        assert!(registry.close(&instance("a", 11)).is_none());
+        assert!(registry.get(&instance("a", 10)).is_some());
+    }
+}

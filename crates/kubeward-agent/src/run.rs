@@ -1,0 +1,205 @@
+//! The agent's wiring; reads like the diagram.
+//!
+//! - events: the reader's thread runs the pipeline, a writer's thread the output
+//! - control: policy files -> plan -> hooks and maps, in the main task
+//! - discovery: containerd -> registry -> maps, in the main task
+//!
+//! The main task alone changes registry, plan, hooks and maps: what it does is done one after the other.
+
+mod containers;
+mod policies;
+
+pub use policies::InvalidPolicies;
+
+use std::sync::mpsc::{channel, Receiver};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use kubeward_bpf::object::{Engine, LoadOptions};
+use kubeward_bpf::probe::Probes;
+use kubeward_bpf::process::Pidfd;
+use kubeward_bpf::read::Reader;
+use kubeward_core::container::ContainerSlot;
+use kubeward_core::render::json::JsonLines;
+use kubeward_core::render::line::NoticeLevel;
+use kubeward_core::render::text::{TextLines, TextOptions, TimeFormat};
+use tokio::signal::unix::{signal, Signal, SignalKind};
+use tokio::time::{interval, timeout, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Format, Target};
+use crate::control::{Applier, PolicyFiles, LOOK_EVERY};
+use crate::discovery::containerd::{self, Discovery};
+use crate::discovery::ProcFs;
+use crate::pipeline::{self, Command, Commands, Lines, Parts, Pipeline, Queue};
+use crate::sinks::{LogFile, Output, Stream};
+use containers::Containers;
+use policies::Policies;
+
+/// Between two ledgers in the stream.
+const LEDGER_EVERY: Duration = Duration::from_secs(60);
+
+/// How long discovery may take to end.
+const DISCOVERY_ENDS_WITHIN: Duration = Duration::from_secs(3);
+
+/// An agent that is ready: everything that can be refused has been.
+pub struct Agent {
+    config: Config,
+    engine: Arc<Engine>,
+    commands: Commands,
+    pipeline: Pipeline,
+    freed: Receiver<ContainerSlot>,
+    applier: Applier,
+    policies: Policies,
+}
+
+impl Agent {
+    /// Loads the programs, reads the policies, opens the output.
+    ///
+    /// To be called from the process's first thread, before others are started: the hooks' self-test needs that.
+    pub fn prepare(config: Config) -> anyhow::Result<Self> {
+        let mut policies = Policies::new(PolicyFiles::new(config.policies.clone()), config.calls);
+        policies.first_look()?;
+        let output = open_output(&config.target)?;
+        let engine = Arc::new(Engine::load(&LoadOptions::default())?);
+        let probes = Probes::new(engine.clone(), config.backend)?;
+        exempt_this_process(&engine)?;
+        probes.explain().iter().for_each(|sentence| tracing::info!("{sentence}"));
+        let (commands, receiver) = pipeline::commands();
+        let (freed_sender, freed) = channel();
+        let account_engine = engine.clone();
+        let pipeline = Pipeline::new(Parts {
+            kernel_account: Box::new(move |slot| account_engine.maps().account(slot).ok()),
+            commands: receiver,
+            policies: Arc::default(),
+            redactor: config.redactor.clone(),
+            lines: lines(&config),
+            output: Box::new(Queue::spawn(output).context("starting the writer")?),
+            table: false,
+            freed: Some(freed_sender),
+        });
+        let applier = Applier::new(engine.clone(), probes, commands.clone());
+        Ok(Self { config, engine, commands, pipeline, freed, applier, policies })
+    }
+
+    /// Watches until a signal ends it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Agent { config, engine, commands, pipeline, freed, mut applier, mut policies } = self;
+        let mut ending = Ending::new()?;
+        let mut hangup = signal(SignalKind::hangup()).context("taking SIGHUP")?;
+        let reader = Reader::spawn(engine.clone(), pipeline)?;
+        let shutdown = CancellationToken::new();
+        let mut discovery = containerd::watch(&config.sockets, &ProcFs::new(&config.procfs), &shutdown);
+        let mut containers = Containers::new(engine.clone(), commands.clone(), freed)?;
+        policies.put_in_force(&mut applier, containers.registry(), &commands);
+        let mut looks = every(LOOK_EVERY);
+        let mut ledgers = every(LEDGER_EVERY);
+        ledgers.reset();
+        loop {
+            tokio::select! {
+                change = discovery.changes.recv() => match change {
+                    Some(change) => containers.on_change(change, &mut applier),
+                    None => anyhow::bail!("discovery ended by itself"),
+                },
+                _ = looks.tick() => {
+                    policies.look(&mut applier, containers.registry(), &commands);
+                    containers.look();
+                    if reader.is_finished() {
+                        break;
+                    }
+                }
+                _ = ledgers.tick() => {
+                    commands.send(Command::Ledger(applier.doubts()));
+                }
+                _ = hangup.recv() => {
+                    tracing::info!("SIGHUP: opening the output anew");
+                    commands.send(Command::ReopenOutput);
+                }
+                name = ending.next() => {
+                    tracing::info!("{name}: ending");
+                    break;
+                }
+            }
+        }
+        tokio::spawn(leave_at_the_second(ending));
+        engine.maps().silence(true)?;
+        shutdown.cancel();
+        end_discovery(discovery).await;
+        let doubts = applier.doubts();
+        let ended = tokio::task::spawn_blocking(move || {
+            let (pipeline, read) = reader.stop();
+            pipeline.finish(doubts);
+            read
+        });
+        ended.await.context("the reader's end")?.context("reading the ring")
+    }
+}
+
+/// What this process and the threads it will start do is nobody's business.
+fn exempt_this_process(engine: &Engine) -> anyhow::Result<()> {
+    let own = Pidfd::of_this_process().context("opening this process")?;
+    Ok(engine.maps().tag_task(own.as_fd(), 0)?)
+}
+
+fn open_output(target: &Target) -> anyhow::Result<Box<dyn Output + Send>> {
+    Ok(match target {
+        Target::Stdout => Box::new(Stream::stdout().context("opening standard output")?),
+        Target::File { path, rotation } => Box::new(LogFile::append(path, *rotation)?),
+    })
+}
+
+fn lines(config: &Config) -> Lines {
+    match config.format {
+        Format::Json => Lines::Json(JsonLines::new(&config.stream)),
+        Format::Text => Lines::Text(TextLines::new(TextOptions { time: TimeFormat::Clock, container: true })),
+    }
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn end_discovery(discovery: Discovery) {
+    if timeout(DISCOVERY_ENDS_WITHIN, discovery.stopped()).await.is_err() {
+        tracing::warn!("discovery did not end within {} s", DISCOVERY_ENDS_WITHIN.as_secs());
+    }
+}
+
+/// Tells it in the stream and in the log.
+fn notice(commands: &Commands, level: NoticeLevel, code: &'static str, message: String) {
+    match level {
+        NoticeLevel::Info => tracing::info!("{message}"),
+        NoticeLevel::Warning => tracing::warn!("{message}"),
+        NoticeLevel::Error => tracing::error!("{message}"),
+    }
+    commands.send(Command::Notice { level, code, message });
+}
+
+/// The signals that end the agent.
+struct Ending {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Ending {
+    fn new() -> anyhow::Result<Self> {
+        let take = |kind| signal(kind).context("taking signals");
+        Ok(Self { terminate: take(SignalKind::terminate())?, interrupt: take(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+async fn leave_at_the_second(mut ending: Ending) {
+    let name = ending.next().await;
+    tracing::warn!("{name} again: leaving at once, without the last events and accounts");
+    std::process::exit(1);
+}

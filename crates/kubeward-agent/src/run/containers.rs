@@ -1,0 +1,191 @@
+//! Containers as they come, change and go: from discovery into registry and maps.
+
+use std::collections::BTreeSet;
+use std::sync::mpsc::Receiver;
+use std::sync::Arc;
+
+use anyhow::Context;
+use kubeward_bpf::object::Engine;
+use kubeward_bpf::tasks::Task;
+use kubeward_bpf::wire;
+use kubeward_core::container::{CgroupId, Container, ContainerSlot, NsKey};
+use kubeward_core::render::line::NoticeLevel;
+
+use super::notice;
+use crate::control::Applier;
+use crate::discovery::{Change, InitTask, Instance};
+use crate::pipeline::Commands;
+use crate::registry::{Entry, Registry};
+
+/// The root of the v2 hierarchy, where every task is that no cgroup was made for: no container's.
+const ROOT_CGROUP: CgroupId = CgroupId(1);
+
+/// Nanoseconds of a boot tick, the unit of start times in procfs.
+const TICK_NS: u64 = 10_000_000;
+
+pub(super) struct Containers {
+    engine: Arc<Engine>,
+    commands: Commands,
+    freed: Receiver<ContainerSlot>,
+    registry: Registry,
+    /// Closed and read, but some task may still carry their tag.
+    resting: BTreeSet<ContainerSlot>,
+    /// Of those the kernel has not yet seen the workload's first exec.
+    in_setup: BTreeSet<Instance>,
+    own_cgroup: CgroupId,
+    host_mnt_ns: u32,
+}
+
+impl Containers {
+    pub(super) fn new(engine: Arc<Engine>, commands: Commands, freed: Receiver<ContainerSlot>) -> anyhow::Result<Self> {
+        let tasks = engine.tasks()?;
+        let own = tasks.iter().find(|task| task.pid == std::process::id()).context(
+            "this process is not in the kernel's list of tasks: the agent must share the host's pid namespace (hostPID: true)",
+        )?;
+        let host_mnt_ns = tasks.iter().find(|task| task.pid == 1).unwrap_or(own).ns.mnt_ns;
+        engine.maps().change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
+        let own_cgroup = own.cgroup;
+        let (registry, resting, in_setup) = (Registry::default(), BTreeSet::new(), BTreeSet::new());
+        Ok(Self { engine, commands, freed, registry, resting, in_setup, own_cgroup, host_mnt_ns })
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(super) fn on_change(&mut self, change: Change, applier: &mut Applier) {
+        match change {
+            Change::Appeared { instance, container, noticed: _ } => self.appeared(instance, container, applier),
+            Change::Changed { instance, container } => {
+                if let Some(entry) = self.registry.change(&instance, container) {
+                    if let Err(error) = applier.change(entry) {
+                        tracing::error!(container = %instance.id, "the change is not in force: {error}");
+                    }
+                }
+            }
+            // It is found by the container's cgroup, or by its namespaces.
+            Change::ExecStarted { .. } => {}
+            Change::Gone { instance } => self.gone(&instance, applier),
+            Change::Missed { id, namespace, .. } => {
+                let message = format!("container {id} ({namespace}) came and went before it could be watched");
+                notice(&self.commands, NoticeLevel::Warning, "container_missed", message);
+            }
+            Change::Answering { socket, version, running } => {
+                let message = format!("{}: containerd {version} answers; {running} containers run", socket.display());
+                notice(&self.commands, NoticeLevel::Info, "containerd_answers", message);
+            }
+            Change::Failing { error } => {
+                let message = format!("{:#}; trying again", anyhow::Error::from(error));
+                notice(&self.commands, NoticeLevel::Warning, "containerd_unreachable", message);
+            }
+        }
+    }
+
+    fn appeared(&mut self, instance: Instance, container: Arc<Container>, applier: &mut Applier) {
+        if let Err(error) = self.begin(instance.clone(), container, applier) {
+            let message = format!("container {} is not watched: {error:#}", instance.id);
+            notice(&self.commands, NoticeLevel::Error, "container_unwatched", message);
+        }
+    }
+
+    fn begin(&mut self, instance: Instance, container: Arc<Container>, applier: &mut Applier) -> anyhow::Result<()> {
+        let tasks = self.engine.tasks()?;
+        // It may have ended already; then its end is told next.
+        let Some(init) = init_of(&tasks, instance.init) else { return Ok(()) };
+        let cgroup = (init.cgroup != ROOT_CGROUP).then_some(init.cgroup);
+        if cgroup == Some(self.own_cgroup) {
+            tracing::info!(container = %instance.id, "the agent's own container is not watched");
+            return Ok(());
+        }
+        let slot = self.registry.reserve()?;
+        let creator = tasks.iter().find(|task| task.pid == init.ppid);
+        let entry = Entry {
+            slot,
+            container,
+            cgroup,
+            ns: self.namespaces(init),
+            creator_mnt_ns: creator.map_or(self.host_mnt_ns, |task| task.ns.mnt_ns),
+        };
+        let is_setup = is_runtime(&init.comm);
+        let opened = applier.open(&entry, if is_setup { wire::STAGE_SETUP } else { wire::STAGE_RUN });
+        if opened.is_err() {
+            // What was bound is unbound, and the slot comes back the usual way.
+            applier.close(&entry, &self.registry).unwrap_or_else(|error| tracing::error!("{error}"));
+        }
+        opened?;
+        self.registry.open(instance.clone(), entry);
+        if is_setup {
+            self.in_setup.insert(instance);
+            // Its exec may have been between the list of tasks and the map.
+            self.look_at_setups(&self.engine.tasks()?);
+        }
+        Ok(())
+    }
+
+    /// Where a task is that joined the container; nothing that tells it from the host's own.
+    fn namespaces(&self, init: &Task) -> Option<NsKey> {
+        (init.ns.mnt_ns != self.host_mnt_ns).then_some(init.ns)
+    }
+
+    fn gone(&mut self, instance: &Instance, applier: &mut Applier) {
+        self.in_setup.remove(instance);
+        if let Some(entry) = self.registry.close(instance) {
+            if let Err(error) = applier.close(&entry, &self.registry) {
+                tracing::error!(container = %instance.id, "ending the watch: {error}");
+            }
+        }
+    }
+
+    /// What time brings: slots to release, and workloads whose exec the kernel side did not see.
+    pub(super) fn look(&mut self) {
+        self.resting.extend(self.freed.try_iter());
+        if self.resting.is_empty() && self.in_setup.is_empty() {
+            return;
+        }
+        match self.engine.tasks() {
+            Ok(tasks) => {
+                self.look_at_setups(&tasks);
+                self.release_slots(&tasks);
+            }
+            Err(error) => tracing::error!("{error}"),
+        }
+    }
+
+    fn look_at_setups(&mut self, tasks: &[Task]) {
+        let (engine, registry) = (&self.engine, &self.registry);
+        self.in_setup.retain(|instance| {
+            let (Some(entry), Some(init)) = (registry.get(instance), init_of(tasks, instance.init)) else {
+                return false;
+            };
+            if is_runtime(&init.comm) && !engine.maps().is_running(entry.slot).unwrap_or(false) {
+                return true;
+            }
+            if let Err(error) = engine.maps().set_running(entry.slot) {
+                tracing::error!(container = %instance.id, "{error}");
+            }
+            false
+        });
+    }
+
+    /// A task outlives its container's init where the pid namespace is shared: while one carries the tag, the slot rests.
+    fn release_slots(&mut self, tasks: &[Task]) {
+        let tagged: BTreeSet<u32> = tasks.iter().map(|task| task.slot).collect();
+        let registry = &mut self.registry;
+        self.resting.retain(|slot| {
+            let rests = tagged.contains(&slot.0);
+            if !rests {
+                registry.release(*slot);
+            }
+            rests
+        });
+    }
+}
+
+fn init_of(tasks: &[Task], init: InitTask) -> Option<&Task> {
+    tasks.iter().find(|task| task.tid == init.pid && task.start_boot_ns / TICK_NS == init.started.0)
+}
+
+/// Whether the init task is still the runtime, which names itself so until it execs the workload.
+fn is_runtime(comm: &[u8]) -> bool {
+    comm.starts_with(b"runc:[") || comm == b"runc" || comm == b"crun" || comm.starts_with(b"youki")
+}
