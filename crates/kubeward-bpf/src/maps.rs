@@ -195,6 +195,7 @@ impl Account {
             filtered_setup: self.filtered_setup + other.filtered_setup,
             filtered_policy: self.filtered_policy + other.filtered_policy,
             filtered_errors: self.filtered_errors + other.filtered_errors,
+            filtered_duration: self.filtered_duration + other.filtered_duration,
             lost_ring: self.lost_ring + other.lost_ring,
             lost_return: self.lost_return + other.lost_return,
             entered: self.entered + other.entered,

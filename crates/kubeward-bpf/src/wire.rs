@@ -60,6 +60,7 @@ pub const WANT_ENTER: u8 = 1 << 0;
 pub const WANT_EXIT: u8 = 1 << 1;
 pub const WANT_CALL: u8 = 1 << 2;
 pub const WANT_ERRORS: u8 = 1 << 3;
+pub const WANT_SLOW: u8 = 1 << 4;
 
 pub const TARGET_STICKY: u32 = 1 << 0;
 
@@ -154,6 +155,7 @@ wire! {
     struct Profile = "kw_profile" {
         want: [u8; CALLS],
         errors: [u64; ERRNO_WORDS],
+        min_duration_ns: u64,
         arg_bytes: u32,
         argv_bytes: u32,
     }
@@ -192,6 +194,7 @@ wire! {
         filtered_setup: u64,
         filtered_policy: u64,
         filtered_errors: u64,
+        filtered_duration: u64,
         lost_ring: u64,
         lost_return: u64,
         entered: u64,

@@ -17,12 +17,12 @@ pub fn kernel_profile(profile: &Profile, upgrades_exit: bool) -> wire::Profile {
     wire::Profile {
         want,
         errors,
+        min_duration_ns: profile.min_duration_ns,
         arg_bytes: profile.arg_bytes.min(wire::STRING_BYTES),
         argv_bytes: profile.argv_bytes.min(wire::STRING_BYTES),
     }
 }
 
-/// The minimum duration stays this side's to judge: the kernel side lets every duration through.
 fn kernel_want(wanted: CallWant, upgrades_exit: bool) -> u8 {
     let moments = match wanted.moments() {
         CallWant::ENTER => wire::WANT_ENTER,
@@ -30,11 +30,9 @@ fn kernel_want(wanted: CallWant, upgrades_exit: bool) -> u8 {
         CallWant::EXIT => wire::WANT_EXIT,
         _ => wire::WANT_CALL,
     };
-    if wanted.contains(CallWant::BY_ERROR) {
-        moments | wire::WANT_ERRORS
-    } else {
-        moments
-    }
+    let errors = if wanted.contains(CallWant::BY_ERROR) { wire::WANT_ERRORS } else { 0 };
+    let slow = if wanted.contains(CallWant::BY_DURATION) { wire::WANT_SLOW } else { 0 };
+    moments | errors | slow
 }
 
 /// What to ask of the hooks for calls wanted so.
@@ -83,6 +81,14 @@ mod tests {
         assert_eq!(profile.want[nr("write")], 0);
         assert_eq!(profile.errors[0], 1 << 1 | 1 << 2);
         assert_eq!((profile.arg_bytes, profile.argv_bytes), (256, 4096));
+    }
+
+    #[test]
+    fn the_least_duration_reaches_the_kernel() {
+        let set = set("{syscalls: [{name: read}], filter: {minDuration: 250us}}");
+        let profile = kernel_profile(&set.profile(&set.active()), false);
+        assert_eq!(profile.want[nr("read")], wire::WANT_CALL | wire::WANT_SLOW);
+        assert_eq!(profile.min_duration_ns, 250_000);
     }
 
     #[test]

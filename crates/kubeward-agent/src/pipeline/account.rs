@@ -47,6 +47,7 @@ impl UserCounts {
         account.filtered.add(FilterReason::Setup, kernel.filtered_setup);
         account.filtered.add(FilterReason::Policy, kernel.filtered_policy);
         account.filtered.add(FilterReason::Errors, kernel.filtered_errors);
+        account.filtered.add(FilterReason::Duration, kernel.filtered_duration);
         account.lost.add(LossReason::Ring, kernel.lost_ring);
         account.lost.add(LossReason::ReturnMissed, kernel.lost_return);
         account

@@ -327,6 +327,11 @@ static __always_inline void tell_return(struct call *call, struct pending_call *
 		count(call->account->filtered_errors);
 		return;
 	}
+	if (call->want & KW_WANT_SLOW && call->phase == KW_PHASE_CALL &&
+	    call->duration_ns < call->profile->min_duration_ns) {
+		count(call->account->filtered_duration);
+		return;
+	}
 	emit(call, finish_items(call, pending));
 }
 

@@ -137,12 +137,14 @@ enum kw_want {
 	KW_WANT_EXIT = 1 << 1,
 	KW_WANT_CALL = 1 << 2,
 	KW_WANT_ERRORS = 1 << 3, /* only when the result is one of kw_profile.errors */
+	KW_WANT_SLOW = 1 << 4,	 /* only when it took kw_profile.min_duration_ns, where that is known */
 };
 
 /* The weakest union of all policies that select a container. */
 struct kw_profile {
 	__u8 want[KW_CALLS];
 	__u64 errors[KW_ERRNO_WORDS];
+	__u64 min_duration_ns;
 	__u32 arg_bytes;  /* of one string, at most KW_STRING_BYTES */
 	__u32 argv_bytes; /* of all strings of an argv, at most KW_STRING_BYTES */
 };
@@ -201,6 +203,7 @@ struct kw_account {
 	__u64 filtered_setup;
 	__u64 filtered_policy; /* no longer named when the call returned */
 	__u64 filtered_errors;
+	__u64 filtered_duration;
 	__u64 lost_ring;
 	__u64 lost_return; /* entered, and its return was never shown to us */
 	__u64 entered;	   /* calls kept from entry to return */

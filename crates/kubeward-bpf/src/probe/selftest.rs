@@ -155,7 +155,13 @@ type TestResult<T> = Result<T, Box<dyn std::error::Error>>;
 /// Nothing is emitted: the profile waits for an error that the calls do not give.
 fn count(engine: &Engine, calls: &[&Syscall]) -> TestResult<Counts> {
     let maps = engine.maps();
-    let mut profile = wire::Profile { want: [0; CALLS], errors: [0; wire::ERRNO_WORDS], arg_bytes: 0, argv_bytes: 0 };
+    let mut profile = wire::Profile {
+        want: [0; CALLS],
+        errors: [0; wire::ERRNO_WORDS],
+        min_duration_ns: 0,
+        arg_bytes: 0,
+        argv_bytes: 0,
+    };
     calls.iter().for_each(|call| profile.want[usize::from(call.nr)] = wire::WANT_CALL | wire::WANT_ERRORS);
     maps.set_profile(PROFILE, &profile)?;
     let container = wire::Container { active: 1, profile: PROFILE, creator_mnt_ns: 0 };

@@ -25,7 +25,7 @@ impl CallWant {
     pub const REFUSED: CallWant = CallWant(4);
     /// In a profile: only with an error of [`Profile::errors`](super::Profile::errors).
     pub const BY_ERROR: CallWant = CallWant(8);
-    /// In a profile: only if it took (a kernel side that does not look at it sends more, and user space filters) [`Profile::min_duration_ns`](super::Profile::min_duration_ns) or longer.
+    /// In a profile: only if it took [`Profile::min_duration_ns`](super::Profile::min_duration_ns) or longer.
     pub const BY_DURATION: CallWant = CallWant(16);
 
     pub fn is_none(self) -> bool {

@@ -107,21 +107,18 @@ fn serve(child: u32, report: &mut File) -> io::Result<()> {
     let signals = SignalFd::new(&SigSet::all())?;
     loop {
         let Some(info) = signals.read_signal()? else { continue };
-        let signal = Signal::try_from(info.ssi_signo.cast_signed());
-        match signal {
-            Ok(Signal::SIGCHLD) => {
-                if !reap(command, &mut is_running, report)? {
-                    return Ok(());
-                }
+        let Ok(signal) = Signal::try_from(info.ssi_signo.cast_signed()) else { continue };
+        // From outside the namespace, whose processes have no number here; not from the terminal, whose signals reach the
+        // command without help.
+        let is_for_command = info.ssi_code <= 0 && info.ssi_pid == 0;
+        if signal == Signal::SIGCHLD {
+            if !reap(command, &mut is_running, report)? {
+                return Ok(());
             }
-            // From outside the namespace, where no process has a number here; those of the terminal reach the
-            // command without help.
-            Ok(signal) if info.ssi_code <= 0 && info.ssi_pid == 0 => {
-                // With the command gone, it is for all that it left behind.
-                let target = if is_running { command } else { Pid::from_raw(-1) };
-                let _ = kill(target, signal);
-            }
-            _ => {}
+        } else if is_for_command {
+            // With the command gone, it is for all that it left behind. They may be gone too.
+            let target = if is_running { command } else { Pid::from_raw(-1) };
+            let _ = kill(target, signal);
         }
     }
 }

@@ -106,7 +106,7 @@ fn open_output(path: Option<&Path>) -> anyhow::Result<Box<dyn Output + Send>> {
 /// Some files can be opened for writing and then take nothing (`/proc/version`): better told before the command runs.
 fn try_writing(path: &Path) -> std::io::Result<()> {
     if path.is_file() {
-        std::fs::File::options().append(true).open(path)?.write(&[])?;
+        std::fs::File::options().append(true).open(path)?.write(&[]).map(drop)?;
     }
     Ok(())
 }
