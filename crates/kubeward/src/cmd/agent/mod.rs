@@ -1,5 +1,6 @@
 //! `kubeward agent`: watches the containers of this machine.
 
+mod file;
 mod settings;
 
 use std::io::IsTerminal;
@@ -12,7 +13,8 @@ use kubeward_bpf::probe::Backend;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{answer, complain, told, FormatArg};
-use settings::{SettingError, Settings};
+use file::SettingError;
+use settings::Settings;
 
 /// Watch the containers that containerd runs on this machine
 ///

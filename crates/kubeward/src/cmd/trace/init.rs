@@ -140,3 +140,34 @@ fn reap(command: Pid, is_running: &mut bool, report: &mut File) -> io::Result<bo
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    #[test]
+    fn reports_arrive_as_they_were_sent_and_end_with_init() {
+        let (read, write): (OwnedFd, OwnedFd) = nix::unistd::pipe().expect("a pipe");
+        let (mut read, mut write): (File, File) = (read.into(), write.into());
+        let sent =
+            [Report::Ready, Report::Waiting, Report::Failed("mounting /proc: no".to_owned()), Report::Ended(137)];
+        sent.iter().for_each(|report| report.write(&mut write).expect("the pipe has room"));
+        drop(write);
+        for report in sent {
+            assert_eq!(Report::read(&mut read).expect("the pipe is whole"), Some(report));
+        }
+        assert_eq!(Report::read(&mut read).expect("the end is no failure"), None);
+    }
+
+    #[test]
+    fn overlong_report_is_cut_and_the_next_one_is_whole() {
+        let (read, write): (OwnedFd, OwnedFd) = nix::unistd::pipe().expect("a pipe");
+        let (mut read, mut write): (File, File) = (read.into(), write.into());
+        Report::Failed("x".repeat(1000)).write(&mut write).expect("the pipe has room");
+        Report::Ended(0).write(&mut write).expect("the pipe has room");
+        assert_eq!(Report::read(&mut read).expect("whole"), Some(Report::Failed("x".repeat(255))));
+        assert_eq!(Report::read(&mut read).expect("whole"), Some(Report::Ended(0)));
+    }
+}
