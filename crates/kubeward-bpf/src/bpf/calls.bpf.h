@@ -265,7 +265,8 @@ static __always_inline int on_enter(s64 id, u32 probe)
 	if (!wants)
 		return 0;
 	call.mono_ns = bpf_ktime_get_ns();
-	if (call.shape->flags & KW_SHAPE_NO_RETURN || (wants == KW_WANT_ENTER && !(call.shape->flags & KW_SHAPE_EXEC))) {
+	if (call.shape->flags & KW_SHAPE_NO_RETURN ||
+	    (wants == KW_WANT_ENTER && !(call.shape->flags & KW_SHAPE_EXEC))) {
 		read_args(&call);
 		tell_entry(&call);
 	} else if (wants & KW_WANT_CALL || call.shape->flags & (KW_SHAPE_EXEC | KW_SHAPE_ENTRY_KNOWS)) {

@@ -196,13 +196,13 @@ enum kw_hook {
 
 /* One for the whole node. */
 struct kw_settings {
-	__u32 silenced;		/* 1: no program looks at anything */
-	__u32 host_mnt_ns;	/* tasks in it are no container's unless their cgroup says so */
-	__u32 emit_setup;	/* 1: calls of stage setup are emitted too */
-	__u32 ns_entries;	/* entries in namespace_map; 0 saves the look-up */
-	__u32 tag_slot;		/* what tag_tasks is to work on */
-	__u32 tag_mode;		/* enum kw_tag_mode */
-	__u64 tag_cgroup;	/* v2 cgroup id */
+	__u32 silenced;		       /* 1: no program looks at anything */
+	__u32 host_mnt_ns;	       /* tasks in it are no container's unless their cgroup says so */
+	__u32 emit_setup;	       /* 1: calls of stage setup are emitted too */
+	__u32 ns_entries;	       /* entries in namespace_map; 0 saves the look-up */
+	__u32 tag_slot;		       /* what tag_tasks is to work on */
+	__u32 tag_mode;		       /* enum kw_tag_mode */
+	__u64 tag_cgroup;	       /* v2 cgroup id */
 	__u8 raw_hooks[KW_CALLS];      /* enum kw_hook: what the raw tracepoints serve of each call */
 	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do: never both */
 };
@@ -217,13 +217,13 @@ struct kw_account {
 	__u64 filtered_duration;
 	__u64 lost_ring;
 	__u64 lost_storage; /* no memory to keep a call whose return alone says nothing */
-	__u64 lost_return; /* entered, and its return was never shown to us */
-	__u64 entered;	   /* calls kept from entry to return */
-	__u64 left;	   /* of those, the ones that are over */
-	__u64 unreadable;  /* arguments that could not be read; no call is lost by it */
-	__u64 no_buffer;   /* records without strings, for want of memory; no call is lost by it */
-	__u64 lost_exec;   /* programs whose name is unknown, for want of room in the ring */
-	__u64 untagged;	   /* tasks that got no tag for want of memory: identified anew at each call */
+	__u64 lost_return;  /* entered, and its return was never shown to us */
+	__u64 entered;	    /* calls kept from entry to return */
+	__u64 left;	    /* of those, the ones that are over */
+	__u64 unreadable;   /* arguments that could not be read; no call is lost by it */
+	__u64 no_buffer;    /* records without strings, for want of memory; no call is lost by it */
+	__u64 lost_exec;    /* programs whose name is unknown, for want of room in the ring */
+	__u64 untagged;	    /* tasks that got no tag for want of memory: identified anew at each call */
 };
 
 /* One task of the iterator. */
