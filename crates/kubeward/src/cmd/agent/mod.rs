@@ -141,7 +141,9 @@ fn start(args: &AgentArgs, sources: &clap::ArgMatches) -> anyhow::Result<ExitCod
 }
 
 fn log_to_stderr(level: LevelFilter, format: FormatArg) {
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
+    // Where standard error is gone there is nobody to tell of that either.
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).log_internal_errors(false);
+    let log = log.with_target(false);
     match format {
         FormatArg::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         FormatArg::Json => log.json().init(),

@@ -2,6 +2,7 @@
 
 mod init;
 mod launch;
+mod procfs;
 mod relay;
 mod session;
 

@@ -24,6 +24,7 @@ use kubeward_core::render::text::{TextLines, TextOptions, TimeFormat};
 use kubeward_core::syscall::{CallSet, Category};
 
 use super::launch::{self, Launched, Program, Started};
+use super::procfs;
 use super::relay::{block_signals, Relay};
 use super::{code_of_failed_exec, TraceArgs, FAILED, SLOT};
 use crate::cmd::policies::{calls_of, set_of, strictly, PolicyFailure};
@@ -130,9 +131,7 @@ impl Watch {
     /// Opens the container's slot, with what the policies want of it.
     fn open(&self, args: &TraceArgs, probes: &Probes) -> anyhow::Result<()> {
         let maps = self.engine.maps();
-        let tasks = self.engine.tasks()?;
-        let own = tasks.iter().find(|task| task.pid == std::process::id());
-        let host_mnt_ns = own.map_or(0, |task| task.ns.mnt_ns);
+        let host_mnt_ns = procfs::namespaces(std::process::id())?.mnt_ns;
         maps.change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
         let profile = kernel_profile(&self.set.profile(&self.set.active()), probes.upgrades_exit());
         maps.set_profile(PROFILE, &profile)?;
@@ -152,12 +151,11 @@ impl Watch {
         if args.host {
             return tag(leader, SLOT.0);
         }
-        let tasks = self.engine.tasks()?;
-        let command = tasks.iter().find(|task| task.ppid == leader).context("the command ended before it began")?;
+        let command = procfs::child_of(leader)?.context("the command ended before it began")?;
         tag(leader, 0)?;
-        tag(command.pid, SLOT.0)?;
+        tag(command, SLOT.0)?;
         // The second door: a process that joins from outside.
-        Ok(maps.bind_namespace(command.ns, SLOT, true)?)
+        Ok(maps.bind_namespace(procfs::namespaces(command)?, SLOT, true)?)
     }
 
     fn attach(&self, probes: &mut Probes) -> anyhow::Result<()> {
