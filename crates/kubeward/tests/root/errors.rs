@@ -43,7 +43,7 @@ const GOOD: &str = "apiVersion: kubeward.kubeward/v1\nkind: KubeWard\nmetadata: 
 /// Documents that are no policy, and what is said about them beside the file's name.
 const BAD: [(&str, &str, &[&str]); 7] = [
     ("not YAML", "spec: [unclosed\n  kind: {", &[]),
-    ("empty", "", &["empty"]),
+    ("empty", "", &["no policy"]),
     ("another kind", "apiVersion: kubeward.kubeward/v1\nkind: Pod\nmetadata: {name: a}\nspec: {}\n", &["Pod", "KubeWard"]),
     (
         "an unknown field",
@@ -77,6 +77,10 @@ fn wrong_usage_is_2_and_names_the_nearest() {
     assert_refused(&["syscalls", "--category", "netwrk"], 2, &["netwrk", "network"]);
     assert_refused(&["policy", "check"], 2, &["FILE"]);
     assert_refused(&["policy", "chek", "x"], 2, &["chek", "check"]);
+}
+
+#[test]
+fn wrong_usage_of_the_agent_is_2_too() {
     assert_refused(&["agent", "--kubernetes", "perhaps"], 2, &["perhaps", "auto", "off"]);
     assert_refused(&["agent", "-e", "opnat"], 2, &["opnat", "openat"]);
     assert_refused(&["agent", "--probe-backend", "ftrace"], 2, &["ftrace", "tracepoint", "fentry"]);
@@ -196,7 +200,8 @@ fn root_trace_without_a_capability_says_which() {
 
 #[test]
 fn root_what_needs_no_root_works_without() {
-    let (_dir, path) = policy_file(GOOD);
+    let (dir, path) = policy_file(GOOD);
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).expect("it is ours");
     for args in [&["syscalls"][..], &["version"], &["doctor"], &["--help"]] {
         let output = with_less_privilege(&NOBODY, args);
         assert!(output.status.code().is_some_and(|code| code < 2), "{args:?}: {output:?}");

@@ -140,7 +140,7 @@ fn root_trace_tells_network_calls() {
         socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_IP) = 3
         socket(AF_INET6, SOCK_DGRAM|SOCK_NONBLOCK, IPPROTO_UDP) = 4
         socket(AF_UNIX, SOCK_STREAM, 0) = 5
-        socket(200, SOCK_STREAM, 0) = -97 EAFNOSUPPORT
+        socket(0xc8, SOCK_STREAM, 0) = -97 EAFNOSUPPORT
         setsockopt(3, SOL_SOCKET, SO_REUSEADDR, *, 4) = 0
         connect(3, {sa_family=AF_INET, sin_port=htons(9), sin_addr=inet_addr("127.0.0.1")}, 16) = -111 ECONNREFUSED
         sendto(4, *, 5, MSG_NOSIGNAL, {sa_family=AF_INET6, sin6_port=htons(51966), sin6_flowinfo=htonl(0), inet_pton(AF_INET6, "::1", &sin6_addr), sin6_scope_id=0}, 28) = 5
@@ -248,7 +248,7 @@ fn root_trace_tells_signal_calls() {
         getpid() = *
         kill(*, SIGUSR1) = 0
         tgkill(*, *, SIGTERM) = 0
-        rt_sigreturn() = ?
+        rt_sigreturn() = 0
         kill(*, 0) = 0
         kill(4194303, SIGKILL) = -3 ESRCH
         kill(*, 65) = -22 EINVAL
@@ -272,7 +272,7 @@ fn root_trace_tells_timer_calls() {
         nanosleep(NULL, NULL) = -14 EFAULT
         timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC|TFD_NONBLOCK) = 3
         clock_gettime(CLOCK_BOOTTIME, *) = 0
-        clock_gettime(999, *) = -22 EINVAL
+        clock_gettime(0x3e7, *) = -22 EINVAL
         alarm(0) = 0
         ",
     );

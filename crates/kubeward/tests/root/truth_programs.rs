@@ -29,7 +29,7 @@ fn root_truth_sh_with_pipes_and_subshells() {
 #[test]
 fn root_truth_bash() {
     let script = "shopt -s nullglob; a=(*.txt); for f in \"${a[@]}\"; do read -r l <\"$f\"; echo \"$f: $l\"; done; \
-                  printf '%s\\n' {1..3} >out; [[ -s out ]] && mapfile -t m <out; echo ${#m[@]}; (exit 4); echo $?";
+                  printf '%s\\n' {1..3} >out; [[ -s out ]] && mapfile -t m <out; echo ${#m[@]}; (/bin/sleep 0.05; exit 4); echo $?";
     Program::new("bash", ["/bin/bash", "--norc", "-c", script])
         .file("b.txt", "second\n")
         .file("a.txt", "first\n")
