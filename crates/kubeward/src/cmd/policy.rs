@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::answer;
+use super::{answer, complain};
 use super::policies::{set_of, strictly, PolicyFailure};
 
 /// Work on policy files
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &PolicyArgs) -> ExitCode {
     match strictly(&check.files).and_then(set_of) {
         Ok(set) => answer(&set.describe().to_string(), ExitCode::SUCCESS),
         Err(failure) => {
-            eprintln!("{failure}");
+            complain(&failure);
             ExitCode::from(if matches!(failure, PolicyFailure::Invalid(_)) { 2 } else { 1 })
         }
     }
