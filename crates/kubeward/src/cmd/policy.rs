@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{answer, complain};
 use super::policies::{set_of, strictly, PolicyFailure};
+use super::{answer, complain};
 
 /// Work on policy files
 #[derive(Debug, Args)]
