@@ -2,15 +2,20 @@
 
 use std::io::Read;
 use std::mem::size_of;
+use std::sync::Mutex;
 
 use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::Iter;
 
 use crate::maps::MapError;
 use crate::object::{Engine, LoadError};
+use crate::process::Pidfd;
 use crate::wire::{self, Wire};
 
-/// One thread as the kernel lists it.
+/// Never given to a container: for the moments in which the process looks at itself.
+pub(crate) const SELF_SLOT: ContainerSlot = ContainerSlot(wire::SLOTS - 1);
+
+/// One thread as the kernel lists it; pids as this process's pid namespace has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     pub pid: u32,
@@ -21,6 +26,8 @@ pub struct Task {
     pub cgroup: CgroupId,
     /// CLOCK_BOOTTIME at its start.
     pub start_boot_ns: u64,
+    /// How deep its pid namespace is below the initial one, which is 0.
+    pub pid_level: u32,
     /// Its container's slot, 0 when it carries no tag.
     pub slot: u32,
     pub comm: Vec<u8>,
@@ -46,22 +53,40 @@ impl Engine {
         Ok(bytes.chunks_exact(size_of::<wire::Task>()).filter_map(wire::Task::read_from).map(Task::from).collect())
     }
 
+    /// Finds out how deep this process's pid namespace is, which /proc does not tell from inside.
+    pub(crate) fn find_pid_level(&self) -> Result<(), TasksError> {
+        self.maps().tag_task(Pidfd::of_this_process()?.as_fd(), SELF_SLOT.0)?;
+        let tasks = self.tasks();
+        self.untag(SELF_SLOT)?;
+        let level = tasks?.iter().find(|task| task.slot == SELF_SLOT.0).map_or(0, |task| task.pid_level);
+        Ok(self.maps().change_settings(|settings| settings.pid_level = level)?)
+    }
+
     /// Gives every thread that the process has now to a container. What they fork from now on follows them.
-    pub fn tag_threads(&self, pid: u32, slot: ContainerSlot) -> Result<(), TasksError> {
-        self.tag(pid, slot.0)
+    pub fn tag_process(&self, process: &Pidfd, slot: ContainerSlot) -> Result<(), TasksError> {
+        self.maps().tag_task(process.as_fd(), slot.0)?;
+        self.tag(wire::TAG_THREADS, slot, CgroupId(0))
     }
 
-    /// Takes the tags of every thread that the process has now.
-    pub fn untag_threads(&self, pid: u32) -> Result<(), TasksError> {
-        self.tag(pid, wire::SLOTS)
+    /// Gives every task of the cgroup that is nobody's yet to a container: what ran before the container was known.
+    pub fn tag_cgroup(&self, cgroup: CgroupId, slot: ContainerSlot) -> Result<(), TasksError> {
+        self.tag(wire::TAG_CGROUP, slot, cgroup)
     }
 
-    fn tag(&self, pid: u32, slot: u32) -> Result<(), TasksError> {
+    /// Takes the container's tag from every task that has it.
+    pub fn untag(&self, slot: ContainerSlot) -> Result<(), TasksError> {
+        self.tag(wire::TAG_REMOVE, slot, CgroupId(0))
+    }
+
+    fn tag(&self, mode: u32, slot: ContainerSlot, cgroup: CgroupId) -> Result<(), TasksError> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.maps().change_settings(|settings| {
-            settings.tag_pid = pid;
-            settings.tag_slot = slot;
+            settings.tag_mode = mode;
+            settings.tag_slot = slot.0;
+            settings.tag_cgroup = cgroup.0;
         })?;
-        self.iterate("tag_threads")?;
+        self.iterate("tag_tasks")?;
         Ok(())
     }
 
@@ -85,6 +110,7 @@ impl From<wire::Task> for Task {
             ns: NsKey { pid_ns: task.pid_ns, mnt_ns: task.mnt_ns },
             cgroup: CgroupId(task.cgroup_id),
             start_boot_ns: task.start_boot_ns,
+            pid_level: task.pid_level,
             slot: task.slot,
             comm: task.comm[..end].to_vec(),
         }

@@ -3,6 +3,8 @@
 #ifndef KUBEWARD_IDENTITY_BPF_H
 #define KUBEWARD_IDENTITY_BPF_H
 
+#define count(field) __sync_fetch_and_add(&(field), 1)
+
 /* Cgroups above a task's own that are searched for a container. */
 #define ANCESTORS 8
 
@@ -17,6 +19,19 @@ static __always_inline void read_upid(struct pid *pid, int *nr, u32 *ns_inum)
 	bpf_probe_read_kernel(nr, sizeof(*nr), upid + bpf_core_field_offset(struct upid, nr));
 	bpf_probe_read_kernel(&ns, sizeof(ns), upid + bpf_core_field_offset(struct upid, ns));
 	*ns_inum = BPF_CORE_READ(ns, ns.inum);
+}
+
+/* The number of `pid` in the pid namespace of the agent, which is at `level`; 0 when it is not visible there. */
+static __always_inline u32 pid_at_level(struct pid *pid, u32 level)
+{
+	void *upid;
+	int nr = 0;
+
+	if (BPF_CORE_READ(pid, level) < level)
+		return 0;
+	upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) + (u64)level * bpf_core_type_size(struct upid);
+	bpf_probe_read_kernel(&nr, sizeof(nr), upid + bpf_core_field_offset(struct upid, nr));
+	return nr;
 }
 
 static __always_inline struct kw_target *find_ancestor(struct task_struct *task)
@@ -41,8 +56,13 @@ static __always_inline struct kw_target *find_ancestor(struct task_struct *task)
 static __always_inline void tag_task(struct task_struct *task, u32 slot, u64 exec_id)
 {
 	struct kw_tag fresh = {.slot = slot, .exec_id = exec_id};
+	struct kw_account *account;
 
-	bpf_task_storage_get(&task_tags, task, &fresh, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (bpf_task_storage_get(&task_tags, task, &fresh, BPF_LOCAL_STORAGE_GET_F_CREATE))
+		return;
+	account = bpf_map_lookup_elem(&accounts, &slot);
+	if (account)
+		count(account->untagged);
 }
 
 /*
