@@ -111,9 +111,22 @@ judge_containers() { # DIR
     status_is_0 "trace of runc run" "$dir/runc.status" "$dir/runc.err"
     grep -qx from-the-container "$dir/runc.out" || echo "runc's container did not print its marker: $(cat "$dir/runc.out" "$dir/runc.err" | tail -n 3)"
     judge "trace of runc run" runc.jq --slurpfile events "$dir/runc.events"
+    if [ -e "$dir/gave-up" ]; then
+        echo "gave up: $(cat "$dir/gave-up"); the agent says: $(tail -n 3 "$dir/agent.err" 2>&1 | tr '\n' ' ')"
+        return
+    fi
     status_is_0 "ctr run" "$dir/ctr.status" "$dir/ctr.err"
     status_is_0 agent "$dir/agent.status" "$dir/agent.err"
     judge agent agent.jq --slurpfile events "$dir/agent.events"
+}
+
+# The hooks that auto took for one call, and for all 63.
+picked_by_auto() { # DIR
+    local program picked
+    for program in blocked calls64; do
+        picked=$(jq -rn '[inputs | select(.kind == "syscall" and .syscall.name == "read") | .probe] | unique | join("+")' "$1/auto.$program.events")
+        echo "$program: $picked"
+    done | sed 's/^blocked/auto picked for one call/; s/^calls64/for 63/' | paste -sd ' ' | sed 's/ for 63/, for 63/'
 }
 
 # --- one machine
@@ -152,6 +165,7 @@ run_machine() { # MACHINE
         wrong=$(judge_containers "$dir")
     else
         wrong=$(judge_matrix "$dir" "${kind#preempt=}")
+        note="$note; $(picked_by_auto "$dir")"
     fi
     [ ! -e "$dir/doctor.txt" ] || cp "$dir/doctor.txt" "$dir.doctor.txt"
     if [ -z "$wrong" ]; then

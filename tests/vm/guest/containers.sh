@@ -8,6 +8,7 @@
 #   agent.events         `kubeward agent` while `ctr run` starts a container; agent.err, agent.status
 #   ctr.out ctr.status   what that container printed and its exit status
 #   containerd.log
+#   gave-up              what did not come true in time; the steps after it were not done
 
 cat /proc/self/cgroup >hierarchies
 kubeward doctor >doctor.txt 2>&1
@@ -20,7 +21,7 @@ awaited() {
     until "$@" >/dev/null 2>&1; do
         tries=$((tries - 1))
         if [ $tries -eq 0 ]; then
-            echo "containers.sh: waited 30 s for $what"
+            echo "waited 30 s for $what" >gave-up
             return 1
         fi
         usleep 100000
@@ -33,13 +34,13 @@ echo $? >runc.status
 
 containerd --config /etc/containerd.toml >containerd.log 2>&1 &
 containerd=$!
-awaited "containerd" ctr version || exit 1
-ctr images import --snapshotter native /image.tar || exit 1
+awaited "containerd" ctr version || exit 0
+ctr images import --snapshotter native /image.tar >import.log 2>&1 || echo "ctr images import failed: $(cat import.log)" >gave-up
 
 kubeward agent --kubernetes off -e openat,execve --format json -o agent.events 2>agent.err &
 agent=$!
 # The agent says in its log when it has found containerd; what is created after that must be seen from its first call.
-awaited "the agent to find containerd" grep -q containerd.sock agent.err || exit 1
+awaited "the agent to find containerd" grep -q containerd.sock agent.err || exit 0
 timeout -s KILL 60 ctr run --rm --snapshotter native docker.io/library/watched:1 watched-by-agent >ctr.out 2>ctr.err
 echo $? >ctr.status
 awaited "the agent to show the container's end" grep -q '"/marker"' agent.events
@@ -48,4 +49,4 @@ wait $agent
 echo $? >agent.status
 kill $containerd
 wait $containerd
-exit 0
+exit 0 # what failed is told by the files
