@@ -42,10 +42,10 @@ kernel=$1 script=$3
 shift 3
 case $preempt in default | full) ;; *) fail "--preempt is default or full, not $preempt" ;; esac
 case $cgroup in hybrid | v2) ;; *) fail "--cgroup is hybrid or v2, not $cgroup" ;; esac
-for tool in qemu-system-x86_64:qemu-system-x86 cpio:cpio busybox:busybox-static; do
+for tool in qemu-system-x86_64:qemu-system-x86 cpio:cpio busybox:busybox-static readelf:binutils; do
     command -v "${tool%:*}" >/dev/null || fail "${tool%:*} is missing: install the package ${tool#*:}"
 done
-! LC_ALL=C ldd "$(command -v busybox)" >/dev/null 2>&1 || fail "$(command -v busybox) is not static: install the package busybox-static"
+! readelf -lW "$(command -v busybox)" | grep -q INTERP || fail "$(command -v busybox) is not static: install the package busybox-static"
 
 if [ -f "$kernel" ]; then
     image=$kernel release=$(basename "$kernel")

@@ -163,11 +163,11 @@ run_machine() { # MACHINE
     cat "$dir.result"
 }
 
-for tool in jq cc qemu-system-x86_64; do
-    command -v "$tool" >/dev/null || fail "$tool is missing: install the packages jq, gcc, libc6-dev and qemu-system-x86"
+for tool in jq cc readelf qemu-system-x86_64; do
+    command -v "$tool" >/dev/null || fail "$tool is missing: install the packages jq, gcc, libc6-dev, binutils and qemu-system-x86"
 done
 [ -x "$kubeward" ] || fail "$kubeward is missing: run 'make build' first, or name the binary in KUBEWARD_BIN"
-! LC_ALL=C ldd "$kubeward" >/dev/null 2>&1 || fail "$kubeward is not static, it cannot start in a bare machine: use 'make build'"
+! readelf -lW "$kubeward" | grep -q INTERP || fail "$kubeward is not static, it cannot start in a bare machine: use 'make build'"
 
 [ $# -eq 0 ] || machines=("$@")
 mkdir -p "$results"

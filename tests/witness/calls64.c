@@ -29,13 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-	MAX_ARGS = 6,
-	PAGE_BYTES = 4096,
-	EXIT_STATUS = 41,
-	EXIT_GROUP_STATUS = 43,
-	NEW_IMAGE_STATUS = 47
-};
+enum { MAX_ARGS = 6, PAGE_BYTES = 4096, EXIT_STATUS = 41, EXIT_GROUP_STATUS = 43, NEW_IMAGE_STATUS = 47 };
 
 // Printed in one piece at the end, so that no line's own write comes between the calls.
 static char report[32 * 1024];
@@ -103,7 +97,7 @@ static long call(const char *name, long nr, const char *shape, ...)
 }
 
 // va_arg takes a long for every argument; a plain int would leave half of it undefined.
-#define L(value)	((long)(value))
+#define L(value) ((long)(value))
 #define CALL(name, ...) call(#name, SYS_##name, __VA_ARGS__)
 
 static void file_calls(const char *path)
@@ -134,15 +128,13 @@ static void file_calls(const char *path)
 	CALL(close, "d", L(51));
 	CALL(unlinkat, "dsd", L(AT_FDCWD), L(path), 0L);
 	CALL(unlink, "s", L(path));
-	CALL(mount, "sssd-", L("calls64-source"), L("/calls64-missing"), L("tmpfs"), L(MS_NOSUID),
-	     0L);
+	CALL(mount, "sssd-", L("calls64-source"), L("/calls64-missing"), L("tmpfs"), L(MS_NOSUID), 0L);
 	call("umount2", SYS_umount2, "sd", L("/calls64-missing"), L(MNT_DETACH));
 }
 
 static void network_calls(void)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t length = sizeof(address);
 	long server, client;
 
@@ -162,8 +154,8 @@ static void memory_calls(void)
 	long area;
 
 	CALL(brk, "p", end + 7 * PAGE_BYTES);
-	area = CALL(mmap, "pddddd", 0L, L(5 * PAGE_BYTES), L(PROT_READ | PROT_WRITE),
-		    L(MAP_PRIVATE | MAP_ANONYMOUS), -1L, 0L);
+	area = CALL(mmap, "pddddd", 0L, L(5 * PAGE_BYTES), L(PROT_READ | PROT_WRITE), L(MAP_PRIVATE | MAP_ANONYMOUS),
+		    -1L, 0L);
 	CALL(mprotect, "pdd", area, L(5 * PAGE_BYTES), L(PROT_READ));
 	CALL(madvise, "pdd", area, L(5 * PAGE_BYTES), L(MADV_DONTNEED));
 	CALL(munmap, "pd", area, L(5 * PAGE_BYTES));
@@ -174,17 +166,16 @@ static long vfork_child_exits(void)
 {
 	long ret;
 
-	__asm__ volatile(
-		"syscall\n\t"
-		"test %%rax, %%rax\n\t"
-		"jnz 1f\n\t"
-		"mov %[exit_group], %%eax\n\t"
-		"mov %[status], %%edi\n\t"
-		"syscall\n\t"
-		"1:"
-		: "=a"(ret)
-		: "a"(SYS_vfork), [exit_group] "i"(SYS_exit_group), [status] "i"(EXIT_GROUP_STATUS)
-		: "rcx", "r11", "rdi", "memory");
+	__asm__ volatile("syscall\n\t"
+			 "test %%rax, %%rax\n\t"
+			 "jnz 1f\n\t"
+			 "mov %[exit_group], %%eax\n\t"
+			 "mov %[status], %%edi\n\t"
+			 "syscall\n\t"
+			 "1:"
+			 : "=a"(ret)
+			 : "a"(SYS_vfork), [exit_group] "i"(SYS_exit_group), [status] "i"(EXIT_GROUP_STATUS)
+			 : "rcx", "r11", "rdi", "memory");
 	return ret;
 }
 

@@ -62,8 +62,10 @@ static void file(void)
 
 static void network(void)
 {
-	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(51966), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	struct sockaddr_in v4 = {
+		.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in6 v6 = {
+		.sin6_family = AF_INET6, .sin6_port = htons(51966), .sin6_addr = IN6ADDR_LOOPBACK_INIT};
 	struct sockaddr_un un = {.sun_family = AF_UNIX, .sun_path = "s.sock"};
 	struct sockaddr_un hidden = {.sun_family = AF_UNIX, .sun_path = "\0kubeward-test"};
 	socklen_t un_length = offsetof(struct sockaddr_un, sun_path) + 7, length = sizeof(buffer);
@@ -196,8 +198,8 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} categories[] = {
-		{"file", file},   {"network", network}, {"process", process}, {"fd", fd},	   {"memory", memory},
-		{"signal", signals}, {"timer", timer},	   {"user", user},	  {"system", facts},
+		{"file", file},	     {"network", network}, {"process", process}, {"fd", fd},	    {"memory", memory},
+		{"signal", signals}, {"timer", timer},	   {"user", user},	 {"system", facts},
 	};
 
 	signal(SIGUSR1, SIG_IGN);

@@ -90,9 +90,8 @@ int main(int argc, char **argv)
 	int thread_count = argc > 1 ? atoi(argv[1]) : 0;
 
 	if (argc < 4 || argc > 3 + MAX_CALLS || thread_count < 1 || thread_count > MAX_THREADS) {
-		fprintf(stderr,
-			"usage: loop THREADS ROUNDS CALL... (at most %d threads, %d calls)\n",
-			MAX_THREADS, MAX_CALLS);
+		fprintf(stderr, "usage: loop THREADS ROUNDS CALL... (at most %d threads, %d calls)\n", MAX_THREADS,
+			MAX_CALLS);
 		return 2;
 	}
 	rounds = atol(argv[2]);

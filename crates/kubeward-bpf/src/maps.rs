@@ -54,9 +54,9 @@ impl Maps {
                 host_mnt_ns: 0,
                 emit_setup: 0,
                 ns_entries: 0,
-                tag_pid: 0,
                 tag_slot: 0,
-                attached_boot_ns: 0,
+                tag_mode: 0,
+                tag_cgroup: 0,
                 raw_hooks: [0; CALLS],
                 function_hooks: [0; CALLS],
             }),
@@ -122,7 +122,7 @@ impl Maps {
 
     /// No call of the slot is looked at any more. Its accounts stay readable until the slot is opened again.
     pub fn close_slot(&self, slot: ContainerSlot) -> Result<(), MapError> {
-        self.set_container(slot, &Container { active: 0, profile: 0, creator_mnt_ns: 0 })
+        self.set_container(slot, &Container::CLOSED)
     }
 
     pub fn bind_cgroup(&self, cgroup: CgroupId, slot: ContainerSlot) -> Result<(), MapError> {
@@ -181,6 +181,16 @@ impl Maps {
     }
 }
 
+impl Container {
+    const CLOSED: Self = Self { active: 0, profile: 0, creator_mnt_ns: 0, pad: 0, since_ns: 0 };
+
+    /// A container that is looked at from now on, by the profile's wants. An exec in `creator_mnt_ns` is its runtime's.
+    pub fn watched(profile: u32, creator_mnt_ns: u32) -> Self {
+        let since_ns = clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(u64::MAX);
+        Self { active: 1, profile, creator_mnt_ns, pad: 0, since_ns }
+    }
+}
+
 impl Default for Account {
     fn default() -> Self {
         Self::read_from(&[0; size_of::<Self>()]).expect("the buffer has the struct's size")
@@ -197,12 +207,14 @@ impl Account {
             filtered_errors: self.filtered_errors + other.filtered_errors,
             filtered_duration: self.filtered_duration + other.filtered_duration,
             lost_ring: self.lost_ring + other.lost_ring,
+            lost_storage: self.lost_storage + other.lost_storage,
             lost_return: self.lost_return + other.lost_return,
             entered: self.entered + other.entered,
             left: self.left + other.left,
             unreadable: self.unreadable + other.unreadable,
             no_buffer: self.no_buffer + other.no_buffer,
             lost_exec: self.lost_exec + other.lost_exec,
+            untagged: self.untagged + other.untagged,
         }
     }
 }

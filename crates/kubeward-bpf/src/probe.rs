@@ -6,6 +6,7 @@ mod plan;
 mod raw;
 mod selftest;
 mod survey;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::wire::{CALLS, HOOK_ENTER, HOOK_EXIT};
 use attach::{AttachError, Hook};
 use plan::Verdicts;
 use raw::RawHooks;
+use tables::Tables;
 
 pub use survey::{survey, BackendVerdict};
 
@@ -114,8 +116,7 @@ pub struct Probes {
     backend: Backend,
     verdicts: Verdicts,
     raw: RawHooks,
-    /// What the raw tracepoint serves now.
-    raw_bits: [u8; CALLS],
+    tables: Tables,
     /// Each hook of a call shows moments that the others do not.
     hooks: BTreeMap<u16, Vec<Hook>>,
     /// What hooks that are gone had missed and skipped.
@@ -137,7 +138,7 @@ impl Probes {
             engine,
             backend,
             verdicts,
-            raw_bits: [0; CALLS],
+            tables: Tables::NOTHING,
             hooks: BTreeMap::new(),
             missed_before: 0,
             skipped_before: 0,
@@ -170,12 +171,11 @@ impl Probes {
             let table = if by_function { &mut function_bits } else { &mut raw_bits };
             table[usize::from(call.nr)] = moments;
         }
-        let raw_error = self.raw.attach(&self.engine, &raw_bits).err();
-        raw::show(&self.engine, &raw_bits, &function_bits);
+        let attached = self.raw.attach(&self.engine, &raw_bits).map_err(|error| error.to_string());
+        let shown = self.tables.show(&self.engine, &raw_bits, &function_bits).map_err(|error| error.to_string());
         self.raw.detach(&raw_bits);
-        self.raw_bits = raw_bits;
         self.detach_functions(&function_bits);
-        self.report(raw_error)
+        self.report(attached.and(shown).err())
     }
 
     /// What the hooks on a call's function show of it.
@@ -189,7 +189,7 @@ impl Probes {
         let mut to_attach: BTreeMap<Probe, Vec<(&'static Syscall, u8)>> = BTreeMap::new();
         for &(call, bits) in wanted {
             let missing = bits & (HOOK_ENTER | HOOK_EXIT) & !self.function_bits(call.nr);
-            if missing != 0 && self.raw_bits[usize::from(call.nr)] == 0 {
+            if missing != 0 && self.tables.raw[usize::from(call.nr)] == 0 {
                 let probe = self.verdicts.choose(self.backend, call, bits, few);
                 to_attach.entry(probe).or_default().push((call, missing));
             }
@@ -198,7 +198,9 @@ impl Probes {
             let hooks = match probe {
                 Probe::TpBtf | Probe::Tracepoint => Vec::new(),
                 Probe::Fentry => fentry::attach(&self.engine, &calls),
-                Probe::Kprobe | Probe::KprobeMulti => attach::functions(&self.engine, probe, &calls),
+                Probe::Kprobe | Probe::KprobeMulti => {
+                    attach::functions(&self.engine, probe, &calls, self.backend == Backend::Kprobe)
+                }
             };
             for hook in hooks {
                 self.hooks.entry(hook.nr).or_default().push(hook);
@@ -219,14 +221,14 @@ impl Probes {
         drop(thread::Builder::new().name("kubeward-detach".to_owned()).spawn(move || drop(retired)));
     }
 
-    fn report(&self, raw_error: Option<AttachError>) -> Report {
+    fn report(&self, raw_error: Option<String>) -> Report {
         let mut report = Report::default();
         for hook in self.hooks.values().filter_map(|hooks| hooks.first()) {
             report.attached.push(Attached { nr: hook.nr, probe: hook.probe, symbol: hook.symbol.clone() });
         }
-        for nr in (0..CALLS as u16).filter(|&nr| self.raw_bits[usize::from(nr)] != 0) {
+        for nr in (0..CALLS as u16).filter(|&nr| self.tables.raw[usize::from(nr)] != 0) {
             match &raw_error {
-                Some(error) => report.refused.push(Refused { nr, reason: error.to_string() }),
+                Some(error) => report.refused.push(Refused { nr, reason: error.clone() }),
                 None => report.attached.push(Attached { nr, probe: self.raw.probe(), symbol: "sys_exit".to_owned() }),
             }
         }

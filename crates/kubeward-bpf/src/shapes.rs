@@ -7,15 +7,26 @@ use crate::wire::{self, Shape, CALLS};
 
 /// Writes every call's shape. Done once, before anything is attached.
 pub(crate) fn fill(maps: &Maps) -> Result<(), MapError> {
-    for nr in 0..CALLS as u16 {
-        let mut shape = syscall::by_nr(nr.into()).map_or(NOTHING, native_shape);
-        shape.native_nr = native_of_compat(nr);
-        maps.set_shape(nr, &shape)?;
-    }
-    Ok(())
+    (0..CALLS as u16).try_for_each(|nr| show_since(maps, nr, 0, 0))
 }
 
-const NOTHING: Shape = Shape { capture: [wire::CAPTURE_NONE; 6], len_arg: [0; 6], flags: 0, native_nr: CALLS as u16 };
+/// Tells the kernel side since when a call's entries and returns are shown, by CLOCK_MONOTONIC; 0: they are not.
+pub(crate) fn show_since(maps: &Maps, nr: u16, enter_ns: u64, exit_ns: u64) -> Result<(), MapError> {
+    let mut shape = syscall::by_nr(nr.into()).map_or(NOTHING, native_shape);
+    shape.native_nr = native_of_compat(nr);
+    shape.enter_since_ns = enter_ns;
+    shape.exit_since_ns = exit_ns;
+    maps.set_shape(nr, &shape)
+}
+
+const NOTHING: Shape = Shape {
+    capture: [wire::CAPTURE_NONE; 6],
+    len_arg: [0; 6],
+    flags: 0,
+    native_nr: CALLS as u16,
+    enter_since_ns: 0,
+    exit_since_ns: 0,
+};
 
 fn native_shape(call: &Syscall) -> Shape {
     let mut shape = NOTHING;

@@ -2,12 +2,14 @@
 
 use std::io::Read;
 use std::mem::size_of;
+use std::sync::Mutex;
 
 use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::Iter;
 
 use crate::maps::MapError;
 use crate::object::{Engine, LoadError};
+use crate::process::Pidfd;
 use crate::wire::{self, Wire};
 
 /// One thread as the kernel lists it.
@@ -47,21 +49,30 @@ impl Engine {
     }
 
     /// Gives every thread that the process has now to a container. What they fork from now on follows them.
-    pub fn tag_threads(&self, pid: u32, slot: ContainerSlot) -> Result<(), TasksError> {
-        self.tag(pid, slot.0)
+    pub fn tag_process(&self, process: &Pidfd, slot: ContainerSlot) -> Result<(), TasksError> {
+        self.maps().tag_task(process.as_fd(), slot.0)?;
+        self.tag(wire::TAG_THREADS, slot, CgroupId(0))
     }
 
-    /// Takes the tags of every thread that the process has now.
-    pub fn untag_threads(&self, pid: u32) -> Result<(), TasksError> {
-        self.tag(pid, wire::SLOTS)
+    /// Gives every task of the cgroup that is nobody's yet to a container: what ran before the container was known.
+    pub fn tag_cgroup(&self, cgroup: CgroupId, slot: ContainerSlot) -> Result<(), TasksError> {
+        self.tag(wire::TAG_CGROUP, slot, cgroup)
     }
 
-    fn tag(&self, pid: u32, slot: u32) -> Result<(), TasksError> {
+    /// Takes the container's tag from every task that has it.
+    pub fn untag(&self, slot: ContainerSlot) -> Result<(), TasksError> {
+        self.tag(wire::TAG_REMOVE, slot, CgroupId(0))
+    }
+
+    fn tag(&self, mode: u32, slot: ContainerSlot, cgroup: CgroupId) -> Result<(), TasksError> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.maps().change_settings(|settings| {
-            settings.tag_pid = pid;
-            settings.tag_slot = slot;
+            settings.tag_mode = mode;
+            settings.tag_slot = slot.0;
+            settings.tag_cgroup = cgroup.0;
         })?;
-        self.iterate("tag_threads")?;
+        self.iterate("tag_tasks")?;
         Ok(())
     }
 

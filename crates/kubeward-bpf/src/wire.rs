@@ -64,6 +64,10 @@ pub const WANT_SLOW: u8 = 1 << 4;
 
 pub const TARGET_STICKY: u32 = 1 << 0;
 
+pub const TAG_THREADS: u32 = 1;
+pub const TAG_CGROUP: u32 = 2;
+pub const TAG_REMOVE: u32 = 3;
+
 pub const HOOK_ENTER: u8 = 1 << 0;
 pub const HOOK_EXIT: u8 = 1 << 1;
 
@@ -151,6 +155,8 @@ wire! {
         len_arg: [u8; 6],
         flags: u16,
         native_nr: u16,
+        enter_since_ns: u64,
+        exit_since_ns: u64,
     }
     struct Profile = "kw_profile" {
         want: [u8; CALLS],
@@ -163,6 +169,8 @@ wire! {
         active: u32,
         profile: u32,
         creator_mnt_ns: u32,
+        pad: u32,
+        since_ns: u64,
     }
     struct Target = "kw_target" {
         slot: u32,
@@ -182,9 +190,9 @@ wire! {
         host_mnt_ns: u32,
         emit_setup: u32,
         ns_entries: u32,
-        tag_pid: u32,
         tag_slot: u32,
-        attached_boot_ns: u64,
+        tag_mode: u32,
+        tag_cgroup: u64,
         raw_hooks: [u8; CALLS],
         function_hooks: [u8; CALLS],
     }
@@ -196,12 +204,14 @@ wire! {
         filtered_errors: u64,
         filtered_duration: u64,
         lost_ring: u64,
+        lost_storage: u64,
         lost_return: u64,
         entered: u64,
         left: u64,
         unreadable: u64,
         no_buffer: u64,
         lost_exec: u64,
+        untagged: u64,
     }
     struct Task = "kw_task" {
         pid: u32,

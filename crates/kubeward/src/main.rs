@@ -10,7 +10,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Show what containers do, by watching their system calls from inside the kernel
 #[derive(Debug, Parser)]
-#[command(name = "kubeward", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "kubeward", version, max_term_width = 100)]
 #[command(after_help = "\
 Examples:
   kubeward trace -- cat /etc/hostname
@@ -28,6 +28,7 @@ enum Command {
     Syscalls(cmd::syscalls::SyscallsArgs),
     Doctor(cmd::doctor::DoctorArgs),
     /// Print the version
+    #[command(after_help = "Examples:\n  kubeward version\n  kubeward --version")]
     Version,
 }
 

@@ -127,5 +127,5 @@ impl Applier {
 }
 
 fn kernel_container(entry: &Entry, id: ProfileId) -> wire::Container {
-    wire::Container { active: 1, profile: id.0, creator_mnt_ns: entry.creator_mnt_ns }
+    wire::Container::watched(id.0, entry.creator_mnt_ns)
 }

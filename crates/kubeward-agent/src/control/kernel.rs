@@ -105,6 +105,6 @@ mod tests {
     #[test]
     fn refused_calls_are_asked_for() {
         let set = set("{syscalls: [{name: mkdir}], refused: true}");
-        assert_eq!(hook_bits(&set.hooks(), false)[nr("mkdir")], HOOK_EXIT | ASK_REFUSED);
+        assert_eq!(hook_bits(&set.hooks(), false)[nr("mkdir")], HOOK_ENTER | HOOK_EXIT | ASK_REFUSED);
     }
 }

@@ -35,7 +35,7 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Make the hooks be these.
-    Hook(HookBits),
+    Hook(Box<HookBits>),
     WriteProfile {
         id: ProfileId,
         profile: Profile,
@@ -128,7 +128,7 @@ pub fn reconcile<'a>(
     let mut new = Plan { set, hooks, profiles: old.profiles.clone(), assigned: BTreeMap::new() };
     let mut steps = Vec::new();
     if both != old.hooks {
-        steps.push(Step::Hook(both));
+        steps.push(Step::Hook(both.into()));
     }
     let taken: BTreeSet<ProfileId> = old.profiles.keys().copied().collect();
     let mut switches = Vec::new();
@@ -144,7 +144,7 @@ pub fn reconcile<'a>(
     steps.append(&mut switches);
     steps.push(Step::Judge);
     if both != hooks {
-        steps.push(Step::Hook(hooks));
+        steps.push(Step::Hook(hooks.into()));
     }
     Ok((new, steps))
 }
@@ -216,8 +216,8 @@ mod tests {
 
         let (plan, steps) = reconcile(&plan, set(&[("one", "rmdir", "a")]), both(), false).expect("there is room");
         assert_eq!(kinds(&steps), ["hook", "write", "switch", "judge", "hook"]);
-        assert_eq!(steps[0], Step::Hook(hooks(&["mkdir", "rmdir"])));
-        assert_eq!(steps[4], Step::Hook(hooks(&["rmdir"])));
+        assert_eq!(steps[0], Step::Hook(hooks(&["mkdir", "rmdir"]).into()));
+        assert_eq!(steps[4], Step::Hook(hooks(&["rmdir"]).into()));
         assert_eq!(plan.hooks, hooks(&["rmdir"]));
     }
 
@@ -265,7 +265,7 @@ mod tests {
         let (_, steps) = reconcile(&plan, Arc::default(), [(A, &a)], false).expect("there is room");
         assert_eq!(
             steps,
-            [Step::SwitchProfile { slot: A, id: ProfileId::NOTHING }, Step::Judge, Step::Hook([0; CALLS])]
+            [Step::SwitchProfile { slot: A, id: ProfileId::NOTHING }, Step::Judge, Step::Hook([0; CALLS].into())]
         );
     }
 }

@@ -49,6 +49,7 @@ impl UserCounts {
         account.filtered.add(FilterReason::Errors, kernel.filtered_errors);
         account.filtered.add(FilterReason::Duration, kernel.filtered_duration);
         account.lost.add(LossReason::Ring, kernel.lost_ring);
+        account.lost.add(LossReason::Storage, kernel.lost_storage);
         account.lost.add(LossReason::ReturnMissed, kernel.lost_return);
         account
     }

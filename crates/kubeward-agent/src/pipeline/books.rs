@@ -138,9 +138,6 @@ impl Pipeline {
         self.members.remove(&slot);
         self.programs.forget(slot);
         self.judge.forget(slot);
-        if let Some(freed) = &self.freed {
-            // Nobody wants to know when the control side has ended.
-            let _ = freed.send(slot);
-        }
+        self.tell_freed(slot);
     }
 }

@@ -13,13 +13,12 @@ pub struct Clocks {
     boot_offset_ns: i128,
 }
 
+/// Tries of one sample: the one in which least time went by between the two clocks is taken.
+const TRIES: usize = 5;
+
 impl Clocks {
     pub fn sample() -> Self {
-        let unix_ns = unix_ns();
-        Self {
-            monotonic_offset_ns: unix_ns - clock_ns(ClockId::Monotonic),
-            boot_offset_ns: unix_ns - clock_ns(ClockId::Boottime),
-        }
+        Self { monotonic_offset_ns: offset_ns(ClockId::Monotonic), boot_offset_ns: offset_ns(ClockId::Boottime) }
     }
 
     /// For a moment on CLOCK_MONOTONIC.
@@ -36,6 +35,17 @@ impl Clocks {
 /// CLOCK_MONOTONIC now, the clock of every record.
 pub(super) fn monotonic_ns() -> u64 {
     u64::try_from(clock_ns(ClockId::Monotonic)).unwrap_or(0)
+}
+
+/// The wall clock minus `clock`, off by no more than half the time that one reading takes.
+fn offset_ns(clock: ClockId) -> i128 {
+    let tries = std::iter::repeat_with(|| {
+        let before = clock_ns(clock);
+        let unix = unix_ns();
+        let after = clock_ns(clock);
+        (after - before, unix - (before + after) / 2)
+    });
+    tries.take(TRIES).min().map_or(0, |(_, offset)| offset)
 }
 
 fn clock_ns(clock: ClockId) -> i128 {

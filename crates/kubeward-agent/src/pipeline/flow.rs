@@ -48,7 +48,7 @@ pub struct Pipeline {
     pub(super) lines: Lines,
     pub(super) output: Box<dyn EventOutput>,
     table: Option<CallTable>,
-    pub(super) freed: Option<Sender<ContainerSlot>>,
+    freed: Option<Sender<ContainerSlot>>,
     pub(super) clocks: Clocks,
     pub(super) programs: Programs,
     pub(super) members: BTreeMap<ContainerSlot, Member>,
@@ -224,8 +224,10 @@ impl Pipeline {
                 }
             }
             Command::Close { slot } => {
-                if let Some(member) = self.members.get_mut(&slot) {
-                    member.closing = Some(0);
+                match self.members.get_mut(&slot) {
+                    Some(member) => member.closing = Some(0),
+                    // It was never opened here, so that nothing is left to tell of it.
+                    None => self.tell_freed(slot),
                 }
             }
             Command::Policies { set, selected } => {
@@ -243,6 +245,13 @@ impl Pipeline {
             }
             Command::Notice { level, code, message } => self.tell_notice(level, code, &message),
             Command::ReopenOutput => self.output.reopen(),
+        }
+    }
+
+    pub(super) fn tell_freed(&self, slot: ContainerSlot) {
+        if let Some(freed) = &self.freed {
+            // Nobody wants to know once the control side has ended.
+            let _ = freed.send(slot);
         }
     }
 

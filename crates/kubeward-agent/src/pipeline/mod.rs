@@ -13,6 +13,8 @@ mod lines;
 mod output;
 mod programs;
 mod queue;
+#[cfg(test)]
+mod tests;
 
 pub use account::UserCounts;
 pub use clock::Clocks;

@@ -133,6 +133,10 @@ impl Containers {
             if let Err(error) = applier.close(&entry, &self.registry) {
                 tracing::error!(container = %instance.id, "ending the watch: {error}");
             }
+            if tracing::enabled!(tracing::Level::DEBUG) {
+                let (cgroups, namespaces) = self.engine.maps().entries();
+                tracing::debug!(container = %instance.id, cgroups, namespaces, "watch ended; entries left in the maps");
+            }
         }
     }
 

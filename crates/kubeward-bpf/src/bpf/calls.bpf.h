@@ -3,8 +3,6 @@
 #ifndef KUBEWARD_CALLS_BPF_H
 #define KUBEWARD_CALLS_BPF_H
 
-#define count(field) __sync_fetch_and_add(&(field), 1)
-
 /* All that both moments need to know of the call at hand. */
 struct call {
 	struct task_struct *task;
@@ -39,8 +37,17 @@ static __always_inline u64 bounded(u64 nr)
 	return nr & (KW_CALLS - 1);
 }
 
-/* Settings, number and shape; false when this hook has nothing to say about the call. */
-static __always_inline bool open_call(struct call *call, s64 id, u32 probe, u32 moment)
+/* The current call's number, in its registers. */
+static __always_inline s64 current_nr(void)
+{
+	return arch_nr((struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()));
+}
+
+/*
+ * Settings, number and shape; false when this hook has nothing to say about the call. `id` is of the caller's table, unless
+ * `is_native` says that it has been translated.
+ */
+static __always_inline bool open_call(struct call *call, s64 id, bool is_native, u32 probe, u32 moment)
 {
 	struct kw_shape *shape;
 	u32 zero = 0, nr = id;
@@ -55,7 +62,7 @@ static __always_inline bool open_call(struct call *call, s64 id, u32 probe, u32 
 	shape = bpf_map_lookup_elem(&call_shapes, &nr);
 	if (!shape)
 		return false;
-	if (is_raw(probe) && arch_is_compat(&call->task->thread_info)) {
+	if (!is_native && is_raw(probe) && arch_is_compat(&call->task->thread_info)) {
 		call->flags |= KW_RECORD_COMPAT;
 		nr = shape->native_nr;
 		if (nr >= KW_CALLS)
@@ -215,8 +222,14 @@ static __always_inline void keep_entry(struct call *call)
 	struct pending_call *pending;
 
 	pending = bpf_task_storage_get(&pending_calls, call->task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!pending)
+	if (!pending) {
+		/* Told at its return alone, unless the return does not know what it is of. */
+		if (call->shape->flags & KW_SHAPE_ENTRY_KNOWS) {
+			count(call->account->seen);
+			count(call->account->lost_storage);
+		}
 		return;
+	}
 	if (pending->active) {
 		struct kw_account *earlier = bpf_map_lookup_elem(&accounts, &pending->owner.slot);
 
@@ -228,6 +241,7 @@ static __always_inline void keep_entry(struct call *call)
 	count(call->account->seen);
 	count(call->account->entered);
 	pending->nr = call->native_nr;
+	pending->call_nr = call->nr;
 	pending->owner = call->owner;
 	pending->args = call->args;
 	pending->has_items = 0;
@@ -243,7 +257,7 @@ static __always_inline int on_enter(s64 id, u32 probe)
 	struct call call;
 	u32 wants;
 
-	if (!open_call(&call, id, probe, KW_HOOK_ENTER))
+	if (!open_call(&call, id, false, probe, KW_HOOK_ENTER))
 		return 0;
 	if (!identify(call.task, call.settings, &call.owner) || !find_account(&call) || !find_want(&call))
 		return 0;
@@ -251,7 +265,8 @@ static __always_inline int on_enter(s64 id, u32 probe)
 	if (!wants)
 		return 0;
 	call.mono_ns = bpf_ktime_get_ns();
-	if (call.shape->flags & KW_SHAPE_NO_RETURN || (wants == KW_WANT_ENTER && !(call.shape->flags & KW_SHAPE_EXEC))) {
+	if (call.shape->flags & KW_SHAPE_NO_RETURN ||
+	    (wants == KW_WANT_ENTER && !(call.shape->flags & KW_SHAPE_EXEC))) {
 		read_args(&call);
 		tell_entry(&call);
 	} else if (wants & KW_WANT_CALL || call.shape->flags & (KW_SHAPE_EXEC | KW_SHAPE_ENTRY_KNOWS)) {
@@ -275,15 +290,22 @@ static __always_inline bool is_wanted_result(const struct call *call)
 
 /*
  * Refused by a seccomp filter: the call returned without having entered. That is certain only where its entry would have been
- * shown: to a thread that showed one before, or that was born after the hooks.
+ * kept: since the hook and the profile are there, the thread has entered another call or was born. A filter's "trap" leaves the
+ * call's number as its result.
  */
 static __always_inline bool is_refused(const struct call *call, const struct pending_call *pending)
 {
-	if (!(call->want & KW_WANT_CALL) || !is_raw(call->probe) || call->ret >= 0 || call->ret < -4095)
+	u64 since = call->container->since_ns;
+
+	if (!(call->want & KW_WANT_CALL) || !is_raw(call->probe) || !call->shape->enter_since_ns)
+		return false;
+	if ((call->ret >= 0 || call->ret < -4095) && call->ret != call->nr)
 		return false;
 	if (call->task->seccomp.mode != KW_SECCOMP_MODE_FILTER)
 		return false;
-	return pending || call->task->start_boottime > call->settings->attached_boot_ns;
+	if (call->shape->enter_since_ns > since)
+		since = call->shape->enter_since_ns;
+	return (pending && pending->mono_ns > since) || call->task->start_time > since;
 }
 
 /* The items of a record told at return: those kept from entry, or read now, and what the kernel filled. */
@@ -350,7 +372,8 @@ static __always_inline void return_kept(struct call *call, struct pending_call *
 		return;
 	}
 	call->args = pending->args;
-	call->flags |= pending->flags;
+	call->nr = pending->call_nr;
+	call->flags = pending->flags;
 	call->mono_ns = pending->mono_ns;
 	call->duration_ns = bpf_ktime_get_ns() - pending->mono_ns;
 	call->phase = KW_PHASE_CALL;
@@ -364,35 +387,56 @@ static __always_inline bool has_shape(u32 nr, u32 flag)
 	return shape && shape->flags & flag;
 }
 
+/* The entry of an earlier call, whose return no hook was there to show. */
+static __always_inline void drop_stale(struct pending_call *pending)
+{
+	struct kw_account *account = bpf_map_lookup_elem(&accounts, &pending->owner.slot);
+
+	pending->active = 0;
+	if (!account)
+		return;
+	count(account->left);
+	count(account->filtered_policy);
+}
+
+/*
+ * The call that is kept, when only its entry knows what this return is of: rt_sigreturn has put the interrupted call's registers
+ * back, and an exec may have changed the number and even the table it is of.
+ */
+static __always_inline bool entry_decides(const struct pending_call *pending)
+{
+	return pending && pending->active && has_shape(pending->nr, KW_SHAPE_EXEC | KW_SHAPE_ENTRY_KNOWS);
+}
+
 static __always_inline int on_exit(s64 id, s64 ret, u32 probe)
 {
-	struct pending_call *pending = NULL;
 	struct task_struct *task = bpf_get_current_task_btf();
+	struct pending_call *pending = NULL;
+	bool is_native = false;
 	struct call call;
 
-	if (id < 0) {
-		/* rt_sigreturn has put the interrupted call's registers back: only the entry knows what this was. */
+	/* The raw tracepoint sees every call of the machine: there the look-up waits until the call is known to matter. */
+	if (!is_raw(probe) || id < 0) {
 		pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
-		if (!pending || !pending->active || !has_shape(pending->nr, KW_SHAPE_ENTRY_KNOWS))
-			return 0;
-		id = pending->nr;
+		if (entry_decides(pending)) {
+			id = pending->nr;
+			is_native = true;
+		}
 	}
-	if (!open_call(&call, id, probe, KW_HOOK_EXIT))
+	if (!open_call(&call, id, is_native, probe, KW_HOOK_EXIT))
 		return 0;
 	call.ret = ret;
 	if (!pending)
 		pending = bpf_task_storage_get(&pending_calls, call.task, 0, 0);
 	if (pending && pending->active) {
-		/* execveat that succeeds shows execve's number. */
-		if (call.shape->flags & KW_SHAPE_EXEC && has_shape(pending->nr, KW_SHAPE_EXEC)) {
+		if (call.shape->flags & KW_SHAPE_EXEC && entry_decides(pending))
 			call.native_nr = pending->nr;
-			if (!(call.flags & KW_RECORD_COMPAT))
-				call.nr = pending->nr;
-		}
-		if (pending->nr == call.native_nr) {
+		if (pending->nr == call.native_nr && pending->mono_ns >= call.shape->exit_since_ns) {
 			return_kept(&call, pending);
 			return 0;
 		}
+		if (pending->nr == call.native_nr)
+			drop_stale(pending);
 	}
 	if (call.shape->flags & KW_SHAPE_FORKS && ret == 0)
 		return 0;

@@ -17,11 +17,6 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-static __always_inline s64 current_nr(void)
-{
-	return arch_nr((struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()));
-}
-
 static __noinline int enter(void)
 {
 	return on_enter(current_nr(), KW_PROBE_FENTRY);
@@ -43,8 +38,7 @@ static __noinline int leave(s64 ret)
 		return leave((s64)ctx[1]);                                                                             \
 	}
 
-#define PAIRS_8(n)                                                                                                     \
-	PAIR(n##0) PAIR(n##1) PAIR(n##2) PAIR(n##3) PAIR(n##4) PAIR(n##5) PAIR(n##6) PAIR(n##7)
+#define PAIRS_8(n) PAIR(n##0) PAIR(n##1) PAIR(n##2) PAIR(n##3) PAIR(n##4) PAIR(n##5) PAIR(n##6) PAIR(n##7)
 #define PAIRS_64(n)                                                                                                    \
 	PAIRS_8(n##0) PAIRS_8(n##1) PAIRS_8(n##2) PAIRS_8(n##3) PAIRS_8(n##4) PAIRS_8(n##5) PAIRS_8(n##6) PAIRS_8(n##7)
 

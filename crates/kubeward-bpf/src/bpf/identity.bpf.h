@@ -3,6 +3,8 @@
 #ifndef KUBEWARD_IDENTITY_BPF_H
 #define KUBEWARD_IDENTITY_BPF_H
 
+#define count(field) __sync_fetch_and_add(&(field), 1)
+
 /* Cgroups above a task's own that are searched for a container. */
 #define ANCESTORS 8
 
@@ -41,8 +43,13 @@ static __always_inline struct kw_target *find_ancestor(struct task_struct *task)
 static __always_inline void tag_task(struct task_struct *task, u32 slot, u64 exec_id)
 {
 	struct kw_tag fresh = {.slot = slot, .exec_id = exec_id};
+	struct kw_account *account;
 
-	bpf_task_storage_get(&task_tags, task, &fresh, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (bpf_task_storage_get(&task_tags, task, &fresh, BPF_LOCAL_STORAGE_GET_F_CREATE))
+		return;
+	account = bpf_map_lookup_elem(&accounts, &slot);
+	if (account)
+		count(account->untagged);
 }
 
 /*

@@ -133,6 +133,7 @@ struct task_struct {
 	struct thread_info thread_info;
 	int pid;
 	int tgid;
+	u64 start_time;
 	u64 start_boottime;
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;

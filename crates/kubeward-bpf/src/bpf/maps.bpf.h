@@ -11,7 +11,7 @@ struct {
 	__type(value, struct kw_settings);
 } settings SEC(".maps");
 
-/* Written once by user space, by native call number; native_nr alone is indexed by the compat number. */
+/* Written by user space, by native call number; native_nr alone is indexed by the compat number. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, KW_CALLS);
@@ -80,9 +80,12 @@ struct owner {
 /* A call between its entry and its return. */
 struct pending_call {
 	u32 active;
-	u16 nr; /* native */
+	u16 nr;	     /* native */
+	u16 call_nr; /* as in the caller's table */
 	u8 flags;
 	u8 has_items; /* the task's record_buffer holds what was read at entry */
+	u16 pad;
+	u32 pad2;
 	u64 mono_ns;
 	struct owner owner;
 	struct call_args args;

@@ -8,7 +8,7 @@
  *   sched_process_exec		a container's stage becomes "run"; the program gets a name
  *   sched_process_exit		a call that never returned is over
  *   list_tasks			what runs now, for user space to find containers in
- *   tag_threads		gives the threads of a process to a container
+ *   tag_tasks			gives tasks that run already to a container
  *
  * What a call's entry and return mean is in calls.bpf.h, whose task it is in identity.bpf.h, what it points to in
  * args.bpf.h and path.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
@@ -52,11 +52,6 @@ SEC("?tracepoint/raw_syscalls/sys_exit")
 int classic_exit(struct trace_event_raw_sys_exit *ctx)
 {
 	return on_exit(ctx->id, ctx->ret, KW_PROBE_TRACEPOINT);
-}
-
-static __always_inline s64 current_nr(void)
-{
-	return arch_nr((struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()));
 }
 
 SEC("?kprobe")
@@ -266,23 +261,38 @@ int list_tasks(struct bpf_iter__task *ctx)
 	return 0;
 }
 
-/* User space can tag a process by its pidfd, but not the threads it has. */
+/*
+ * User space tags a process by its pidfd, which says nothing of the threads it has, and cannot name the tasks of a container
+ * that is older than the agent. Nothing here goes by a number that another pid namespace could read differently.
+ */
 SEC("iter/task")
-int tag_threads(struct bpf_iter__task *ctx)
+int tag_tasks(struct bpf_iter__task *ctx)
 {
-	struct task_struct *task = ctx->task;
+	struct task_struct *task = ctx->task, *leader;
 	u32 zero = 0;
 	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
 	struct kw_tag *tag;
 
-	if (!task || !now || (u32)BPF_CORE_READ(task, tgid) != now->tag_pid)
+	if (!task || !now)
 		return 0;
-	if (now->tag_slot >= KW_SLOTS) {
-		bpf_task_storage_delete(&task_tags, task);
+	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
+	if (now->tag_mode == KW_TAG_REMOVE) {
+		if (tag && tag->slot == now->tag_slot)
+			bpf_task_storage_delete(&task_tags, task);
 		return 0;
 	}
-	tag = bpf_task_storage_get(&task_tags, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (tag)
-		tag->slot = now->tag_slot;
+		return 0;
+	if (now->tag_mode == KW_TAG_CGROUP) {
+		if (BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id) == now->tag_cgroup)
+			tag_task(task, now->tag_slot, 0);
+		return 0;
+	}
+	leader = task->group_leader;
+	if (!leader)
+		return 0;
+	tag = bpf_task_storage_get(&task_tags, leader, 0, 0);
+	if (tag && tag->slot == now->tag_slot)
+		tag_task(task, now->tag_slot, tag->exec_id);
 	return 0;
 }

@@ -96,7 +96,7 @@ enum kw_item_flag {
 	KW_ITEM_UNREADABLE = 1 << 1, /* the memory could not be read; `bytes` is 0 */
 };
 
-/* Begins at a multiple of 8 from the record's start; `bytes` of content follow. */
+/* `bytes` of content follow, and then at once the next item: nothing is aligned. */
 struct kw_item {
 	__u8 arg; /* 0..5: which argument; 6: none of them */
 	__u8 kind;
@@ -128,7 +128,9 @@ struct kw_shape {
 	__u8 capture[6];
 	__u8 len_arg[6];
 	__u16 flags;
-	__u16 native_nr; /* of the compat call with this index; KW_CALLS where there is none */
+	__u16 native_nr;      /* of the compat call with this index; KW_CALLS where there is none */
+	__u64 enter_since_ns; /* CLOCK_MONOTONIC since when some hook shows its entries, 0: none does */
+	__u64 exit_since_ns;  /* and its returns */
 };
 
 /* What a profile wants of a call. */
@@ -154,6 +156,8 @@ struct kw_container {
 	__u32 active;
 	__u32 profile;
 	__u32 creator_mnt_ns; /* an exec in this mount namespace is the runtime's */
+	__u32 pad;
+	__u64 since_ns; /* CLOCK_MONOTONIC since when this profile is looked at */
 };
 
 enum kw_target_flag {
@@ -178,6 +182,13 @@ struct kw_tag {
 	__u64 exec_id;
 };
 
+/* Which tasks tag_tasks changes. */
+enum kw_tag_mode {
+	KW_TAG_THREADS = 1, /* give tag_slot to the threads of each process whose first thread has it */
+	KW_TAG_CGROUP = 2,  /* give tag_slot to each untagged task in tag_cgroup */
+	KW_TAG_REMOVE = 3,  /* take the tag of each task that has tag_slot */
+};
+
 enum kw_hook {
 	KW_HOOK_ENTER = 1 << 0,
 	KW_HOOK_EXIT = 1 << 1,
@@ -185,13 +196,13 @@ enum kw_hook {
 
 /* One for the whole node. */
 struct kw_settings {
-	__u32 silenced;		/* 1: no program looks at anything */
-	__u32 host_mnt_ns;	/* tasks in it are no container's unless their cgroup says so */
-	__u32 emit_setup;	/* 1: calls of stage setup are emitted too */
-	__u32 ns_entries;	/* entries in namespace_map; 0 saves the look-up */
-	__u32 tag_pid;		/* whose threads tag_threads is to tag */
-	__u32 tag_slot;		/* with this slot; KW_SLOTS: take their tags away */
-	__u64 attached_boot_ns; /* CLOCK_BOOTTIME when the newest entry hook was attached */
+	__u32 silenced;		       /* 1: no program looks at anything */
+	__u32 host_mnt_ns;	       /* tasks in it are no container's unless their cgroup says so */
+	__u32 emit_setup;	       /* 1: calls of stage setup are emitted too */
+	__u32 ns_entries;	       /* entries in namespace_map; 0 saves the look-up */
+	__u32 tag_slot;		       /* what tag_tasks is to work on */
+	__u32 tag_mode;		       /* enum kw_tag_mode */
+	__u64 tag_cgroup;	       /* v2 cgroup id */
 	__u8 raw_hooks[KW_CALLS];      /* enum kw_hook: what the raw tracepoints serve of each call */
 	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do: never both */
 };
@@ -205,12 +216,14 @@ struct kw_account {
 	__u64 filtered_errors;
 	__u64 filtered_duration;
 	__u64 lost_ring;
-	__u64 lost_return; /* entered, and its return was never shown to us */
-	__u64 entered;	   /* calls kept from entry to return */
-	__u64 left;	   /* of those, the ones that are over */
-	__u64 unreadable;  /* arguments that could not be read; no call is lost by it */
-	__u64 no_buffer;   /* records without strings, for want of memory; no call is lost by it */
-	__u64 lost_exec;   /* programs whose name is unknown, for want of room in the ring */
+	__u64 lost_storage; /* no memory to keep a call whose return alone says nothing */
+	__u64 lost_return;  /* entered, and its return was never shown to us */
+	__u64 entered;	    /* calls kept from entry to return */
+	__u64 left;	    /* of those, the ones that are over */
+	__u64 unreadable;   /* arguments that could not be read; no call is lost by it */
+	__u64 no_buffer;    /* records without strings, for want of memory; no call is lost by it */
+	__u64 lost_exec;    /* programs whose name is unknown, for want of room in the ring */
+	__u64 untagged;	    /* tasks that got no tag for want of memory: identified anew at each call */
 };
 
 /* One task of the iterator. */

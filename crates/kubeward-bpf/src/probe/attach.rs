@@ -57,21 +57,23 @@ impl Hook {
     }
 }
 
-/// kprobe and kretprobe, or their multi forms, one pair a call. Calls that cannot be hooked are left out.
-pub(super) fn functions(engine: &Engine, probe: Probe, calls: &[(&'static Syscall, u8)]) -> Vec<Hook> {
-    calls.iter().filter_map(|&(call, bits)| function(engine, probe, call, bits).ok()).collect()
+/// kprobe and kretprobe, or their multi forms, one pair a call. Calls that cannot be hooked are left out. `or_plain`: the plain
+/// form, which misses returns sooner, serves where the multi form refuses a symbol (an alias of another).
+pub(super) fn functions(engine: &Engine, probe: Probe, calls: &[(&'static Syscall, u8)], or_plain: bool) -> Vec<Hook> {
+    let hook = |&(call, bits): &(&'static Syscall, u8)| {
+        let hooked = function(engine, probe, call, bits);
+        if or_plain && hooked.is_err() && probe == Probe::KprobeMulti {
+            return function(engine, Probe::Kprobe, call, bits).ok();
+        }
+        hooked.ok()
+    };
+    calls.iter().filter_map(hook).collect()
 }
 
-/// The plain form serves where the multi form refuses a symbol (an alias of another).
 pub(super) fn function(engine: &Engine, probe: Probe, call: &Syscall, bits: u8) -> Result<Hook, AttachError> {
     let symbol = call.symbol().ok_or_else(|| AttachError::NotLoaded(call.name.to_owned()))?;
-    if probe == Probe::KprobeMulti {
-        if let Ok(links) = pair(engine, &symbol, bits, kprobe_multi) {
-            return Ok(Hook { nr: call.nr, probe, symbol, bits, links, object: None });
-        }
-    }
-    let links = pair(engine, &symbol, bits, kprobe)?;
-    Ok(Hook { nr: call.nr, probe: Probe::Kprobe, symbol, bits, links, object: None })
+    let links = pair(engine, &symbol, bits, if probe == Probe::KprobeMulti { kprobe_multi } else { kprobe })?;
+    Ok(Hook { nr: call.nr, probe, symbol, bits, links, object: None })
 }
 
 type AttachOne = fn(&Engine, &str, bool) -> Result<Link, AttachError>;

@@ -1,11 +1,9 @@
 //! The raw syscall tracepoints: one pair of programs for every call, told by a table which calls to look at.
 
 use kubeward_core::event::Probe;
-use kubeward_core::syscall;
 use libbpf_rs::Link;
 
 use super::attach::{self, AttachError};
-use crate::maps;
 use crate::object::Engine;
 use crate::wire::{CALLS, HOOK_ENTER, HOOK_EXIT};
 
@@ -58,24 +56,4 @@ impl RawHooks {
 
 fn needs(bits: &[u8; CALLS], moment: u8) -> bool {
     bits.iter().any(|bits| bits & moment != 0)
-}
-
-/// Tells the kernel side which hooks serve which call, all in one write: a call that moves from one kind of hook to another is
-/// shown by exactly one of them.
-pub(super) fn show(engine: &Engine, raw: &[u8; CALLS], function: &[u8; CALLS]) {
-    let mut raw_hooks = *raw;
-    // execveat that succeeds returns under execve's number.
-    if let (Some(execve), Some(execveat)) = (syscall::by_name("execve"), syscall::by_name("execveat")) {
-        raw_hooks[usize::from(execve.nr)] |= raw_hooks[usize::from(execveat.nr)] & HOOK_EXIT;
-    }
-    let now = maps::boot_ns().unwrap_or(u64::MAX);
-    let shown = engine.maps().change_settings(|settings| {
-        if settings.raw_hooks != raw_hooks {
-            settings.raw_hooks = raw_hooks;
-            settings.attached_boot_ns = now;
-        }
-        settings.function_hooks = *function;
-    });
-    // An array's element always exists: the kernel has no reason to refuse it.
-    debug_assert!(shown.is_ok());
 }

@@ -15,9 +15,10 @@ use kubeward_core::event::Probe;
 use kubeward_core::syscall::{self, Syscall};
 
 use super::attach::{self, AttachError, Hook};
+use super::tables::Tables;
 use super::{fentry, raw};
 use crate::object::Engine;
-use crate::process;
+use crate::process::{self, Pidfd};
 use crate::wire::{self, CALLS, HOOK_ENTER, HOOK_EXIT};
 
 /// Never given to a container.
@@ -26,8 +27,8 @@ const PROFILE: u32 = wire::PROFILES - 1;
 const THREADS: usize = 4;
 /// Long enough for dozens of preemptions at any tick rate.
 const LOOP_TIME: Duration = Duration::from_millis(80);
-/// More than the return slots that a kretprobe has for one CPU or two.
-const BLOCKED_THREADS: usize = 48;
+/// The kernel gives a kretprobe ten return slots, or two for each CPU if that is more.
+const SPARE_THREADS: usize = 16;
 
 /// What came of trying one kind of hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +87,7 @@ fn measure(engine: &Arc<Engine>, probe: Probe) -> Result<Counts, String> {
     let calls = [call("getpgid"), call("ppoll")];
     let hooks = TestHooks::attach(engine, probe, &calls)?;
     let counts = count(engine, &calls).map_err(|error| format!("the self-test failed: {error}"));
-    hooks.detach(engine);
+    hooks.detach(engine)?;
     counts
 }
 
@@ -94,9 +95,11 @@ fn call(name: &str) -> &'static Syscall {
     syscall::by_name(name).expect("every architecture's table has the self-test's calls")
 }
 
+/// Hooks of the self-test. The tables of the hooks to come are shown in full before any of them is looked at.
 struct TestHooks {
+    tables: Tables,
+    raw: raw::RawHooks,
     _functions: Vec<Hook>,
-    raw: Option<raw::RawHooks>,
 }
 
 impl TestHooks {
@@ -105,44 +108,34 @@ impl TestHooks {
         let mut bits = [0; CALLS];
         calls.iter().for_each(|call| bits[usize::from(call.nr)] = BOTH);
         let wanted: Vec<(&'static Syscall, u8)> = calls.iter().map(|&call| (call, BOTH)).collect();
-        let functions = match probe {
-            Probe::TpBtf | Probe::Tracepoint => {
-                let mut raw = raw::RawHooks::new(probe);
-                raw.attach(engine, &bits).map_err(|error| error.to_string())?;
-                raw::show(engine, &bits, &[0; CALLS]);
-                return Ok(Self { _functions: Vec::new(), raw: Some(raw) });
-            }
-            Probe::Fentry => {
-                fentry::try_load(engine, calls[0]).map_err(|error| first_line(&error.to_string()))?;
-                fentry::attach(engine, &wanted)
-            }
-            Probe::Kprobe | Probe::KprobeMulti => wanted
-                .iter()
-                .map(|&(call, bits)| exactly(attach::function(engine, probe, call, bits)?, probe))
-                .collect::<Result<_, AttachError>>()
-                .map_err(|error| error.to_string())?,
-        };
-        if functions.len() != calls.len() {
-            return Err("the kernel refused to attach the programs".to_owned());
-        }
-        raw::show(engine, &[0; CALLS], &bits);
-        Ok(Self { _functions: functions, raw: None })
+        let mut raw = raw::RawHooks::new(probe);
+        let mut tables = Tables::NOTHING;
+        let is_raw = matches!(probe, Probe::TpBtf | Probe::Tracepoint);
+        let (raw_bits, function_bits) = if is_raw { (bits, [0; CALLS]) } else { ([0; CALLS], bits) };
+        raw.attach(engine, &raw_bits).map_err(|error| error.to_string())?;
+        let functions = if is_raw { Vec::new() } else { functions(engine, probe, &wanted)? };
+        tables.show(engine, &raw_bits, &function_bits).map_err(|error| error.to_string())?;
+        Ok(Self { tables, raw, _functions: functions })
     }
 
-    fn detach(mut self, engine: &Engine) {
-        raw::show(engine, &[0; CALLS], &[0; CALLS]);
-        if let Some(raw) = &mut self.raw {
-            raw.detach(&[0; CALLS]);
-        }
+    fn detach(mut self, engine: &Engine) -> Result<(), String> {
+        self.raw.detach(&[0; CALLS]);
+        self.tables.show(engine, &[0; CALLS], &[0; CALLS]).map_err(|error| error.to_string())
     }
 }
 
-/// The plain form in place of the multi one is another kind of hook.
-fn exactly(hook: Hook, probe: Probe) -> Result<Hook, AttachError> {
-    if hook.probe == probe {
-        Ok(hook)
+fn functions(engine: &Engine, probe: Probe, wanted: &[(&'static Syscall, u8)]) -> Result<Vec<Hook>, String> {
+    let hooks = if probe == Probe::Fentry {
+        fentry::try_load(engine, wanted[0].0).map_err(|error| first_line(&error.to_string()))?;
+        fentry::attach(engine, wanted)
     } else {
-        Err(AttachError::NotLoaded(name(probe).to_owned()))
+        let hooks = wanted.iter().map(|&(call, bits)| attach::function(engine, probe, call, bits));
+        hooks.collect::<Result<_, AttachError>>().map_err(|error| error.to_string())?
+    };
+    if hooks.len() == wanted.len() {
+        Ok(hooks)
+    } else {
+        Err("the kernel refused to attach the programs".to_owned())
     }
 }
 
@@ -164,13 +157,12 @@ fn count(engine: &Engine, calls: &[&Syscall]) -> TestResult<Counts> {
     };
     calls.iter().for_each(|call| profile.want[usize::from(call.nr)] = wire::WANT_CALL | wire::WANT_ERRORS);
     maps.set_profile(PROFILE, &profile)?;
-    let container = wire::Container { active: 1, profile: PROFILE, creator_mnt_ns: 0 };
+    let container = wire::Container::watched(PROFILE, 0);
     maps.open_slot(SLOT, &container, wire::STAGE_RUN)?;
     // The test's threads inherit the tag of the thread that starts them.
-    let own = std::process::id();
-    engine.tag_threads(own, SLOT)?;
+    engine.tag_process(&Pidfd::of_this_process()?, SLOT)?;
     let made = loops().and_then(|loops| Ok(loops + blocked()?));
-    engine.untag_threads(own)?;
+    engine.untag(SLOT)?;
     let account = maps.account(SLOT)?;
     maps.close_slot(SLOT)?;
     Ok(Counts {
@@ -207,8 +199,9 @@ fn loops() -> TestResult<u64> {
 
 /// Threads that are all in one call at once. Returns the calls they made.
 fn blocked() -> TestResult<u64> {
-    let start = Arc::new(Barrier::new(BLOCKED_THREADS));
-    let threads: Vec<_> = (0..BLOCKED_THREADS)
+    let count = 2 * libbpf_rs::num_possible_cpus()?.max(16) + SPARE_THREADS;
+    let start = Arc::new(Barrier::new(count));
+    let threads: Vec<_> = (0..count)
         .map(|_| {
             let start = Arc::clone(&start);
             thread::Builder::new().name("kubeward-test".to_owned()).stack_size(64 << 10).spawn(move || {
@@ -220,7 +213,7 @@ fn blocked() -> TestResult<u64> {
     for thread in threads {
         thread.join().map_err(|_| "a thread of the self-test panicked")?;
     }
-    Ok(BLOCKED_THREADS as u64)
+    Ok(count as u64)
 }
 
 #[cfg(test)]

@@ -179,7 +179,8 @@ fn shape(calls: &mut CallWants, timing: bool, refused: bool) {
         match entry_rule(nr) {
             EntryRule::NeverReturns => calls[nr] = CallWant::ENTER,
             EntryRule::Always => calls[nr] |= CallWant::CALL,
-            EntryRule::WhenAsked if timing => calls[nr] |= CallWant::CALL,
+            // Only a return whose entry was not shown is a refusal.
+            EntryRule::WhenAsked if timing || refused => calls[nr] |= CallWant::CALL,
             EntryRule::WhenAsked => (),
         }
         if refused {

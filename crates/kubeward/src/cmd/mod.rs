@@ -39,6 +39,14 @@ fn complain(message: &dyn std::fmt::Display) {
     let _ = io::stderr().write_all(format!("kubeward: {message}\n").as_bytes());
 }
 
+/// The error and its causes as one line, without those that the error's own text already holds.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |text, cause| match text.contains(&cause) {
+        true => text,
+        false => format!("{text}: {cause}"),
+    })
+}
+
 /// Writes the answer of a command to standard output. A reader that has seen enough (`| head`) is no failure.
 fn answer(text: &str, code: ExitCode) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
@@ -53,4 +61,19 @@ fn answer(text: &str, code: ExitCode) -> ExitCode {
 /// `kubeward version`.
 pub(crate) fn version() -> ExitCode {
     answer(concat!("kubeward ", env!("CARGO_PKG_VERSION"), "\n"), ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cause_is_told_once() {
+        let cause = anyhow::anyhow!("no room");
+        assert_eq!(told(&cause), "no room");
+        let holds_it = anyhow::anyhow!("no room").context("writing: no room");
+        assert_eq!(told(&holds_it), "writing: no room");
+        let outer = holds_it.context("the last line");
+        assert_eq!(told(&outer), "the last line: writing: no room");
+    }
 }

@@ -10,6 +10,10 @@ use super::policies::{set_of, strictly, PolicyFailure};
 
 /// Work on policy files
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kubeward policy check web.yaml
+  kubeward policy check policies/*.yaml")]
 pub(crate) struct PolicyArgs {
     #[command(subcommand)]
     command: PolicyCommand,

@@ -3,6 +3,7 @@
 //! Tests named `root_*` need root, the others need nothing. The truth tests need strace and the programs
 //! that `truth` names; a test that misses something fails and says what.
 
+mod agent_start;
 mod calls;
 mod compare;
 mod errors;

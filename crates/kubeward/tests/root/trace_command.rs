@@ -190,6 +190,29 @@ fn root_trace_follows_a_policy() {
 }
 
 #[test]
+fn root_trace_policies_add_up() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let policy = |name: &str, spec: &str| {
+        let path = dir.path().join(format!("{name}.yaml"));
+        let document =
+            format!("apiVersion: kubeward.kubeward/v1\nkind: KubeWard\nmetadata: {{name: {name}}}\nspec: {spec}\n");
+        fs::write(&path, document).expect("a policy");
+        path.to_string_lossy().into_owned()
+    };
+    let by_name = policy("by-name", "{kprobe: [{name: sys_mkdir}], kretprobe: [{name: sys_mkdir}]}");
+    let but_one = policy("but-one", "{syscalls: [{name: mkdir}, {name: rmdir}], exclude: [{name: mkdir}]}");
+    let idle = policy("idle", "{categories: [memory], suspend: true}");
+    let traced = trace(&["-f", &by_name, "-f", &but_one, "-f", &idle, "-e", "chdir"], sh("mkdir a; rmdir a; cd /"));
+    assert_eq!(traced.code(), 0, "{}", traced.stderr());
+    traced.stream.assert_nothing_lost();
+    let wanted: Vec<_> =
+        traced.stream.events.iter().map(|event| (event.to_string(), event.policies.join(" "))).collect();
+    let expected =
+        [(r#"mkdir("a", 0777) = 0"#, "by-name"), (r#"rmdir("a") = 0"#, "but-one"), (r#"chdir("/") = 0"#, "-e")];
+    assert_eq!(wanted, expected.map(|(line, policy)| (line.to_owned(), policy.to_owned())));
+}
+
+#[test]
 fn root_trace_summary_counts_by_call() {
     for option in ["-c", "--summary"] {
         let mut line = kubeward(["trace", option, "-e", "mkdir,rmdir", "--"]);

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use crate::events::Event;
-use crate::tracer::{read_stream, trace, trace_command};
+use crate::tracer::{binary, plain_environment, read_stream, trace, trace_command};
 use crate::witness::witness;
 
 /// The path that an `access` call asked about.
@@ -81,4 +81,32 @@ fn root_trace_shows_what_seccomp_refused() {
     assert_eq!(refused.syscall.denied_by.as_deref(), Some("seccomp"));
     assert_eq!((refused.phase.as_str(), refused.syscall.duration_ns), ("exit", None), "it was never entered");
     assert_eq!((allowed.phase.as_str(), &allowed.syscall.denied_by), ("call", &None));
+}
+
+#[test]
+fn root_trace_sees_calls_of_the_32_bit_table() {
+    let traced = trace(&["-e", "access,getpid"], [witness("compat")]);
+    assert_eq!(traced.code(), 0, "{}", traced.stderr());
+    traced.stream.assert_nothing_lost();
+    let compat: Vec<&Event> = traced.stream.events.iter().filter(|event| event.syscall.compat).collect();
+    let lines: Vec<String> = compat.iter().map(|event| event.to_string()).collect();
+    assert_eq!(lines, [r#"access("/compat/path", F_OK) = -2 ENOENT"#, "getpid() = 2"]);
+    assert_eq!((compat[0].syscall.nr, compat[1].syscall.nr), (33, 20), "the table's own numbers");
+}
+
+/// As in a container: process ids are then others than the kernel's own.
+#[test]
+fn root_trace_works_in_a_pid_namespace_of_its_own() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let events = dir.path().join("events.jsonl");
+    let mut line = Command::new("unshare");
+    plain_environment(&mut line);
+    line.args(["--pid", "--mount", "--fork", "--mount-proc"]).arg(binary());
+    line.args(["trace", "--format", "json", "-e", "mkdir", "-o"]).arg(&events).args(["--", "/bin/mkdir", "made"]);
+    let output = line.current_dir(dir.path()).stdin(Stdio::null()).output().expect("unshare runs");
+    assert!(output.status.success(), "{output:?}");
+    let stream = read_stream(&events, &output);
+    stream.assert_nothing_lost();
+    let lines: Vec<String> = stream.events.iter().map(|event| event.to_string()).collect();
+    assert_eq!(lines, [r#"mkdir("made", 0777) = 0"#]);
 }

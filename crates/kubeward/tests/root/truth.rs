@@ -111,8 +111,9 @@ impl Program {
             if last.is_empty() {
                 return;
             }
+            eprintln!("{}: run {} differs\n{}", self.name, truths.len(), last.join("\n"));
         }
-        panic!("{}: {} differences\n{}", self.name, last.len(), last.join("\n"));
+        panic!("{}: {} differences, above, after {} runs", self.name, last.len(), truths.len());
     }
 
     /// Takes out of a record what this program does by chance.

@@ -29,13 +29,16 @@ fn assert_texts(program: &Program) -> usize {
     let stage = Stage::of(program);
     let truth = read_threads(&stage.strace().0).unwrap_or_else(|e| panic!("{e}"));
     let truth = truth.into_values().next().expect("strace wrote a file");
+    // Asked again by chance when the first random bits make no letter of a name.
+    let truth: Vec<&str> = truth.lines().filter(|line| !line.starts_with("getrandom(")).collect();
     let stream = stage.kubeward().0;
     let start = stream.of("execve").into_iter().find(|event| event.syscall.ret == Some(0)).expect("the execve");
-    let own = stream.events.iter().filter(|event| event.process.tid == start.process.tid && event.seq >= start.seq);
+    let is_own = |event: &&Event| event.process.tid == start.process.tid && event.seq >= start.seq;
+    let own = stream.events.iter().filter(is_own).filter(|event| event.syscall.name != "getrandom");
     let own: Vec<&Event> = own.collect();
-    assert_eq!(own.len(), truth.lines().count(), "calls of {}", program.name);
+    assert_eq!(own.len(), truth.len(), "calls of {}", program.name);
     let (mut compared, mut wrong) = (0, Vec::new());
-    for (event, line) in own.into_iter().zip(truth.lines()) {
+    for (event, line) in own.into_iter().zip(truth) {
         let (name, args) = arguments(line).unwrap_or_else(|| panic!("not understood: {line}"));
         assert_eq!(event.syscall.name, name);
         for (at, (seen, expected)) in event.syscall.args.iter().zip(args).enumerate() {

@@ -51,7 +51,7 @@ fn categories_are_all_their_calls_minus_the_excluded() {
 #[test]
 fn refused_calls_are_asked_for_on_every_call() {
     let checked = policy("web", "  kprobe: [{name: openat}]\n  refused: true");
-    assert_eq!(wants(&checked.calls), [("openat", CallWant::ENTER | CallWant::REFUSED)]);
+    assert_eq!(wants(&checked.calls), [("openat", CallWant::CALL | CallWant::REFUSED)]);
 }
 
 #[test]

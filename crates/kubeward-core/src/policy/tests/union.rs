@@ -60,7 +60,7 @@ fn hooks_are_where_records_are_made() {
     ]);
     let expected = [
         ("read", CallWant::EXIT),
-        ("close", CallWant::EXIT | CallWant::REFUSED),
+        ("close", CallWant::CALL | CallWant::REFUSED),
         ("rt_sigreturn", CallWant::CALL),
         ("execve", CallWant::CALL),
         ("exit", CallWant::ENTER),

@@ -1,5 +1,6 @@
 //! `kubeward agent`: watches the containers of this machine.
 
+mod file;
 mod settings;
 
 use std::io::IsTerminal;
@@ -11,8 +12,9 @@ use kubeward_agent::run::{Agent, InvalidPolicies};
 use kubeward_bpf::probe::Backend;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{answer, complain, FormatArg};
-use settings::{SettingError, Settings};
+use super::{answer, complain, told, FormatArg};
+use file::SettingError;
+use settings::Settings;
 
 /// Watch the containers that containerd runs on this machine
 ///
@@ -24,11 +26,11 @@ use settings::{SettingError, Settings};
 #[command(after_help = "\
 Examples:
   kubeward agent -e execve,%network --format text
-  kubeward agent -f /etc/kubeward/policies -o /var/log/kubeward.jsonl --rotate-size 100M --rotate-keep 5
+  kubeward agent -f /etc/kubeward/policies -o events.jsonl --rotate-size 100M
 
-A flag wins over its environment variable, that over the configuration file, that over the default; --print-config shows
-which one did. Variables that hold several values separate them by commas (KUBEWARD_CALLS is one SET, KUBEWARD_REDACT one
-REGEX). CRI_SOCKET, CRISOCKET and PROCFSMOUNT are understood too.
+A flag wins over its environment variable, that over the configuration file, that over the default; --print-config \
+shows which one did. Variables that hold several values separate them by commas (KUBEWARD_CALLS is one SET, \
+KUBEWARD_REDACT one REGEX). CRI_SOCKET, CRISOCKET and PROCFSMOUNT are understood too.
 
 Exit code: 0 when a signal ended it, 1 if it failed, 2 for wrong usage or an invalid policy.")]
 pub(crate) struct AgentArgs {
@@ -112,7 +114,7 @@ pub(crate) fn run(args: &AgentArgs, sources: &clap::ArgMatches) -> ExitCode {
     match start(args, sources) {
         Ok(code) => code,
         Err(error) => {
-            complain(&format_args!("{error:#}"));
+            complain(&told(&error));
             let is_usage = error.is::<SettingError>() || error.is::<InvalidPolicies>();
             ExitCode::from(if is_usage { 2 } else { 1 })
         }

@@ -1,74 +1,21 @@
 //! Flags over environment over file over defaults: what is in force, and where each value is from.
 
 use std::fmt::{self, Display};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ValueEnum};
 use kubeward_agent::config::{Config, Format, Target};
-use kubeward_agent::discovery::containerd::{choose, AddressError};
+use kubeward_agent::discovery::containerd::choose;
 use kubeward_agent::sinks::Rotation;
 use kubeward_bpf::probe::Backend;
-use kubeward_core::redact::{RedactError, Redactor};
-use serde::Deserialize;
+use kubeward_core::redact::Redactor;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::file::{bytes_of, one_of, parsed, read_file, File, SettingError, Size};
 use super::{AgentArgs, KubernetesArg};
-use crate::cmd::policies::{calls_of, PolicyFailure};
+use crate::cmd::policies::calls_of;
 use crate::cmd::{run_id, FormatArg};
-
-/// A setting that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SettingError {
-    #[error("cannot read the configuration file {}: {source}", path.display())]
-    Unreadable { path: PathBuf, source: std::io::Error },
-    #[error("configuration file {}: {source}", path.display())]
-    File { path: PathBuf, source: toml::de::Error },
-    #[error("{name} from {source_name}: {message}")]
-    Value { name: &'static str, source_name: String, message: String },
-    #[error("--kubernetes on: this version takes no policies from the Kubernetes API; use off, and -f")]
-    Kubernetes,
-    #[error("--rotate-size and --rotate-keep need a file to rotate: give -o FILE")]
-    RotationWithoutFile,
-    #[error("--rotate-keep needs --rotate-size: without it no file is ever full")]
-    KeepWithoutSize,
-    #[error(transparent)]
-    Socket(#[from] AddressError),
-    #[error(transparent)]
-    Redact(#[from] RedactError),
-    #[error("{0}")]
-    Calls(PolicyFailure),
-}
-
-/// The configuration file: every key is a flag's long name.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct File {
-    calls: Option<Vec<String>>,
-    policy: Option<Vec<PathBuf>>,
-    kubernetes: Option<String>,
-    format: Option<String>,
-    output: Option<PathBuf>,
-    rotate_size: Option<Size>,
-    rotate_keep: Option<u32>,
-    cri_socket: Option<Vec<String>>,
-    procfs_mount: Option<PathBuf>,
-    probe_backend: Option<String>,
-    node_name: Option<String>,
-    event_labels: Option<Vec<String>>,
-    redact: Option<Vec<String>>,
-    log_level: Option<String>,
-    log_format: Option<String>,
-}
-
-/// `104857600` or `"100M"`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Size {
-    Bytes(u64),
-    Text(String),
-}
 
 /// A value and where it is from.
 #[derive(Debug, Clone)]
@@ -292,11 +239,6 @@ impl Display for Settings {
     }
 }
 
-fn read_file(path: &Path) -> Result<File, SettingError> {
-    let text = fs::read_to_string(path).map_err(|source| SettingError::Unreadable { path: path.to_owned(), source })?;
-    toml::from_str(&text).map_err(|source| SettingError::File { path: path.to_owned(), source })
-}
-
 /// The first of these variables that is set and not empty.
 fn older(names: &[&'static str]) -> Option<(&'static str, String)> {
     names.iter().find_map(|name| Some((*name, std::env::var(name).ok().filter(|value| !value.is_empty())?)))
@@ -306,81 +248,57 @@ fn split(list: &str) -> Vec<String> {
     list.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
-fn one_of<T: ValueEnum>(
-    name: &'static str,
-    given: Option<String>,
-    source: &dyn Fn() -> String,
-) -> Result<Option<T>, SettingError> {
-    let names = || {
-        let values = T::value_variants().iter().filter_map(T::to_possible_value);
-        values.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", ")
-    };
-    let parse = |text: String| {
-        T::from_str(&text, false).map_err(|_| SettingError::Value {
-            name,
-            source_name: source(),
-            message: format!("{text:?} is none of {}", names()),
-        })
-    };
-    given.map(parse).transpose()
-}
-
-fn parsed<T: std::str::FromStr<Err: Display>>(
-    name: &'static str,
-    given: Option<String>,
-    source: &dyn Fn() -> String,
-) -> Result<Option<T>, SettingError> {
-    let parse = |text: String| {
-        text.parse().map_err(|error: T::Err| SettingError::Value {
-            name,
-            source_name: source(),
-            message: format!("{text:?}: {error}"),
-        })
-    };
-    given.map(parse).transpose()
-}
-
-/// `104857600`, `100M`: binary multiples.
-fn bytes_of(text: &str, source: &str) -> Result<u64, SettingError> {
-    let (digits, factor) = match text.trim().strip_suffix(['K', 'k']).map(|rest| (rest, 1 << 10)) {
-        Some(kilo) => kilo,
-        None => match text.trim().strip_suffix(['M', 'm']).map(|rest| (rest, 1 << 20)) {
-            Some(mega) => mega,
-            None => text.trim().strip_suffix(['G', 'g']).map_or((text.trim(), 1), |rest| (rest, 1 << 30)),
-        },
-    };
-    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).filter(|bytes| *bytes > 0);
-    bytes.ok_or_else(|| SettingError::Value {
-        name: "rotate-size",
-        source_name: source.to_owned(),
-        message: format!("{text:?} is not a number of bytes; write for example 100M"),
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use clap::{Args, Command, FromArgMatches};
+
     use super::*;
 
-    #[test]
-    fn sizes_have_binary_suffixes() {
-        let bytes = |text| bytes_of(text, "a test").ok();
-        assert_eq!(
-            [bytes("1"), bytes("2K"), bytes("100M"), bytes("1g")],
-            [Some(1), Some(2048), Some(100 << 20), Some(1 << 30)]
-        );
-        assert_eq!([bytes("0"), bytes("M"), bytes("-1"), bytes("99999999999G")], [None; 4]);
+    /// The settings of this command line, none of whose flags have environment variables set.
+    fn settings(line: &[&str]) -> Result<Settings, SettingError> {
+        let command = AgentArgs::augment_args(Command::new("agent"));
+        let matches = command.get_matches_from([&["agent"], line].concat());
+        Settings::resolve(&AgentArgs::from_arg_matches(&matches).expect("they matched"), &matches)
+    }
+
+    fn shown(settings: &Settings, name: &str) -> String {
+        let text = settings.to_string();
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} = ")));
+        line.unwrap_or_else(|| panic!("no {name} in\n{text}")).to_owned()
     }
 
     #[test]
-    fn unknown_key_of_the_file_is_refused_by_name() {
-        let error = toml::from_str::<File>("polcy = ['a']\n").expect_err("there is no such key").to_string();
-        assert!(error.contains("polcy") && error.contains("policy"), "{error}");
+    fn flag_beats_file_beats_default() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("agent.toml");
+        std::fs::write(&file, "format = 'text'\nnode-name = 'from-file'\nrotate-size = '2K'\n")
+            .expect("it is writable");
+        let file = file.to_string_lossy();
+        let settings = settings(&["--config", &file, "--node-name", "from-flag"]).expect("all is well");
+        assert_eq!(shown(&settings, "node-name"), "node-name = \"from-flag\"  # flag --node-name");
+        assert_eq!(shown(&settings, "format"), format!("format = \"text\"  # file {file}"));
+        assert_eq!(shown(&settings, "rotate-size"), format!("rotate-size = 2048  # file {file}"));
+        assert_eq!(shown(&settings, "procfs-mount"), "procfs-mount = \"/proc\"  # default");
     }
 
     #[test]
-    fn word_of_the_file_that_is_none_is_told_with_its_choices() {
-        let source = || "file a.toml".to_owned();
-        let error = one_of::<FormatArg>("format", Some("xml".to_owned()), &source).expect_err("no such format");
-        assert_eq!(error.to_string(), "format from file a.toml: \"xml\" is none of text, json");
+    fn printed_configuration_is_a_configuration() {
+        let printed =
+            settings(&["-e", "mkdir", "-o", "/tmp/x", "--event-labels", "a,b"]).expect("all is well").to_string();
+        let again: File = toml::from_str(&printed).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(again.event_labels, Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(again.calls, Some(vec!["mkdir".to_owned()]));
+    }
+
+    #[test]
+    fn what_cannot_work_together_is_refused() {
+        let refused =
+            |line: &[&str]| settings(line).and_then(|settings| settings.config()).expect_err("refused").to_string();
+        assert!(refused(&["--rotate-size", "1M"]).contains("-o FILE"));
+        assert!(refused(&["-o", "/tmp/x", "--rotate-keep", "3"]).contains("--rotate-size"));
+        assert!(refused(&["--kubernetes", "on"]).contains("off"));
+        assert!(refused(&["-e", "opnat"]).contains("openat"));
+        assert!(refused(&["--redact", "("]).contains("("));
+        assert!(refused(&["--cri-socket", "tcp://x"]).contains("unix://"));
     }
 }

@@ -1,7 +1,6 @@
 //! What files of this machine say about its kernel. Reading only; an absent file is an answer too.
 
 use std::fs;
-use std::path::Path;
 
 /// Kernel release and build, as uname has them.
 pub(super) fn kernel() -> String {
@@ -49,15 +48,7 @@ pub(super) fn lockdown() -> String {
 }
 
 pub(super) fn cgroups() -> String {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let of = |kind: &str| {
-        let lines = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        lines
-            .filter(|fields| fields.get(2) == Some(&kind))
-            .filter_map(|fields| fields.get(1).map(|at| at.to_string()))
-            .collect::<Vec<_>>()
-    };
-    match (of("cgroup2").first(), of("cgroup").len()) {
+    match (mounts_of("cgroup2").first(), mounts_of("cgroup").len()) {
         (Some(at), 0) => format!("v2 at {at}"),
         (Some(at), old) => format!("v2 at {at} beside {old} v1 hierarchies; containers are found by their v2 cgroup"),
         (None, 0) => "none mounted here; containers are found by their v2 cgroup all the same".to_owned(),
@@ -66,14 +57,18 @@ pub(super) fn cgroups() -> String {
 }
 
 pub(super) fn tracefs() -> String {
-    let at = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
-        .into_iter()
-        .find(|at| Path::new(at).join("events").is_dir());
-    match at {
+    match mounts_of("tracefs").first() {
         Some(at) => format!("mounted at {at}"),
-        None => "not mounted (needed by none of the backends; `mount -t tracefs none /sys/kernel/tracing` mounts it)"
-            .to_owned(),
+        None => "not mounted (no backend needs it; `mount -t tracefs none /sys/kernel/tracing` mounts it)".to_owned(),
     }
+}
+
+/// Where file systems of this type are mounted.
+fn mounts_of(kind: &str) -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let lines = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let of_kind = lines.filter(|fields| fields.get(2) == Some(&kind));
+    of_kind.filter_map(|fields| fields.get(1).map(|at| (*at).to_owned())).collect()
 }
 
 fn one_line(path: &str) -> Option<String> {

@@ -12,7 +12,7 @@ use kubeward_bpf::object::{Engine, LoadOptions};
 use kubeward_bpf::probe::{self, Backend, BackendVerdict, Probes};
 use kubeward_bpf::support;
 
-use super::answer;
+use super::{answer, told};
 
 /// Say what this kernel and host allow, which hooks would be used and why
 ///
@@ -32,7 +32,7 @@ pub(crate) fn run(_args: &DoctorArgs) -> ExitCode {
     let works = match hooks(&mut report) {
         Ok(()) => true,
         Err(error) => {
-            line(&mut report, "verdict", &format!("tracing does not work here: {error:#}"));
+            line(&mut report, "verdict", &format!("tracing does not work here: {}", told(&error)));
             false
         }
     };

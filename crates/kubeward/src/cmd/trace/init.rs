@@ -107,21 +107,18 @@ fn serve(child: u32, report: &mut File) -> io::Result<()> {
     let signals = SignalFd::new(&SigSet::all())?;
     loop {
         let Some(info) = signals.read_signal()? else { continue };
-        let signal = Signal::try_from(info.ssi_signo.cast_signed());
-        match signal {
-            Ok(Signal::SIGCHLD) => {
-                if !reap(command, &mut is_running, report)? {
-                    return Ok(());
-                }
+        let Ok(signal) = Signal::try_from(info.ssi_signo.cast_signed()) else { continue };
+        // From outside the namespace, whose processes have no number here; not from the terminal, whose signals reach the
+        // command without help.
+        let is_for_command = info.ssi_code <= 0 && info.ssi_pid == 0;
+        if signal == Signal::SIGCHLD {
+            if !reap(command, &mut is_running, report)? {
+                return Ok(());
             }
-            // From outside the namespace, where no process has a number here; those of the terminal reach the
-            // command without help.
-            Ok(signal) if info.ssi_code <= 0 && info.ssi_pid == 0 => {
-                // With the command gone, it is for all that it left behind.
-                let target = if is_running { command } else { Pid::from_raw(-1) };
-                let _ = kill(target, signal);
-            }
-            _ => {}
+        } else if is_for_command {
+            // With the command gone, it is for all that it left behind. They may be gone too.
+            let target = if is_running { command } else { Pid::from_raw(-1) };
+            let _ = kill(target, signal);
         }
     }
 }
@@ -141,5 +138,36 @@ fn reap(command: Pid, is_running: &mut bool, report: &mut File) -> io::Result<bo
                 Report::Ended(code).write(report)?;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    #[test]
+    fn reports_arrive_as_they_were_sent_and_end_with_init() {
+        let (read, write): (OwnedFd, OwnedFd) = nix::unistd::pipe().expect("a pipe");
+        let (mut read, mut write): (File, File) = (read.into(), write.into());
+        let sent =
+            [Report::Ready, Report::Waiting, Report::Failed("mounting /proc: no".to_owned()), Report::Ended(137)];
+        sent.iter().for_each(|report| report.write(&mut write).expect("the pipe has room"));
+        drop(write);
+        for report in sent {
+            assert_eq!(Report::read(&mut read).expect("the pipe is whole"), Some(report));
+        }
+        assert_eq!(Report::read(&mut read).expect("the end is no failure"), None);
+    }
+
+    #[test]
+    fn overlong_report_is_cut_and_the_next_one_is_whole() {
+        let (read, write): (OwnedFd, OwnedFd) = nix::unistd::pipe().expect("a pipe");
+        let (mut read, mut write): (File, File) = (read.into(), write.into());
+        Report::Failed("x".repeat(1000)).write(&mut write).expect("the pipe has room");
+        Report::Ended(0).write(&mut write).expect("the pipe has room");
+        assert_eq!(Report::read(&mut read).expect("whole"), Some(Report::Failed("x".repeat(255))));
+        assert_eq!(Report::read(&mut read).expect("whole"), Some(Report::Ended(0)));
     }
 }

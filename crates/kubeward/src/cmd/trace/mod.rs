@@ -14,7 +14,7 @@ use clap::Args;
 use kubeward_core::container::ContainerSlot;
 use nix::sys::wait::WaitStatus;
 
-use super::{complain, FormatArg, WatchArgs};
+use super::{complain, told, FormatArg, WatchArgs};
 use kubeward_bpf::probe::Backend;
 
 /// The one container that `trace` watches.
@@ -35,9 +35,9 @@ Examples:
   kubeward trace -e openat,%network -- curl -s http://127.0.0.1:8080/
   kubeward trace --summary -o calls.txt -- tar -cf /tmp/etc.tar /etc
 
-Exit code: the command's (128 + signal if it was killed); 126 or 127 if it could not be run, as in a shell; 125 if KubeWard
-failed, or if the output failed while it ran; 2 for wrong usage or an invalid policy. If the output's reader goes away
-(kubeward trace ... | head), tracing stops, the command goes on, and the code is the command's.")]
+Exit code: the command's (128 + signal if it was killed); 126 or 127 if it could not be run, as in a shell; 125 if \
+KubeWard failed, or if the output failed while it ran; 2 for wrong usage or an invalid policy. If the output's reader \
+goes away (kubeward trace -o - ... | head), tracing stops, the command goes on, and the code is the command's.")]
 pub(crate) struct TraceArgs {
     #[command(flatten)]
     watch: WatchArgs,
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &TraceArgs) -> ExitCode {
     match session::run(args) {
         Ok(code) => code.into(),
         Err(error) => {
-            complain(&format_args!("{error:#}"));
+            complain(&told(&error));
             FAILED.into()
         }
     }

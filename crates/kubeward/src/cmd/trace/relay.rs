@@ -82,8 +82,9 @@ impl Relay {
                 code = code_of_status(&status);
             }
             if let Some(code) = code {
-                if !engine.tasks().context("looking for what the command left")?.iter().any(|task| task.slot == SLOT.0)
-                {
+                let tasks = engine.tasks().context("looking for what the command left")?;
+                // A task that has ended and was not waited for is in no namespace any more.
+                if !tasks.iter().any(|task| task.slot == SLOT.0 && task.ns.mnt_ns != 0) {
                     return Ok(code);
                 }
             }

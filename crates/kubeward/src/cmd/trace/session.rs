@@ -32,6 +32,10 @@ use crate::cmd::{complain, run_id, FormatArg};
 /// The profile of the one container.
 const PROFILE: u32 = 1;
 
+/// Room for some 200,000 records, four times the agent's: all calls of the command are wanted, and it must not wait for the
+/// reader.
+const RING_BYTES: u32 = 32 << 20;
+
 pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     let set = match policies(args) {
         Ok(set) => Arc::new(set),
@@ -48,7 +52,7 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     // Before any thread is started: they inherit the mask, and a process with threads does not fork.
     let program = Program { argv: args.command.clone(), mask: block_signals()? };
     let container = if args.host { None } else { Some(launch::container(&program)?) };
-    let engine = Arc::new(Engine::load(&LoadOptions::default())?);
+    let engine = Arc::new(Engine::load(&LoadOptions { ring_bytes: RING_BYTES })?);
     let mut probes = Probes::new(engine.clone(), args.probe_backend)?;
     let watch = Watch { engine, set };
     watch.attach(&mut probes)?;
@@ -106,7 +110,7 @@ fn open_output(path: Option<&Path>) -> anyhow::Result<Box<dyn Output + Send>> {
 /// Some files can be opened for writing and then take nothing (`/proc/version`): better told before the command runs.
 fn try_writing(path: &Path) -> std::io::Result<()> {
     if path.is_file() {
-        std::fs::File::options().append(true).open(path)?.write(&[])?;
+        std::fs::File::options().append(true).open(path)?.write(&[]).map(drop)?;
     }
     Ok(())
 }
@@ -215,7 +219,7 @@ impl Watch {
 }
 
 fn container_of(creator_mnt_ns: u32) -> wire::Container {
-    wire::Container { active: 1, profile: PROFILE, creator_mnt_ns }
+    wire::Container::watched(PROFILE, creator_mnt_ns)
 }
 
 fn container(args: &TraceArgs) -> Container {

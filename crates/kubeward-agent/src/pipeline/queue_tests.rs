@@ -1,0 +1,86 @@
+use super::*;
+use crate::sinks::OutputError;
+
+const A: ContainerSlot = ContainerSlot(1);
+
+/// Takes what is written, once it is let.
+struct Gated {
+    gate: Receiver<Result<(), OutputError>>,
+    taken: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Output for Gated {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, OutputError> {
+        // Without anybody at the gate it stands open.
+        self.gate.recv().unwrap_or(Ok(()))?;
+        self.taken.lock().expect("no test panics with it").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn take_back(&mut self, _length: u64) -> bool {
+        false
+    }
+
+    fn reopen(&mut self) -> Result<(), OutputError> {
+        Ok(())
+    }
+}
+
+type Gate = SyncSender<Result<(), OutputError>>;
+
+fn queue() -> (Queue, Gate, Arc<Mutex<Vec<u8>>>) {
+    let (sender, gate) = mpsc::sync_channel(1);
+    let taken = Arc::new(Mutex::new(Vec::new()));
+    let output = Gated { gate, taken: Arc::clone(&taken) };
+    (Queue::spawn(Box::new(output)).expect("a thread starts"), sender, taken)
+}
+
+fn line(queue: &mut Queue, text: &str) {
+    queue.line(Some(A), &mut |out| out.extend_from_slice(text.as_bytes()));
+}
+
+#[test]
+fn settled_queue_has_written_everything_in_order() {
+    let (mut queue, gate, taken) = queue();
+    drop(gate);
+    for number in 0..1000 {
+        line(&mut queue, &format!("line {number}\n"));
+        queue.flush();
+        // The writer keeps up or not; what is refused is counted.
+    }
+    queue.settle();
+    let lost = queue.take_losses().get(&A).copied().unwrap_or(0);
+    let taken = taken.lock().expect("no test panics with it");
+    let written = taken.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    assert_eq!(written + lost, 1000);
+    assert!(taken.starts_with(b"line 0\nline 1\n"));
+}
+
+#[test]
+fn blocked_output_never_blocks_the_reader() {
+    let (mut queue, gate, taken) = queue();
+    for number in 0..BATCHES_WAITING + 100 {
+        line(&mut queue, &format!("line {number}\n"));
+        queue.flush();
+    }
+    let lost = queue.take_losses().get(&A).copied().unwrap_or(0);
+    // One batch is in the writer's hands, or still in the channel.
+    assert!((99..=100).contains(&lost), "{lost}");
+    drop(gate);
+    queue.settle();
+    let written = taken.lock().expect("no test panics with it").iter().filter(|&&byte| byte == b'\n').count();
+    assert_eq!(written as u64 + lost + queue.take_losses().get(&A).copied().unwrap_or(0), BATCHES_WAITING as u64 + 100);
+}
+
+#[test]
+fn what_a_failing_output_never_took_is_lost() {
+    let (mut queue, gate, _taken) = queue();
+    line(&mut queue, "one\n");
+    line(&mut queue, "two\n");
+    let refuse = || Err(OutputError::Gone { name: "a test's output".to_owned() });
+    let refusing = thread::spawn(move || while gate.send(refuse()).is_ok() {});
+    queue.settle();
+    assert_eq!(queue.take_losses().get(&A), Some(&2));
+    drop(queue);
+    refusing.join().expect("it does not panic");
+}

@@ -1,0 +1,282 @@
+//! Records as the kernel side would write them, through the whole pipeline.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{channel, Receiver};
+use std::sync::{Arc, Mutex};
+
+use kubeward_bpf::read::RecordSink;
+use kubeward_bpf::wire::{self, Record, Wire};
+use kubeward_core::container::{Container, ContainerId, ContainerSlot};
+use kubeward_core::policy::{load, PolicySet};
+use kubeward_core::redact::Redactor;
+use kubeward_core::render::json::JsonLines;
+use kubeward_core::render::line::{NoticeLevel, Stream};
+use kubeward_core::syscall::by_name;
+use serde_json::Value;
+
+use super::*;
+
+const A: ContainerSlot = ContainerSlot(1);
+const B: ContainerSlot = ContainerSlot(2);
+
+/// What the output took, by line with its owner, and what it is to lose.
+#[derive(Debug, Default)]
+struct Taken {
+    lines: Vec<(Option<ContainerSlot>, Value)>,
+    losses: Losses,
+}
+
+#[derive(Debug, Default, Clone)]
+struct FakeOutput(Arc<Mutex<Taken>>);
+
+impl FakeOutput {
+    fn with<T>(&self, look: impl FnOnce(&mut Taken) -> T) -> T {
+        look(&mut self.0.lock().expect("no test panics while it holds this"))
+    }
+
+    /// Lines of a kind, in order.
+    fn of(&self, kind: &str) -> Vec<Value> {
+        self.with(|taken| {
+            taken.lines.iter().map(|(_, line)| line).filter(|line| line["kind"] == kind).cloned().collect()
+        })
+    }
+}
+
+impl EventOutput for FakeOutput {
+    fn line(&mut self, owner: Option<ContainerSlot>, render: &mut dyn FnMut(&mut Vec<u8>)) {
+        let mut line = Vec::new();
+        render(&mut line);
+        let line = serde_json::from_slice(&line).expect("a line is JSON");
+        self.with(|taken| taken.lines.push((owner, line)));
+    }
+
+    fn flush(&mut self) {}
+
+    fn take_losses(&mut self) -> Losses {
+        self.with(|taken| std::mem::take(&mut taken.losses))
+    }
+
+    fn settle(&mut self) {}
+
+    fn reopen(&mut self) {}
+}
+
+/// The kernel side's accounts, as a test sets them.
+type Kernel = Arc<Mutex<BTreeMap<ContainerSlot, wire::Account>>>;
+
+struct Rig {
+    pipeline: Pipeline,
+    commands: Commands,
+    output: FakeOutput,
+    kernel: Kernel,
+    freed: Receiver<ContainerSlot>,
+    set: Arc<PolicySet>,
+}
+
+impl Rig {
+    fn new(spec: &str) -> Self {
+        let set = policies("web", spec);
+        let (commands, receiver) = commands();
+        let (freed_sender, freed) = channel();
+        let (output, kernel) = (FakeOutput::default(), Kernel::default());
+        let accounts = kernel.clone();
+        let stream = Stream { node: "n1".to_owned(), run: "r".to_owned(), event_labels: Vec::new() };
+        let pipeline = Pipeline::new(Parts {
+            kernel_account: Box::new(move |slot| accounts.lock().expect("no test panics with it").get(&slot).copied()),
+            commands: receiver,
+            policies: set.clone(),
+            redactor: Redactor::new(&[]).expect("no patterns"),
+            lines: Lines::Json(JsonLines::new(&stream)),
+            output: Box::new(output.clone()),
+            table: true,
+            freed: Some(freed_sender),
+        });
+        Self { pipeline, commands, output, kernel, freed, set }
+    }
+
+    fn open(&self, slot: ContainerSlot, id: &str) {
+        let container = container(id);
+        let selected = self.set.select(&container);
+        assert!(self.commands.send(Command::Open { slot, container, selected }));
+    }
+
+    /// The kernel side saw this record and put it into the ring; it is read now.
+    fn record(&mut self, record: &Record) {
+        self.change_kernel(ContainerSlot(record.slot), |account| {
+            account.seen += 1;
+            account.submitted += 1;
+        });
+        self.pipeline.record(record.as_bytes());
+    }
+
+    fn change_kernel(&self, slot: ContainerSlot, change: impl FnOnce(&mut wire::Account)) {
+        change(self.kernel.lock().expect("no test panics with it").entry(slot).or_default());
+    }
+}
+
+fn policies(name: &str, spec: &str) -> Arc<PolicySet> {
+    let text = format!("apiVersion: kubeward.kubeward/v1\nkind: KubeWard\nmetadata: {{name: {name}}}\nspec: {spec}\n");
+    let (policies, faults) = load("a.yaml", text.as_bytes());
+    assert!(faults.is_empty(), "{faults:?}");
+    Arc::new(PolicySet::new(policies).0)
+}
+
+fn container(id: &str) -> Arc<Container> {
+    Arc::new(Container {
+        id: ContainerId(id.to_owned()),
+        name: None,
+        image: None,
+        image_digest: None,
+        runtime: "containerd",
+        runtime_namespace: None,
+        labels: BTreeMap::new(),
+        pod: None,
+    })
+}
+
+fn record(slot: ContainerSlot, call: &str, ret: i64) -> Record {
+    let mut record = Record::read_from(&[0; size_of::<Record>()]).expect("the buffer has the struct's size");
+    record.kind = wire::KIND_CALL;
+    record.phase = wire::PHASE_EXIT;
+    record.stage = wire::STAGE_RUN as u8;
+    record.probe = wire::PROBE_TP_BTF;
+    record.identity = wire::IDENTITY_CGROUP;
+    record.nr = by_name(call).expect("the catalogue has it").nr;
+    record.slot = slot.0;
+    record.ret = ret;
+    record.mono_ns = 1;
+    (record.pid, record.tid) = (7, 7);
+    record.comm[..2].copy_from_slice(b"sh");
+    record
+}
+
+#[test]
+fn every_record_ends_in_one_account_and_the_wanted_ones_in_lines() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}], filter: {errors: [EEXIST]}}");
+    rig.open(A, "a");
+    for (call, ret) in [("mkdir", -17), ("mkdir", 0), ("rmdir", -17), ("mkdir", -17)] {
+        rig.record(&record(A, call, ret));
+    }
+    rig.change_kernel(A, |account| {
+        (account.seen, account.filtered_setup) = (account.seen + 5, 5);
+    });
+    let events = rig.output.of("syscall");
+    assert_eq!(events.len(), 2);
+    assert_eq!((&events[0]["container"]["id"], &events[0]["policies"]), (&"a".into(), &vec!["web"].into()));
+    let finished = rig.pipeline.finish(Doubts::default());
+    let account = &finished.accounts[0].1;
+    assert!(account.balanced(), "{account:?}");
+    assert_eq!((account.seen, account.emitted, account.filtered.total(), account.in_flight), (9, 2, 7, 0));
+    let by_reason = &rig.output.of("ledger")[0]["filtered"];
+    assert_eq!((&by_reason["errors"], &by_reason["policy"], &by_reason["setup"]), (&1.into(), &1.into(), &5.into()));
+    assert_eq!(finished.table.expect("it was asked for").iter().map(|(_, stats)| stats.calls()).sum::<u64>(), 2);
+}
+
+#[test]
+fn container_is_known_before_its_first_record_is_told() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+    rig.record(&record(A, "mkdir", 0));
+    rig.open(B, "b");
+    // The command was sent before the kernel side knew the slot; the reader has not looked at it yet.
+    rig.record(&record(B, "mkdir", 0));
+    let kinds = rig.output.with(|taken| taken.lines.iter().map(|(_, line)| line["kind"].clone()).collect::<Vec<_>>());
+    assert_eq!(kinds, ["container", "syscall"], "and nothing of a container that was never announced");
+}
+
+#[test]
+fn closed_container_is_told_when_its_last_record_is_read() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+    rig.open(A, "a");
+    rig.record(&record(A, "mkdir", 0));
+    // Another one is in the ring when the container ends.
+    rig.change_kernel(A, |account| (account.seen, account.submitted) = (2, 2));
+    rig.commands.send(Command::Close { slot: A });
+    (0..20).for_each(|_| rig.pipeline.drained());
+    assert!(rig.freed.try_recv().is_err(), "a record of it is still on its way");
+    rig.pipeline.record(record(A, "mkdir", 0).as_bytes());
+    rig.pipeline.drained();
+    assert_eq!(rig.freed.try_recv(), Ok(A));
+    let ledger = &rig.output.of("ledger")[0];
+    assert_eq!((&ledger["final"], &ledger["emitted"], &ledger["balanced"]), (&true.into(), &2.into(), &true.into()));
+    assert_eq!(rig.output.of("container").last().map(|line| line["change"].clone()), Some("gone".into()));
+    let finished = rig.pipeline.finish(Doubts::default());
+    assert_eq!((finished.accounts.len(), finished.total.emitted), (0, 2), "the node keeps its numbers");
+}
+
+#[test]
+fn program_of_a_process_is_named_by_its_exec() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+    rig.open(A, "a");
+    let mut exec = record(A, "mkdir", 0);
+    (exec.kind, exec.exec_id) = (wire::KIND_EXEC, 99);
+    let item = wire::Item { arg: 6, kind: wire::ITEM_PATH, flags: 0, pad: 0, bytes: 8 };
+    let path = [item.as_bytes(), b"sh\0bin\0\0"].concat();
+    exec.items_bytes = path.len() as u32;
+    rig.pipeline.record(&[exec.as_bytes(), &path].concat());
+    let mut call = record(A, "mkdir", 0);
+    call.exec_id = 99;
+    rig.record(&call);
+    rig.record(&record(A, "mkdir", 0));
+    let events = rig.output.of("syscall");
+    assert_eq!((&events[0]["process"]["exe"], &events[1]["process"]["exe"]), (&"/bin/sh".into(), &Value::Null));
+}
+
+#[test]
+fn lost_records_are_told_and_move_from_emitted_to_lost() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+    rig.open(A, "a");
+    rig.record(&record(A, "mkdir", 0));
+    rig.record(&record(A, "mkdir", 0));
+    rig.change_kernel(A, |account| (account.seen, account.lost_ring) = (account.seen + 3, 3));
+    rig.output.with(|taken| taken.losses.insert(A, 1));
+    rig.pipeline.drained();
+    let finished = rig.pipeline.finish(Doubts { skipped: 4, missed_returns: 0 });
+    let account = &finished.accounts[0].1;
+    assert!(account.balanced(), "{account:?}");
+    assert_eq!((account.emitted, account.lost.total()), (1, 4));
+    let gaps = rig.output.of("gap");
+    assert_eq!((&gaps[0]["reason"], &gaps[0]["lost"]), (&"ring".into(), &3.into()));
+    assert_eq!(rig.output.of("ledger").last().map(|node| node["skipped"].clone()), Some(4.into()));
+}
+
+#[test]
+fn record_that_cannot_be_read_is_lost_and_the_next_one_is_not() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+    rig.open(A, "a");
+    let mut broken = record(A, "mkdir", 0);
+    broken.phase = 77;
+    rig.pipeline.apply_commands();
+    rig.record(&broken);
+    rig.record(&record(A, "mkdir", 0));
+    let finished = rig.pipeline.finish(Doubts::default());
+    let account = &finished.accounts[0].1;
+    assert_eq!((account.balanced(), account.emitted, account.lost.total()), (true, 1, 1));
+}
+
+#[test]
+fn other_policies_bring_a_container_into_the_stream() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}], selector: {containers: [b]}}");
+    rig.open(A, "a");
+    rig.pipeline.drained();
+    assert_eq!(rig.output.of("container"), Vec::<Value>::new());
+    let set = policies("every", "{syscalls: [{name: mkdir}]}");
+    let selected = vec![(A, set.active())];
+    rig.commands.send(Command::Policies { set, selected });
+    rig.pipeline.drained();
+    rig.record(&record(A, "mkdir", 0));
+    assert_eq!(rig.output.of("container").len(), 1);
+    assert_eq!(rig.output.of("syscall")[0]["policies"], Value::from(vec!["every"]));
+}
+
+#[test]
+fn lines_of_every_kind_share_one_sequence() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+    rig.open(A, "a");
+    rig.record(&record(A, "mkdir", 0));
+    let notice = Command::Notice { level: NoticeLevel::Info, code: "test", message: "said".to_owned() };
+    rig.commands.send(notice);
+    rig.commands.send(Command::Ledger(Doubts::default()));
+    rig.pipeline.drained();
+    let seqs: Vec<Value> = rig.output.with(|taken| taken.lines.iter().map(|(_, line)| line["seq"].clone()).collect());
+    assert_eq!(seqs, [1, 2, 3, 4, 5].map(Value::from), "container, syscall, notice, two ledgers");
+}
