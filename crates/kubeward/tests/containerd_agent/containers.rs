@@ -35,7 +35,7 @@ fn containerd_container_that_ran_before_the_agent_is_watched() -> Result<()> {
 }
 
 #[test]
-fn containerd_exec_is_its_containers_from_its_first_call() -> Result<()> {
+fn containerd_exec_belongs_to_its_container_with_its_execve() -> Result<()> {
     let containerd = containerd_with_image()?;
     let policies =
         Policies::new(&[("all", "{syscalls: [{name: execve}, {name: openat}, {name: open}, {name: mkdirat}]}")])?;
