@@ -3,7 +3,8 @@
  * the calls are made. Between commands it waits in poll().
  *
  *     open PATH, mkdir PATH, unlink PATH   that one call, whatever comes of it
- *     flood COUNT                          so many times openat("/flood")
+ *     flood COUNT                          so many times openat("/flood"), one after the other
+ *     pace COUNT                           so many times openat("/pace"), one a millisecond
  *     beat                                 from now on openat, mkdirat and unlinkat of /proc/beat, every 10 ms
  *     rest                                 no beats any more
  *
@@ -53,6 +54,14 @@ static void beat(void)
 	try_unlink("/proc/beat");
 }
 
+static void pace(long count)
+{
+	for (; count > 0; count--) {
+		try_open("/pace");
+		check(poll(NULL, 0, 1) == 0, "poll");
+	}
+}
+
 /* The next line without its end; 0 when nobody can write one any more. */
 static int next_line(int commands, char *line, size_t size)
 {
@@ -90,6 +99,8 @@ static int obey(char *line, int beats)
 		try_mkdir(operand);
 	else if (strcmp(line, "unlink") == 0)
 		try_unlink(operand);
+	else if (strcmp(line, "pace") == 0)
+		pace(atol(operand));
 	else if (strcmp(line, "flood") == 0)
 		for (long left = atol(operand); left > 0; left--)
 			try_open("/flood");

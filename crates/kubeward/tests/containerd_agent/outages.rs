@@ -4,12 +4,14 @@ use std::fs;
 
 use anyhow::Result;
 use kubeward_testkit::containerd::Containerd;
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
 
 use crate::agent::Agent;
 use crate::policy::Policies;
 use crate::stream::{is_container_line, is_notice};
 use crate::told::Told;
-use crate::{containerd_with_image, image};
+use crate::{containerd_with_image, image, maps};
 
 fn folders() -> Result<Policies> {
     Policies::new(&[("all", "{syscalls: [{name: mkdirat}]}")])
@@ -46,6 +48,31 @@ fn containerd_stopped_and_started_under_the_agent_interrupts_no_watch() -> Resul
     assert_eq!((changes("came"), changes("gone")), (1, 0), "it ran all the time");
     stream.assert_whole(&stays.id);
     stream.assert_whole(&new.id);
+    Ok(())
+}
+
+#[test]
+fn containerd_end_of_a_container_while_containerd_is_away_is_told_and_leaves_the_maps_empty() -> Result<()> {
+    let mut containerd = containerd_with_image()?;
+    let policies = folders()?;
+    let mut agent = Agent::start(&containerd.socket(), policies.folder())?;
+    agent.ready();
+    let mut told = Told::start(&containerd, "ends")?;
+    agent.sees(&mut told, "mkdirat")?;
+    let init = i32::try_from(containerd.init_pid("default", &told.id)?)?;
+
+    let start = agent.now();
+    containerd.kill()?;
+    agent.line_after(start, "word that containerd is away", |line| is_notice(line, "containerd_unreachable"));
+    told.tell("mkdir /last")?;
+    kill(Pid::from_raw(init), Signal::SIGKILL)?;
+    agent.container(&told.id, "gone");
+    let in_maps = |name: &str| maps::entries(agent.pid(), name);
+    assert_eq!((in_maps("container_map")?, in_maps("namespace_map")?), (0, 0));
+
+    let stream = agent.stop().stream;
+    assert!(stream.paths(&told.id, "mkdirat").contains(&"/last"));
+    stream.assert_whole(&told.id);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Policies that change under a running agent.
 
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
@@ -8,7 +9,7 @@ use serde_json::{json, Value};
 use crate::agent::Agent;
 use crate::containerd_with_image;
 use crate::policy::Policies;
-use crate::stream::{container, is_notice};
+use crate::stream::{container, is_notice, path};
 use crate::told::Told;
 
 /// From the write of a policy to the first call that is seen because of it.
@@ -128,5 +129,64 @@ fn containerd_deleted_policy_removes_only_its_share() -> Result<()> {
     let gone = |line: &&Value| line["kind"] == "container" && line["change"] == "gone" && container(line) == told.id;
     assert_eq!(ended.stream.0.iter().find(gone), None, "the container stays when a policy goes");
     ended.stream.assert_whole(&told.id);
+    Ok(())
+}
+
+#[test]
+fn containerd_first_policy_of_an_empty_folder_is_followed_within_a_second() -> Result<()> {
+    let containerd = containerd_with_image()?;
+    let policies = Policies::new(&[])?;
+    let mut agent = Agent::start(&containerd.socket(), policies.folder())?;
+    agent.ready();
+    agent.logged("no policy: nothing is attached", 0);
+    let mut told = Told::start(&containerd, "web")?;
+    told.tell("mkdir /too-early")?;
+    told.tell("beat")?;
+    let written = policies.write("first", "{syscalls: [{name: mkdirat}]}")?;
+    let followed = agent.event(&told.id, "mkdirat", "/proc/beat");
+    let took = moment(&followed)?.duration_since(written).context("no call of a policy is seen before it")?;
+    assert!(took < FOLLOWED_WITHIN, "it took {took:?}");
+
+    let ended = agent.stop();
+    assert!(!ended.stream.paths(&told.id, "mkdirat").contains(&"/too-early"));
+    ended.stream.assert_whole(&told.id);
+    Ok(())
+}
+
+#[test]
+fn containerd_policy_edits_open_no_gap_in_a_call_that_stays_named() -> Result<()> {
+    const CALLS: usize = 2000;
+    const AT_RETURN: &str = "{syscalls: [{name: openat}]}";
+    const BOTH_MOMENTS: &str = "{kprobe: [{name: openat}], kretprobe: [{name: openat}, {name: mkdirat}]}";
+    let containerd = containerd_with_image()?;
+    let policies = Policies::new(&[("web", AT_RETURN)])?;
+    let mut agent = Agent::start(&containerd.socket(), &policies.file("web"))?;
+    agent.ready();
+    let mut told = Told::start(&containerd, "web")?;
+    agent.sees(&mut told, "openat")?;
+
+    let id = told.id.clone();
+    let edits = thread::scope(|scope| {
+        let calls = scope.spawn(|| told.tell(&format!("pace {CALLS}")));
+        let mut edits = 0;
+        while !calls.is_finished() {
+            let spec = if edits % 2 == 0 { BOTH_MOMENTS } else { AT_RETURN };
+            let start = agent.now();
+            policies.write("web", spec)?;
+            agent.line_after(start, "the edit in force", |line| is_notice(line, "policies"));
+            edits += 1;
+        }
+        calls.join().expect("telling returns its errors")?;
+        anyhow::Ok(edits)
+    })?;
+    assert!(edits >= 2, "2 s of calls saw {edits} edits: too few to tell anything");
+
+    let stream = agent.stop().stream;
+    let paced: Vec<&Value> = stream.events_of(&id).filter(|event| path(event) == "/pace").collect();
+    assert_eq!(paced.len(), CALLS, "over {edits} edits, each call once");
+    for phase in ["exit", "call"] {
+        assert!(paced.iter().any(|event| event["phase"] == phase), "no edit brought phase {phase}");
+    }
+    stream.assert_whole(&id);
     Ok(())
 }
