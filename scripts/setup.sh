@@ -14,9 +14,14 @@ pkg-config       pkg-config
 protobuf-compiler protoc
 libprotobuf-dev  /usr/include/google/protobuf/any.proto
 libc6-dev        /usr/lib/x86_64-linux-gnu/libc.a
-libelf-dev       /usr/lib/x86_64-linux-gnu/libelf.a
-zlib1g-dev       /usr/lib/x86_64-linux-gnu/libz.a
-libzstd-dev      /usr/lib/x86_64-linux-gnu/libzstd.a
+autoconf         autoreconf
+automake         aclocal
+autopoint        autopoint
+flex             flex
+bison            bison
+gawk             gawk
+libelf-dev       /usr/include/gelf.h
+zlib1g-dev       /usr/include/zlib.h
 ca-certificates  /etc/ssl/certs/ca-certificates.crt
 '
 LINT_PACKAGES='

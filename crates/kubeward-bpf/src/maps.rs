@@ -54,6 +54,8 @@ impl Maps {
                 host_mnt_ns: 0,
                 emit_setup: 0,
                 ns_entries: 0,
+                pid_level: 0,
+                pad: 0,
                 tag_slot: 0,
                 tag_mode: 0,
                 tag_cgroup: 0,

@@ -40,6 +40,8 @@ pub enum LoadError {
     },
     #[error("filling the kernel's maps: {0}")]
     Maps(#[from] crate::maps::MapError),
+    #[error(transparent)]
+    Tasks(Box<crate::tasks::TasksError>),
     #[error("the object has no {kind} named {name}: the binary is damaged")]
     Damaged { kind: &'static str, name: String },
 }
@@ -75,7 +77,9 @@ impl Engine {
         let object = open.load().map_err(refused("loading"))?;
         let maps = Maps::of(&object)?;
         crate::shapes::fill(&maps)?;
-        Ok(Self { object, maps, support })
+        let engine = Self { object, maps, support };
+        engine.find_pid_level().map_err(|error| LoadError::Tasks(Box::new(error)))?;
+        Ok(engine)
     }
 
     pub fn maps(&self) -> &Maps {

@@ -12,7 +12,10 @@ use crate::object::{Engine, LoadError};
 use crate::process::Pidfd;
 use crate::wire::{self, Wire};
 
-/// One thread as the kernel lists it.
+/// Never given to a container: for the moments in which the process looks at itself.
+pub(crate) const SELF_SLOT: ContainerSlot = ContainerSlot(wire::SLOTS - 1);
+
+/// One thread as the kernel lists it; pids as this process's pid namespace has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     pub pid: u32,
@@ -23,6 +26,8 @@ pub struct Task {
     pub cgroup: CgroupId,
     /// CLOCK_BOOTTIME at its start.
     pub start_boot_ns: u64,
+    /// How deep its pid namespace is below the initial one, which is 0.
+    pub pid_level: u32,
     /// Its container's slot, 0 when it carries no tag.
     pub slot: u32,
     pub comm: Vec<u8>,
@@ -46,6 +51,15 @@ impl Engine {
     pub fn tasks(&self) -> Result<Vec<Task>, TasksError> {
         let bytes = self.iterate("list_tasks")?;
         Ok(bytes.chunks_exact(size_of::<wire::Task>()).filter_map(wire::Task::read_from).map(Task::from).collect())
+    }
+
+    /// Finds out how deep this process's pid namespace is, which /proc does not tell from inside.
+    pub(crate) fn find_pid_level(&self) -> Result<(), TasksError> {
+        self.maps().tag_task(Pidfd::of_this_process()?.as_fd(), SELF_SLOT.0)?;
+        let tasks = self.tasks();
+        self.untag(SELF_SLOT)?;
+        let level = tasks?.iter().find(|task| task.slot == SELF_SLOT.0).map_or(0, |task| task.pid_level);
+        Ok(self.maps().change_settings(|settings| settings.pid_level = level)?)
     }
 
     /// Gives every thread that the process has now to a container. What they fork from now on follows them.
@@ -96,6 +110,7 @@ impl From<wire::Task> for Task {
             ns: NsKey { pid_ns: task.pid_ns, mnt_ns: task.mnt_ns },
             cgroup: CgroupId(task.cgroup_id),
             start_boot_ns: task.start_boot_ns,
+            pid_level: task.pid_level,
             slot: task.slot,
             comm: task.comm[..end].to_vec(),
         }

@@ -95,10 +95,25 @@ static __always_inline bool find_want(struct call *call)
 	return true;
 }
 
+/* Pids as the agent reads them: the helper knows the initial namespace alone. */
+static __always_inline void fill_pids(struct kw_record *record, struct task_struct *task, u32 level)
+{
+	u64 pid_tgid = bpf_get_current_pid_tgid();
+
+	if (level == 0) {
+		record->pid = pid_tgid >> 32;
+		record->tid = (u32)pid_tgid;
+		record->ppid = BPF_CORE_READ(task, real_parent, tgid);
+		return;
+	}
+	record->pid = pid_at_level(BPF_CORE_READ(task, group_leader, thread_pid), level);
+	record->tid = pid_at_level(BPF_CORE_READ(task, thread_pid), level);
+	record->ppid = pid_at_level(BPF_CORE_READ(task, real_parent, group_leader, thread_pid), level);
+}
+
 static __always_inline void fill_record(struct kw_record *record, const struct call *call, u32 items_bytes)
 {
 	struct task_struct *task = call->task;
-	u64 pid_tgid = bpf_get_current_pid_tgid();
 	u32 ns_inum;
 	int container_pid;
 
@@ -122,9 +137,7 @@ static __always_inline void fill_record(struct kw_record *record, const struct c
 	record->args[5] = call->args.v[5];
 	record->exec_id = call->owner.exec_id;
 	record->start_boot_ns = task->start_boottime;
-	record->pid = pid_tgid >> 32;
-	record->tid = (u32)pid_tgid;
-	record->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	fill_pids(record, task, call->settings->pid_level);
 	read_upid(BPF_CORE_READ(task, group_leader, thread_pid), &container_pid, &ns_inum);
 	record->container_pid = container_pid;
 	record->uid = BPF_CORE_READ(task, cred, uid.val);

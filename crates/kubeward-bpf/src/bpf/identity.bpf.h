@@ -21,6 +21,19 @@ static __always_inline void read_upid(struct pid *pid, int *nr, u32 *ns_inum)
 	*ns_inum = BPF_CORE_READ(ns, ns.inum);
 }
 
+/* The number of `pid` in the pid namespace of the agent, which is at `level`; 0 when it is not visible there. */
+static __always_inline u32 pid_at_level(struct pid *pid, u32 level)
+{
+	void *upid;
+	int nr = 0;
+
+	if (BPF_CORE_READ(pid, level) < level)
+		return 0;
+	upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) + (u64)level * bpf_core_type_size(struct upid);
+	bpf_probe_read_kernel(&nr, sizeof(nr), upid + bpf_core_field_offset(struct upid, nr));
+	return nr;
+}
+
 static __always_inline struct kw_target *find_ancestor(struct task_struct *task)
 {
 	int level = BPF_CORE_READ(task, cgroups, dfl_cgrp, level);

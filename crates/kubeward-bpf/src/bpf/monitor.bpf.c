@@ -173,7 +173,6 @@ static __always_inline void tell_exec(struct task_struct *task, struct linux_bin
 	buffer->record.kind = KW_KIND_EXEC;
 	buffer->record.slot = owner->slot;
 	buffer->record.exec_id = owner->exec_id;
-	buffer->record.pid = bpf_get_current_pid_tgid() >> 32;
 	bytes = buffer->record.items_bytes;
 	if (bytes > sizeof(buffer->items))
 		return;
@@ -229,13 +228,14 @@ int sched_process_exit(u64 *ctx)
 	return 0;
 }
 
-static __noinline int describe(struct task_struct *task, struct kw_task *found)
+static __noinline int describe(struct task_struct *task, struct kw_task *found, u32 level)
 {
 	int nr;
 
-	found->pid = BPF_CORE_READ(task, tgid);
-	found->tid = BPF_CORE_READ(task, pid);
-	found->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	found->pid = pid_at_level(BPF_CORE_READ(task, group_leader, thread_pid), level);
+	found->tid = pid_at_level(BPF_CORE_READ(task, thread_pid), level);
+	found->ppid = pid_at_level(BPF_CORE_READ(task, real_parent, group_leader, thread_pid), level);
+	found->pid_level = BPF_CORE_READ(task, thread_pid, level);
 	found->mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
 	read_upid(BPF_CORE_READ(task, thread_pid), &nr, &found->pid_ns);
 	found->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
@@ -249,11 +249,13 @@ int list_tasks(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct kw_task found = {};
+	u32 zero = 0;
+	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
 	struct kw_tag *tag;
 
-	if (!task)
+	if (!task || !now)
 		return 0;
-	describe(task, &found);
+	describe(task, &found, now->pid_level);
 	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
 	if (tag)
 		found.slot = tag->slot;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * Every struct and number that crosses the border between the kernel side and user space. src/wire.rs mirrors it and
- * a test compares the two through BTF. All numbers are in host byte order; times are nanoseconds; ids are as the initial
- * pid and user namespaces have them unless a field says otherwise.
+ * a test compares the two through BTF. All numbers are in host byte order; times are nanoseconds; pids are as the agent's pid
+ * namespace has them and user ids as the initial user namespace does, unless a field says otherwise.
  */
 #ifndef KUBEWARD_WIRE_H
 #define KUBEWARD_WIRE_H
@@ -196,10 +196,12 @@ enum kw_hook {
 
 /* One for the whole node. */
 struct kw_settings {
-	__u32 silenced;		       /* 1: no program looks at anything */
-	__u32 host_mnt_ns;	       /* tasks in it are no container's unless their cgroup says so */
-	__u32 emit_setup;	       /* 1: calls of stage setup are emitted too */
-	__u32 ns_entries;	       /* entries in namespace_map; 0 saves the look-up */
+	__u32 silenced;	   /* 1: no program looks at anything */
+	__u32 host_mnt_ns; /* tasks in it are no container's unless their cgroup says so */
+	__u32 emit_setup;  /* 1: calls of stage setup are emitted too */
+	__u32 ns_entries;  /* entries in namespace_map; 0 saves the look-up */
+	__u32 pid_level;   /* of the agent\'s pid namespace; 0: the initial one */
+	__u32 pad;
 	__u32 tag_slot;		       /* what tag_tasks is to work on */
 	__u32 tag_mode;		       /* enum kw_tag_mode */
 	__u64 tag_cgroup;	       /* v2 cgroup id */
@@ -233,7 +235,9 @@ struct kw_task {
 	__u32 ppid;
 	__u32 pid_ns;
 	__u32 mnt_ns;
-	__u32 slot; /* its tag, 0 without one */
+	__u32 slot;	 /* its tag, 0 without one */
+	__u32 pid_level; /* of its own pid namespace */
+	__u32 pad;
 	__u64 cgroup_id;
 	__u64 start_boot_ns;
 	__u8 comm[KW_COMM_BYTES];

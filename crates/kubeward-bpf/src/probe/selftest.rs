@@ -19,10 +19,10 @@ use super::tables::Tables;
 use super::{fentry, raw};
 use crate::object::Engine;
 use crate::process::{self, Pidfd};
+use crate::tasks::SELF_SLOT;
 use crate::wire::{self, CALLS, HOOK_ENTER, HOOK_EXIT};
 
-/// Never given to a container.
-const SLOT: ContainerSlot = ContainerSlot(wire::SLOTS - 1);
+const SLOT: ContainerSlot = SELF_SLOT;
 const PROFILE: u32 = wire::PROFILES - 1;
 const THREADS: usize = 4;
 /// Long enough for dozens of preemptions at any tick rate.
