@@ -13,18 +13,24 @@ const BUSYBOX: &str = "/bin/busybox";
 /// Names that busybox answers to in every image, beside its own.
 const APPLETS: [&str; 12] = ["sh", "sleep", "cat", "echo", "ls", "true", "mkdir", "rm", "touch", "date", "nc", "httpd"];
 
-/// One image with one layer: static busybox, its names in `/bin`, and what is added.
+/// One image with one layer: what is added, and before it static busybox with its names in `/bin`, if asked for.
 pub struct Image {
     /// As containerd stores it: `docker.io/library/web:1`.
     pub name: String,
     pub labels: BTreeMap<String, String>,
+    has_busybox: bool,
     /// Path in the image without leading slash, and the static program on this machine.
     programs: Vec<(String, PathBuf)>,
 }
 
 impl Image {
     pub fn busybox(name: &str) -> Self {
-        Self { name: name.to_owned(), labels: BTreeMap::new(), programs: Vec::new() }
+        Self { has_busybox: true, ..Self::scratch(name) }
+    }
+
+    /// Nothing but empty folders, as `FROM scratch`.
+    pub fn scratch(name: &str) -> Self {
+        Self { name: name.to_owned(), labels: BTreeMap::new(), has_busybox: false, programs: Vec::new() }
     }
 
     /// Adds a statically linked program as `/bin/<file name>`.
@@ -63,13 +69,8 @@ impl Image {
             header.set_entry_type(tar::EntryType::Directory);
             tar.append_data(&mut header, directory, std::io::empty())?;
         }
-        let busybox = fs::read(BUSYBOX)
-            .with_context(|| format!("reading {BUSYBOX}: install it with `apt-get install busybox-static`"))?;
-        append(&mut tar, "bin/busybox", 0o755, &busybox)?;
-        for applet in APPLETS {
-            let mut header = header(0o777, 0);
-            header.set_entry_type(tar::EntryType::Symlink);
-            tar.append_link(&mut header, format!("bin/{applet}"), "busybox")?;
+        if self.has_busybox {
+            append_busybox(&mut tar)?;
         }
         append(&mut tar, "etc/hostname", 0o644, b"kubeward-test\n")?;
         append(&mut tar, "etc/passwd", 0o644, b"root:x:0:0:root:/:/bin/sh\n")?;
@@ -94,6 +95,18 @@ impl Image {
             "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
         }))?)
     }
+}
+
+fn append_busybox(tar: &mut tar::Builder<Vec<u8>>) -> Result<()> {
+    let busybox = fs::read(BUSYBOX)
+        .with_context(|| format!("reading {BUSYBOX}: install it with `apt-get install busybox-static`"))?;
+    append(tar, "bin/busybox", 0o755, &busybox)?;
+    for applet in APPLETS {
+        let mut header = header(0o777, 0);
+        header.set_entry_type(tar::EntryType::Symlink);
+        tar.append_link(&mut header, format!("bin/{applet}"), "busybox")?;
+    }
+    Ok(())
 }
 
 fn header(mode: u32, size: usize) -> tar::Header {

@@ -1,0 +1,38 @@
+//! `kubeward agent` beside a real containerd. Needs root, containerd, runc and cc; fails without them.
+//!
+//! `KUBEWARD_CONTAINERD_DIR` names the folder of another containerd than the one on `PATH`
+//! (`tests/containerd/fetch.sh` gets newer ones), `KUBEWARD_BIN` another binary than the one that Cargo built.
+//!
+//! The watched containers run `told`, which makes a call when the test says so: no test waits for time to pass.
+
+mod agent;
+mod containers;
+mod ends;
+mod follow;
+mod maps;
+mod names;
+mod outages;
+mod own_container;
+mod policies;
+mod policy;
+mod stream;
+mod told;
+#[path = "../root/witness.rs"]
+mod witness;
+
+use anyhow::Result;
+use kubeward_testkit::containerd::Containerd;
+use kubeward_testkit::image::Image;
+
+const IMAGE: &str = "docker.io/library/web:1";
+
+/// A containerd that has [`IMAGE`], with `told` in it, in namespace `default`.
+fn containerd_with_image() -> Result<Containerd> {
+    let containerd = Containerd::start()?;
+    containerd.import("default", &image())?;
+    Ok(containerd)
+}
+
+fn image() -> Image {
+    Image::busybox(IMAGE).program(witness::witness("told"))
+}
