@@ -71,3 +71,21 @@ pub(crate) fn wait_in_ppoll(time: Duration) {
         )
     };
 }
+
+/// Lets every thread that just woke up preempt the calling one.
+pub(crate) fn yield_to_waking_threads() -> io::Result<()> {
+    // SAFETY: setpriority takes numbers; 0 is the calling thread.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// How often a thread of this process had to give up its CPU while it still had work, since the process began.
+pub(crate) fn involuntary_switches() -> u64 {
+    // SAFETY: rusage is made of numbers, for which all zeroes is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is a valid rusage for the kernel to fill.
+    unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
+    usage.ru_nivcsw as u64
+}

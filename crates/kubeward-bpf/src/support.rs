@@ -42,8 +42,8 @@ impl Support {
     /// Whether the main object's program `name` is to be loaded; `None`: the object's own default.
     pub(crate) fn loads(&self, name: &str) -> Option<bool> {
         match name {
-            "raw_enter" | "raw_exit" => Some(true),
-            "classic_enter" | "classic_exit" => Some(self.tracepoint),
+            "raw_enter" | "raw_exit" | "raw_process_exec" | "raw_process_exit" => Some(true),
+            "classic_enter" | "classic_exit" | "classic_process_exec" | "classic_process_exit" => Some(self.tracepoint),
             "kprobe_enter" | "kretprobe_exit" => Some(self.kprobe),
             "kprobe_multi_enter" | "kretprobe_multi_exit" => Some(self.kprobe_multi),
             _ => None,

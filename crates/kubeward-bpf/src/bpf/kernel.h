@@ -119,6 +119,7 @@ struct fs_struct {
 struct mm_struct {
 	unsigned long arg_start;
 	unsigned long arg_end;
+	struct file *exe_file;
 };
 
 struct seccomp {
@@ -149,7 +150,6 @@ struct task_struct {
 };
 
 struct linux_binprm {
-	struct file *file;
 	const char *filename;
 };
 
@@ -166,6 +166,10 @@ struct bpf_iter__task {
 
 struct trace_event_raw_sys_enter {
 	long id;
+};
+
+struct trace_event_raw_sched_process_exec {
+	u32 __data_loc_filename; /* offset from the event's start in the lower half */
 };
 
 struct trace_event_raw_sys_exit {

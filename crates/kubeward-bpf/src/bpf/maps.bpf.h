@@ -121,7 +121,7 @@ struct {
 	__type(value, struct record_buffer);
 } record_buffers SEC(".maps");
 
-/* For the exec program alone: a program never runs twice at once on one CPU, so one buffer per CPU serves it. */
+/* For the exec program alone, of which one is attached: it never runs twice at once on one CPU, so one buffer per CPU serves it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

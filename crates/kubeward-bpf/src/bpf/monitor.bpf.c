@@ -5,8 +5,8 @@
  *   sys_enter, sys_exit	the raw tracepoints, through BTF and as classic ones: every call of the machine comes by
  *   kprobe_*, kretprobe_*	one call each, attached by user space; the *_multi forms many calls at once
  *   task_newtask		a child inherits its parent's tag
- *   sched_process_exec		a container's stage becomes "run"; the program gets a name
- *   sched_process_exit		a call that never returned is over
+ *   *_process_exec		a container's stage becomes "run"; the program gets a name
+ *   *_process_exit		a call that never returned is over
  *   list_tasks			what runs now, for user space to find containers in
  *   tag_tasks			gives tasks that run already to a container
  *
@@ -107,7 +107,8 @@ int task_newtask(u64 *ctx)
 }
 
 /* What the new program was called with, as the kernel copied it: for strings that were not there to read at entry. */
-__noinline int append_exec_inputs(struct record_buffer *buffer, u64 filename, u64 argv, u32 argv_bytes, u32 first_arg)
+static __noinline int append_exec_inputs(struct record_buffer *buffer, u64 filename, u64 argv, u32 argv_bytes,
+					 u32 first_arg)
 {
 	struct kw_item *item;
 	long n;
@@ -137,7 +138,7 @@ __noinline int append_exec_inputs(struct record_buffer *buffer, u64 filename, u6
 	return 0;
 }
 
-static __always_inline void mend_exec_inputs(struct task_struct *task, struct linux_binprm *bprm)
+static __always_inline void mend_exec_inputs(struct task_struct *task, const void *filename)
 {
 	struct pending_call *pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
 	struct record_buffer *buffer = bpf_task_storage_get(&record_buffers, task, 0, 0);
@@ -153,13 +154,12 @@ static __always_inline void mend_exec_inputs(struct task_struct *task, struct li
 		return;
 	start = BPF_CORE_READ(task, mm, arg_start);
 	end = BPF_CORE_READ(task, mm, arg_end);
-	if (!append_exec_inputs(buffer, (u64)BPF_CORE_READ(bprm, filename), start, end - start,
+	if (!append_exec_inputs(buffer, (u64)filename, start, end - start,
 				shape->capture[0] == KW_CAPTURE_STRING ? 0 : 1))
 		buffer->unreadable = 0;
 }
 
-static __always_inline void tell_exec(struct task_struct *task, struct linux_binprm *bprm, const struct owner *owner,
-				      struct kw_account *account)
+static __always_inline void tell_exec(struct task_struct *task, const struct owner *owner, struct kw_account *account)
 {
 	struct record_buffer *buffer;
 	u32 zero = 0;
@@ -169,7 +169,7 @@ static __always_inline void tell_exec(struct task_struct *task, struct linux_bin
 	if (!buffer)
 		return;
 	__builtin_memset(&buffer->record, 0, sizeof(buffer->record));
-	append_path(buffer, (u64)BPF_CORE_READ(bprm, file));
+	append_path(buffer, (u64)BPF_CORE_READ(task, mm, exe_file));
 	buffer->record.kind = KW_KIND_EXEC;
 	buffer->record.slot = owner->slot;
 	buffer->record.exec_id = owner->exec_id;
@@ -180,11 +180,10 @@ static __always_inline void tell_exec(struct task_struct *task, struct linux_bin
 		count(account->lost_exec);
 }
 
-SEC("tp_btf/sched_process_exec")
-int sched_process_exec(u64 *ctx)
+/* The current task runs a new program, called by `filename`, a string of the kernel's. */
+static __always_inline int on_exec(const void *filename)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct linux_binprm *bprm = (struct linux_binprm *)ctx[2];
 	struct kw_settings *now = awake();
 	struct kw_container *container;
 	struct kw_account *account;
@@ -205,13 +204,27 @@ int sched_process_exec(u64 *ctx)
 	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
 	if (tag)
 		tag->exec_id = owner.exec_id;
-	mend_exec_inputs(task, bprm);
-	tell_exec(task, bprm, &owner, account);
+	mend_exec_inputs(task, filename);
+	tell_exec(task, &owner, account);
 	return 0;
 }
 
-SEC("tp_btf/sched_process_exit")
-int sched_process_exit(u64 *ctx)
+SEC("?tp_btf/sched_process_exec")
+int raw_process_exec(u64 *ctx)
+{
+	struct linux_binprm *bprm = (struct linux_binprm *)ctx[2];
+
+	return on_exec(BPF_CORE_READ(bprm, filename));
+}
+
+SEC("?tracepoint/sched/sched_process_exec")
+int classic_process_exec(struct trace_event_raw_sched_process_exec *ctx)
+{
+	return on_exec((void *)ctx + (ctx->__data_loc_filename & 0xffff));
+}
+
+/* A call that the current task was in never returns. */
+static __always_inline int on_task_exit(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pending_call *pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
@@ -226,6 +239,18 @@ int sched_process_exit(u64 *ctx)
 		count(account->lost_return);
 	}
 	return 0;
+}
+
+SEC("?tp_btf/sched_process_exit")
+int raw_process_exit(u64 *ctx)
+{
+	return on_task_exit();
+}
+
+SEC("?tracepoint/sched/sched_process_exit")
+int classic_process_exit(void *ctx)
+{
+	return on_task_exit();
 }
 
 static __noinline int describe(struct task_struct *task, struct kw_task *found, u32 level)

@@ -100,9 +100,16 @@ fn kprobe_multi(engine: &Engine, symbol: &str, is_return: bool) -> Result<Link, 
     program.attach_kprobe_multi(is_return, vec![symbol]).map_err(at(symbol))
 }
 
-/// What follows forks, execs and exits: without it no tag is inherited.
+/// What follows forks, execs and exits: without it no tag is inherited. Execs and exits go by the classic tracepoints where
+/// tracefs is mounted, since those skip no run; a fork's shows the child's number alone, and so has to go by the other.
 pub(super) fn lifecycle(engine: &Engine) -> Result<Vec<Link>, AttachError> {
-    ["task_newtask", "sched_process_exec", "sched_process_exit"].into_iter().map(|name| trace(engine, name)).collect()
+    let mut links = vec![trace(engine, "task_newtask")?];
+    for moment in ["exec", "exit"] {
+        let event = format!("sched_process_{moment}");
+        let classic = tracepoint(engine, &format!("classic_process_{moment}"), TracepointCategory::Sched, &event);
+        links.push(classic.or_else(|_| trace(engine, &format!("raw_process_{moment}")))?);
+    }
+    Ok(links)
 }
 
 /// A program whose section names its place.
@@ -119,13 +126,17 @@ pub(super) fn trace(engine: &Engine, name: &str) -> Result<Link, AttachError> {
 }
 
 /// A classic tracepoint. The kernel gives its id through tracefs only.
-pub(super) fn tracepoint(engine: &Engine, name: &str, event: &str) -> Result<Link, AttachError> {
+pub(super) fn tracepoint(
+    engine: &Engine,
+    name: &str,
+    category: TracepointCategory,
+    event: &str,
+) -> Result<Link, AttachError> {
     let tracefs = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
     if !tracefs.iter().any(|root| std::path::Path::new(root).join("events").is_dir()) {
         return Err(AttachError::NoTracefs);
     }
     let program = find(engine, name)?;
-    let category = TracepointCategory::Custom("raw_syscalls".to_owned());
     program.attach_tracepoint(category, event).map_err(at(event))
 }
 

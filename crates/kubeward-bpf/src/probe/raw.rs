@@ -1,7 +1,7 @@
 //! The raw syscall tracepoints: one pair of programs for every call, told by a table which calls to look at.
 
 use kubeward_core::event::Probe;
-use libbpf_rs::Link;
+use libbpf_rs::{Link, TracepointCategory};
 
 use super::attach::{self, AttachError};
 use crate::object::Engine;
@@ -48,7 +48,10 @@ impl RawHooks {
 
     fn link(&self, engine: &Engine, moment: &str) -> Result<Link, AttachError> {
         match self.probe {
-            Probe::Tracepoint => attach::tracepoint(engine, &format!("classic_{moment}"), &format!("sys_{moment}")),
+            Probe::Tracepoint => {
+                let (program, event) = (format!("classic_{moment}"), format!("sys_{moment}"));
+                attach::tracepoint(engine, &program, TracepointCategory::RawSyscalls, &event)
+            }
             _ => attach::trace(engine, &format!("raw_{moment}")),
         }
     }

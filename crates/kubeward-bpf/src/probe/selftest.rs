@@ -5,7 +5,7 @@
 //! Threads that block in a call use up the return slots of kretprobes, which shows too.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,9 +24,13 @@ use crate::wire::{self, CALLS, HOOK_ENTER, HOOK_EXIT};
 
 const SLOT: ContainerSlot = SELF_SLOT;
 const PROFILE: u32 = wire::PROFILES - 1;
-const THREADS: usize = 4;
-/// Long enough for dozens of preemptions at any tick rate.
-const LOOP_TIME: Duration = Duration::from_millis(80);
+const LOOPS: usize = 3;
+/// Preemptions to wait for: by a thread that wakes, which preempts at once under full preemption, then by ticks, which under
+/// lazy preemption are the only ones to come in the middle of a program.
+const WAKE_UPS: usize = 200;
+const TICKS: u64 = 24;
+/// How long to wait for the ticks: on an idle machine they take a tenth of it.
+const PATIENCE: Duration = Duration::from_millis(1500);
 /// The kernel gives a kretprobe ten return slots, or two for each CPU if that is more.
 const SPARE_THREADS: usize = 16;
 
@@ -172,47 +176,81 @@ fn count(engine: &Engine, calls: &[&Syscall]) -> TestResult<Counts> {
     })
 }
 
-/// Threads in a loop on one CPU. Returns the calls they made.
+/// Threads in a loop on one CPU, preempted by another that makes the same call at once. Returns the calls they made.
 fn loops() -> TestResult<u64> {
     let made = Arc::new(AtomicU64::new(0));
-    let threads: Vec<_> = (0..THREADS)
+    let stop = Arc::new(AtomicBool::new(false));
+    let loops: Vec<_> = (0..LOOPS)
         .map(|_| {
-            let made = Arc::clone(&made);
-            thread::Builder::new().name("kubeward-test".to_owned()).spawn(move || {
+            let (made, stop) = (Arc::clone(&made), Arc::clone(&stop));
+            start(move || {
                 process::pin_to_one_cpu()?;
-                let end = Instant::now() + LOOP_TIME;
-                let mut calls = 0;
-                while Instant::now() < end {
-                    (0..64).for_each(|_| process::getpgid_self());
-                    calls += 64;
+                process::yield_to_waking_threads()?;
+                while !stop.load(Ordering::Relaxed) {
+                    made.fetch_add(call_often(), Ordering::Relaxed);
                 }
-                made.fetch_add(calls, Ordering::Relaxed);
-                Ok::<(), std::io::Error>(())
+                Ok(())
             })
         })
         .collect::<Result<_, _>>()?;
-    for thread in threads {
-        thread.join().map_err(|_| "a thread of the self-test panicked")??;
-    }
+    let preempting = start({
+        let made = Arc::clone(&made);
+        move || {
+            process::pin_to_one_cpu()?;
+            preempt(&made);
+            Ok(())
+        }
+    });
+    let preempted = preempting.map(join);
+    stop.store(true, Ordering::Relaxed);
+    loops.into_iter().try_for_each(join)?;
+    preempted??;
     Ok(made.load(Ordering::Relaxed))
+}
+
+fn preempt(made: &AtomicU64) {
+    for _ in 0..WAKE_UPS {
+        thread::sleep(Duration::from_micros(100));
+        made.fetch_add(call_often(), Ordering::Relaxed);
+    }
+    let (start, before) = (Instant::now(), process::involuntary_switches());
+    while process::involuntary_switches() < before + TICKS && start.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Some calls. Returns how many.
+fn call_often() -> u64 {
+    const CALLS: u64 = 16;
+    (0..CALLS).for_each(|_| process::getpgid_self());
+    CALLS
+}
+
+type TestThread = thread::JoinHandle<std::io::Result<()>>;
+
+fn start(work: impl FnOnce() -> std::io::Result<()> + Send + 'static) -> std::io::Result<TestThread> {
+    thread::Builder::new().name("kubeward-test".to_owned()).stack_size(64 << 10).spawn(work)
+}
+
+fn join(thread: TestThread) -> TestResult<()> {
+    Ok(thread.join().map_err(|_| "a thread of the self-test panicked")??)
 }
 
 /// Threads that are all in one call at once. Returns the calls they made.
 fn blocked() -> TestResult<u64> {
     let count = 2 * libbpf_rs::num_possible_cpus()?.max(16) + SPARE_THREADS;
-    let start = Arc::new(Barrier::new(count));
+    let begin = Arc::new(Barrier::new(count));
     let threads: Vec<_> = (0..count)
         .map(|_| {
-            let start = Arc::clone(&start);
-            thread::Builder::new().name("kubeward-test".to_owned()).stack_size(64 << 10).spawn(move || {
-                start.wait();
+            let begin = Arc::clone(&begin);
+            start(move || {
+                begin.wait();
                 process::wait_in_ppoll(Duration::from_millis(40));
+                Ok(())
             })
         })
         .collect::<Result<_, _>>()?;
-    for thread in threads {
-        thread.join().map_err(|_| "a thread of the self-test panicked")?;
-    }
+    threads.into_iter().try_for_each(join)?;
     Ok(count as u64)
 }
 
