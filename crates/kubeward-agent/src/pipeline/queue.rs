@@ -1,8 +1,10 @@
 //! The agent's output: a thread of its own writes, so that a slow or full output never holds up the reader.
 //!
-//! Between the two is one channel of [`BATCHES_WAITING`] batches. When it is full a batch is dropped and its events are
-//! counted as lost; when the output fails the writer keeps what it has room for and tries again.
+//! Between the two is one channel of [`BATCHES_WAITING`] batches. While it is full the batch at hand grows; from
+//! [`HELD_BYTES`] on, in all, an event is dropped and counted as lost, and other lines have [`RESERVE_BYTES`] more. When the
+//! output fails the writer keeps what it has room for and tries again.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -13,8 +15,14 @@ use kubeward_core::container::ContainerSlot;
 use super::output::{EventOutput, Losses};
 use crate::sinks::{LineSink, Output, Pushed};
 
-/// Batches between reader and writer: at most 16 MiB.
+/// Batches between reader and writer, each as small as one line: what bounds memory is [`HELD_BYTES`].
 const BATCHES_WAITING: usize = 64;
+
+/// Most bytes of events that wait for the output, in the channel, before it and in the writer's hands.
+const HELD_BYTES: usize = 16 << 20;
+
+/// On top of these for lines that are no event (accounts, gaps, containers): events go first.
+const RESERVE_BYTES: usize = 1 << 20;
 
 /// Bytes from which on a batch is handed over before the ring is drained.
 const BATCH_BYTES: usize = 256 << 10;
@@ -44,7 +52,13 @@ enum Message {
 /// The reader's side.
 pub struct Queue {
     batch: Batch,
+    /// Of events; [`HELD_BYTES`] but in tests.
+    room_bytes: usize,
+    /// In batches that were handed over and that the writer is not done with.
+    handed_bytes: Arc<AtomicUsize>,
     losses: Losses,
+    /// Lines without an owner that were dropped; the first is told.
+    dropped_others: u64,
     written: Arc<Mutex<Losses>>,
     sender: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<()>>,
@@ -53,26 +67,55 @@ pub struct Queue {
 impl Queue {
     /// Starts the writer.
     pub fn spawn(output: Box<dyn Output + Send>) -> std::io::Result<Self> {
-        let (sender, receiver) = mpsc::sync_channel(BATCHES_WAITING);
-        let written = Arc::new(Mutex::new(Losses::new()));
-        let losses = Arc::clone(&written);
-        let thread = thread::Builder::new()
-            .name("kubeward-writer".to_owned())
-            .spawn(move || Writer { sink: LineSink::new(output), losses, failing: None }.run(&receiver))?;
-        Ok(Self { batch: Batch::default(), losses: Losses::new(), written, sender: Some(sender), thread: Some(thread) })
+        Self::with_room(output, HELD_BYTES)
     }
 
+    fn with_room(output: Box<dyn Output + Send>, room_bytes: usize) -> std::io::Result<Self> {
+        let (sender, receiver) = mpsc::sync_channel(BATCHES_WAITING);
+        let written = Arc::new(Mutex::new(Losses::new()));
+        let handed_bytes = Arc::new(AtomicUsize::new(0));
+        let (losses, held) = (Arc::clone(&written), Arc::clone(&handed_bytes));
+        let thread = thread::Builder::new()
+            .name("kubeward-writer".to_owned())
+            .spawn(move || Writer { sink: LineSink::new(output), losses, held, failing: None }.run(&receiver))?;
+        Ok(Self {
+            batch: Batch::default(),
+            room_bytes,
+            handed_bytes,
+            losses: Losses::new(),
+            dropped_others: 0,
+            written,
+            sender: Some(sender),
+            thread: Some(thread),
+        })
+    }
+
+    /// The batch stays and grows while the channel is full.
     fn hand_over(&mut self) {
-        if self.batch.lines.is_empty() {
-            return;
-        }
+        let Some(sender) = self.sender.as_ref().filter(|_| !self.batch.lines.is_empty()) else { return };
         let batch = std::mem::take(&mut self.batch);
-        let refused = match self.sender.as_ref().map(|sender| sender.try_send(Message::Batch(batch))) {
-            Some(Err(TrySendError::Full(message) | TrySendError::Disconnected(message))) => message,
-            _ => return,
-        };
-        if let Message::Batch(batch) = refused {
-            batch.lines.into_iter().for_each(|(_, owner)| lose(&mut self.losses, owner));
+        let length = batch.bytes.len();
+        // Before the writer can take it off again.
+        self.handed_bytes.fetch_add(length, Ordering::Relaxed);
+        match sender.try_send(Message::Batch(batch)) {
+            Ok(()) => return,
+            Err(TrySendError::Full(Message::Batch(batch))) => self.batch = batch,
+            Err(TrySendError::Disconnected(Message::Batch(batch))) => {
+                batch.lines.into_iter().for_each(|(_, owner)| lose(&mut self.losses, owner));
+            }
+            Err(_) => unreachable!("a batch was sent, and comes back"),
+        }
+        self.handed_bytes.fetch_sub(length, Ordering::Relaxed);
+    }
+
+    fn drop_last(&mut self, start: usize, owner: Option<ContainerSlot>) {
+        self.batch.bytes.truncate(start);
+        lose(&mut self.losses, owner);
+        if owner.is_none() {
+            self.dropped_others += 1;
+            if self.dropped_others == 1 {
+                tracing::error!("the output is so far behind that accounts and notices are dropped too");
+            }
         }
     }
 }
@@ -82,9 +125,14 @@ impl EventOutput for Queue {
         let start = self.batch.bytes.len();
         render(&mut self.batch.bytes);
         let length = self.batch.bytes.len() - start;
-        if length > 0 {
-            self.batch.lines.push((length, owner));
+        if length == 0 {
+            return;
         }
+        let room_bytes = self.room_bytes + if owner.is_none() { RESERVE_BYTES } else { 0 };
+        if self.batch.bytes.len() + self.handed_bytes.load(Ordering::Relaxed) > room_bytes {
+            return self.drop_last(start, owner);
+        }
+        self.batch.lines.push((length, owner));
         if self.batch.bytes.len() >= BATCH_BYTES {
             self.hand_over();
         }
@@ -106,6 +154,7 @@ impl EventOutput for Queue {
         let Some(sender) = &self.sender else { return };
         let end = Instant::now() + SETTLE_WITHIN;
         let batch = std::mem::take(&mut self.batch);
+        self.handed_bytes.fetch_add(batch.bytes.len(), Ordering::Relaxed);
         for message in [Message::Batch(batch), Message::Settle(answer)] {
             if !send_until(sender, message, end) {
                 tracing::error!(
@@ -161,6 +210,8 @@ fn lose(losses: &mut Losses, owner: Option<ContainerSlot>) {
 struct Writer {
     sink: Sink,
     losses: Arc<Mutex<Losses>>,
+    /// Bytes of batches that are not yet in the sink.
+    held: Arc<AtomicUsize>,
     /// When it was tried last, while it fails.
     failing: Option<Instant>,
 }
@@ -171,6 +222,7 @@ impl Writer {
             match messages.recv_timeout(RETRY_EVERY) {
                 Ok(Message::Batch(batch)) => {
                     self.push(&batch);
+                    self.held.fetch_sub(batch.bytes.len(), Ordering::Relaxed);
                     self.flush_when_due();
                 }
                 Ok(Message::Reopen) => {
@@ -197,7 +249,12 @@ impl Writer {
         let mut losses = Losses::new();
         let mut start = 0;
         for &(length, owner) in &batch.lines {
-            if self.sink.push(&batch.bytes[start..start + length], owner) == Pushed::Dropped {
+            let line = &batch.bytes[start..start + length];
+            let pushed = match owner {
+                Some(_) => self.sink.push(line, owner),
+                None => self.sink.push_reserved(line, owner),
+            };
+            if pushed == Pushed::Dropped {
                 lose(&mut losses, owner);
             }
             start += length;

@@ -29,10 +29,14 @@ impl Output for Gated {
 type Gate = SyncSender<Result<(), OutputError>>;
 
 fn queue() -> (Queue, Gate, Arc<Mutex<Vec<u8>>>) {
+    queue_with_room(HELD_BYTES)
+}
+
+fn queue_with_room(room_bytes: usize) -> (Queue, Gate, Arc<Mutex<Vec<u8>>>) {
     let (sender, gate) = mpsc::sync_channel(1);
     let taken = Arc::new(Mutex::new(Vec::new()));
     let output = Gated { gate, taken: Arc::clone(&taken) };
-    (Queue::spawn(Box::new(output)).expect("a thread starts"), sender, taken)
+    (Queue::with_room(Box::new(output), room_bytes).expect("a thread starts"), sender, taken)
 }
 
 fn line(queue: &mut Queue, text: &str) {
@@ -57,19 +61,37 @@ fn settled_queue_has_written_everything_in_order() {
 }
 
 #[test]
-fn blocked_output_never_blocks_the_reader() {
+fn stalled_output_loses_nothing_while_there_is_room() {
     let (mut queue, gate, taken) = queue();
-    for number in 0..BATCHES_WAITING + 100 {
+    let lines = BATCHES_WAITING + 500;
+    for number in 0..lines {
         line(&mut queue, &format!("line {number}\n"));
         queue.flush();
     }
-    let lost = queue.take_losses().get(&A).copied().unwrap_or(0);
-    // One batch is in the writer's hands, or still in the channel.
-    assert!((99..=100).contains(&lost), "{lost}");
+    assert_eq!(queue.take_losses(), Losses::new());
     drop(gate);
     queue.settle();
-    let written = taken.lock().expect("no test panics with it").iter().filter(|&&byte| byte == b'\n').count();
-    assert_eq!(written as u64 + lost + queue.take_losses().get(&A).copied().unwrap_or(0), BATCHES_WAITING as u64 + 100);
+    let expected: String = (0..lines).map(|number| format!("line {number}\n")).collect();
+    assert_eq!(*taken.lock().expect("no test panics with it"), expected.as_bytes());
+    assert_eq!(queue.take_losses(), Losses::new());
+}
+
+#[test]
+fn full_queue_drops_events_counts_them_and_keeps_other_lines() {
+    let (mut queue, gate, taken) = queue_with_room(1000);
+    for _ in 0..150 {
+        line(&mut queue, "an event.\n");
+        queue.flush();
+    }
+    queue.line(None, &mut |out| out.extend_from_slice(b"the account\n"));
+    let lost = queue.take_losses();
+    assert_eq!(lost.get(&A), Some(&50));
+    drop(gate);
+    queue.settle();
+    let taken = taken.lock().expect("no test panics with it");
+    assert_eq!(taken.len(), 100 * 10 + "the account\n".len());
+    assert!(taken.ends_with(b"the account\n"));
+    assert_eq!(queue.handed_bytes.load(Ordering::Relaxed), 0);
 }
 
 #[test]

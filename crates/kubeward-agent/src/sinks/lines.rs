@@ -10,6 +10,9 @@ const WRITE_AT: usize = 64 << 10;
 /// Most bytes kept while the output fails. Later lines are dropped, and their owner is told so.
 const ROOM: usize = 1 << 20;
 
+/// On top of it, for lines that are worth more than events.
+const RESERVE: usize = 1 << 20;
+
 /// A buffer of lines before an output. Each line carries a tag, so that its owner's account can be put right when
 /// it is lost after all.
 ///
@@ -56,12 +59,21 @@ impl<O: Output, T> LineSink<O, T> {
         self.push_with(tag, |buffer| buffer.extend_from_slice(line))
     }
 
+    /// The same for a line that has more room while the output fails: it stays when events no longer do.
+    pub fn push_reserved(&mut self, line: &[u8], tag: T) -> Pushed {
+        self.push_within(ROOM + RESERVE, tag, |buffer| buffer.extend_from_slice(line))
+    }
+
     /// Takes the line that `render` appends, `\n` included, without a copy.
     pub fn push_with(&mut self, tag: T, render: impl FnOnce(&mut Vec<u8>)) -> Pushed {
+        self.push_within(ROOM, tag, render)
+    }
+
+    fn push_within(&mut self, room: usize, tag: T, render: impl FnOnce(&mut Vec<u8>)) -> Pushed {
         let start = self.buffer.len();
         render(&mut self.buffer);
         debug_assert!(self.buffer.len() > start && self.buffer.ends_with(b"\n"), "a line ends in a newline");
-        if self.failure.is_some() && self.buffer.len() > ROOM {
+        if self.failure.is_some() && self.buffer.len() > room {
             self.buffer.truncate(start);
             return Pushed::Dropped;
         }
