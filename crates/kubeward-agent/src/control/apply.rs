@@ -6,6 +6,7 @@ use std::sync::Arc;
 use kubeward_bpf::maps::MapError;
 use kubeward_bpf::object::Engine;
 use kubeward_bpf::probe::{Probes, Report};
+use kubeward_bpf::tasks::TasksError;
 use kubeward_bpf::wire;
 use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::policy::PolicySet;
@@ -21,6 +22,8 @@ pub enum ApplyError {
     Profiles(#[from] TooManyProfiles),
     #[error(transparent)]
     Map(#[from] MapError),
+    #[error(transparent)]
+    Tasks(#[from] TasksError),
 }
 
 /// Holds the hooks and the plan that is in force.
@@ -78,6 +81,8 @@ impl Applier {
         maps.open_slot(entry.slot, &kernel_container(entry, id), stage)?;
         if let Some(cgroup) = entry.cgroup {
             maps.bind_cgroup(cgroup, entry.slot)?;
+            // What runs there already may move to another cgroup before its next call; what comes is found by the cgroup.
+            self.engine.tag_cgroup(cgroup, entry.slot)?;
         }
         if let Some(ns) = entry.ns {
             // Beside a v2 hierarchy it is for guests, who are the container's only while they are in it.
