@@ -39,9 +39,12 @@ pub(super) struct Containers {
 impl Containers {
     pub(super) fn new(engine: Arc<Engine>, commands: Commands, freed: Receiver<ContainerSlot>) -> anyhow::Result<Self> {
         let tasks = engine.tasks()?;
-        let own = tasks.iter().find(|task| task.pid == std::process::id()).context(
-            "this process is not in the kernel's list of tasks: the agent must share the host's pid namespace (hostPID: true)",
-        )?;
+        let own = tasks.iter().find(|task| task.pid == std::process::id());
+        let own = own.context("this process is not in the kernel's list of tasks")?;
+        if own.pid_level > 0 {
+            let message = "this process is in a pid namespace of its own: containers that run outside of it are not seen; run the agent in the host's (Kubernetes: hostPID: true; docker run, podman run: --pid=host)";
+            notice(&commands, NoticeLevel::Warning, "own_pid_namespace", message.to_owned());
+        }
         let host_mnt_ns = tasks.iter().find(|task| task.pid == 1).unwrap_or(own).ns.mnt_ns;
         engine.maps().change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
         let own_cgroup = own.cgroup;
@@ -71,7 +74,11 @@ impl Containers {
                 notice(&self.commands, NoticeLevel::Warning, "container_missed", message);
             }
             Change::Answering { socket, version, running } => {
-                let message = format!("{}: containerd {version} answers; {running} containers run", socket.display());
+                let runs = match running {
+                    1 => "1 container runs".to_owned(),
+                    _ => format!("{running} containers run"),
+                };
+                let message = format!("{}: containerd {version} answers; {runs}", socket.display());
                 notice(&self.commands, NoticeLevel::Info, "containerd_answers", message);
             }
             Change::Failing { error } => {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::policies::{set_of, strictly, PolicyFailure};
+use super::policies::{set_of, strictly};
 use super::{answer, complain};
 
 /// Work on policy files
@@ -33,7 +33,7 @@ Examples:
   kubeward policy check web.yaml
   kubeward policy check policies/*.yaml
 
-Exit code: 0 if every policy is valid, 2 if one is not, 1 if a file cannot be read.")]
+Exit code: 0 if every policy is valid, 2 if one is not or a file cannot be read.")]
 struct CheckArgs {
     /// Files with policies
     #[arg(value_name = "FILE", required = true)]
@@ -46,7 +46,8 @@ pub(crate) fn run(args: &PolicyArgs) -> ExitCode {
         Ok(set) => answer(&set.describe().to_string(), ExitCode::SUCCESS),
         Err(failure) => {
             complain(&failure);
-            ExitCode::from(if matches!(failure, PolicyFailure::Invalid(_)) { 2 } else { 1 })
+            // A file that is not there was named wrongly: as wrong a usage as a policy with a fault.
+            ExitCode::from(2)
         }
     }
 }

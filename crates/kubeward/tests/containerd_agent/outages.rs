@@ -35,7 +35,7 @@ fn containerd_stopped_and_started_under_the_agent_interrupts_no_watch() -> Resul
     let start = agent.now();
     containerd.resume()?;
     let back = agent.line_after(start, "word that containerd is back", |line| is_notice(line, "containerd_answers"));
-    assert!(back["message"].as_str().unwrap_or_default().ends_with("1 containers run"), "{back}");
+    assert!(back["message"].as_str().unwrap_or_default().ends_with("1 container runs"), "{back}");
     let mut new = Told::start(&containerd, "new")?;
     agent.sees(&mut new, "mkdirat")?;
     for told in [&mut stays, &mut new] {

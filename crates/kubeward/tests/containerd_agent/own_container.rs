@@ -90,7 +90,7 @@ fn containerd_agent_in_a_container_from_scratch_watches_others_and_not_itself() 
         let waiter = scope.spawn(|| containerd.run_to_end(&run).inspect_err(|error| eprintln!("{error:#}")));
         let answers = agent.line("containerd's answer", |line| is_notice(line, "containerd_answers"));
         assert!(
-            answers["message"].as_str().unwrap_or_default().ends_with("1 containers run"),
+            answers["message"].as_str().unwrap_or_default().ends_with("1 container runs"),
             "its own is the one: {answers}"
         );
         let pid = i32::try_from(containerd.init_pid("default", &id)?)?;

@@ -110,8 +110,8 @@ fn policy_check_says_what_is_wrong_with_a_document() {
     }
     let (_dir, path) = policy_file(b"kind: \xff\xfe");
     assert_refused(&["policy", "check", &path], 2, &[&path]);
-    assert_refused(&["policy", "check", "/missing/policy.yaml"], 1, &["/missing/policy.yaml"]);
-    assert_refused(&["policy", "check", "/"], 1, &["/"]);
+    assert_refused(&["policy", "check", "/missing/policy.yaml"], 2, &["/missing/policy.yaml"]);
+    assert_refused(&["policy", "check", "/"], 2, &["/"]);
 }
 
 #[test]

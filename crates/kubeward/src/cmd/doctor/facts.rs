@@ -63,6 +63,16 @@ pub(super) fn tracefs() -> String {
     }
 }
 
+/// `level`: how deep below the host's pid namespace this process is.
+pub(super) fn pid_namespace(level: u32) -> String {
+    match level {
+        0 => "the host's: the agent can see every container".to_owned(),
+        _ => format!(
+            "{level} below the host's: the agent cannot see containers outside of it (hostPID: true, --pid=host)"
+        ),
+    }
+}
+
 /// Where file systems of this type are mounted.
 fn mounts_of(kind: &str) -> Vec<String> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();

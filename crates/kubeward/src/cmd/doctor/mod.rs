@@ -62,6 +62,9 @@ fn host(report: &mut String) {
 
 fn hooks(report: &mut String) -> anyhow::Result<()> {
     let engine = Arc::new(Engine::load(&LoadOptions::default())?);
+    let tasks = engine.tasks()?;
+    let level = tasks.iter().find(|task| task.pid == std::process::id()).map_or(0, |own| own.pid_level);
+    line(report, "pid namespace", &facts::pid_namespace(level));
     let support = engine.support();
     let loads = |name: &str, loads: bool| format!("{name} {}", if loads { "yes" } else { "no" });
     let kinds =

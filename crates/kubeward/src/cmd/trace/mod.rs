@@ -31,6 +31,7 @@ pub(crate) const FAILED: u8 = 125;
 /// says otherwise. Without -e and -f, the calls of all nine categories are shown. The trace ends when the command and all
 /// that came of it have ended.
 #[derive(Debug, Args)]
+#[command(override_usage = "kubeward trace [OPTIONS] -- CMD [ARG]...")]
 #[command(after_help = "\
 Examples:
   kubeward trace -e openat,%network -- curl -s http://127.0.0.1:8080/
@@ -63,8 +64,8 @@ pub(crate) struct TraceArgs {
     #[arg(long, value_name = "BACKEND", env = "KUBEWARD_PROBE_BACKEND", default_value_t = Backend::Auto)]
     probe_backend: Backend,
 
-    /// The command and its arguments
-    #[arg(value_name = "CMD", required = true, last = true)]
+    /// The command and its arguments; from its name on, nothing is KubeWard's, so that -- may be left out
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true)]
     command: Vec<OsString>,
 }
 
@@ -92,5 +93,34 @@ fn code_of_failed_exec(error: &io::Error) -> u8 {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => 127,
         _ => 126,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: TraceArgs,
+    }
+
+    fn command(line: &[&str]) -> Vec<OsString> {
+        let words = ["trace", "-e", "openat"].iter().chain(line);
+        <Line as clap::Parser>::try_parse_from(words).expect("it is a right usage").args.command
+    }
+
+    #[test]
+    fn command_is_found_with_and_without_the_two_dashes() {
+        let expected = ["ls", "-l", "--summary", "--", "-x"];
+        assert_eq!(command(&["--", "ls", "-l", "--summary", "--", "-x"]), expected);
+        assert_eq!(command(&["ls", "-l", "--summary", "--", "-x"]), expected);
+    }
+
+    #[test]
+    fn flag_that_does_not_exist_is_no_command() {
+        let parsed = <Line as clap::Parser>::try_parse_from(["trace", "--sumary", "ls"]);
+        assert!(parsed.expect_err("it is a wrong usage").to_string().contains("--sumary"));
     }
 }
