@@ -89,6 +89,7 @@ impl Policies {
         let message = match (names.is_empty(), hooked) {
             (true, _) => "no policy: nothing is attached (give -e or -f, or put a policy into the folder)".to_owned(),
             (false, 0) => format!("policies {}: none of them names a call, nothing is attached", names.join(", ")),
+            (false, 1) => format!("policies {} in force: 1 call is hooked", names.join(", ")),
             (false, _) => format!("policies {} in force: {hooked} calls are hooked", names.join(", ")),
         };
         notice(commands, NoticeLevel::Info, "policies", message);

@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod doctor;
 mod policies;
 pub(crate) mod policy;
+mod privilege;
 mod run_id;
 pub(crate) mod syscalls;
 pub(crate) mod trace;

@@ -12,7 +12,7 @@ use kubeward_agent::run::{Agent, InvalidPolicies};
 use kubeward_bpf::probe::Backend;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{answer, complain, told, FormatArg};
+use super::{answer, complain, privilege, told, FormatArg};
 use file::SettingError;
 use settings::Settings;
 
@@ -131,6 +131,7 @@ fn start(args: &AgentArgs, sources: &clap::ArgMatches) -> anyhow::Result<ExitCod
     if settings.kubernetes() == KubernetesArg::Auto {
         tracing::info!("--kubernetes auto: this version takes no policies from the Kubernetes API, as with off");
     }
+    privilege::check()?;
     // Before the runtime starts its threads.
     let agent = Agent::prepare(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -12,7 +12,7 @@ use kubeward_bpf::object::{Engine, LoadOptions};
 use kubeward_bpf::probe::{self, Backend, BackendVerdict, Probes};
 use kubeward_bpf::support;
 
-use super::{answer, told};
+use super::{answer, privilege, told};
 
 /// Say what this kernel and host allow, which hooks would be used and why
 ///
@@ -50,9 +50,10 @@ fn host(report: &mut String) {
     line(report, "preemption", &facts::preemption());
     line(report, "BTF", &facts::btf());
     let missing = support::missing_capabilities();
-    let capabilities = match missing.is_empty() {
-        true => "CAP_BPF and CAP_PERFMON are there (or CAP_SYS_ADMIN, which stands for both)".to_owned(),
-        false => format!("{} missing: run as root, or give the process these capabilities", missing.join(" and ")),
+    let capabilities = match (missing.is_empty(), privilege::check()) {
+        (true, Ok(())) => "CAP_BPF and CAP_PERFMON are there (or CAP_SYS_ADMIN, which stands for both)".to_owned(),
+        (true, Err(error)) => error.to_string(),
+        (false, _) => format!("{} missing: run as root, or give the process these capabilities", missing.join(" and ")),
     };
     line(report, "capabilities", &capabilities);
     line(report, "lockdown", &facts::lockdown());

@@ -10,11 +10,11 @@ use anyhow::Context;
 use kubeward_agent::control::{hook_bits, kernel_profile};
 use kubeward_agent::pipeline::{self, Command, Direct, Doubts, Finished, Lines, Parts, Pipeline};
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
-use kubeward_bpf::object::{Engine, LoadError, LoadOptions};
+use kubeward_bpf::object::{Engine, LoadOptions};
 use kubeward_bpf::probe::Probes;
 use kubeward_bpf::process::Pidfd;
 use kubeward_bpf::read::Reader;
-use kubeward_bpf::{support, wire};
+use kubeward_bpf::wire;
 use kubeward_core::container::{Container, ContainerId};
 use kubeward_core::policy::{CheckedPolicy, PolicySet};
 use kubeward_core::redact::Redactor;
@@ -28,7 +28,7 @@ use super::procfs;
 use super::relay::{block_signals, Relay};
 use super::{code_of_failed_exec, TraceArgs, FAILED, SLOT};
 use crate::cmd::policies::{calls_of, set_of, strictly, PolicyFailure};
-use crate::cmd::{complain, run_id, FormatArg};
+use crate::cmd::{complain, privilege, run_id, FormatArg};
 
 /// The profile of the one container.
 const PROFILE: u32 = 1;
@@ -45,10 +45,7 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
             return Ok(if matches!(failure, PolicyFailure::Invalid(_)) { 2 } else { FAILED });
         }
     };
-    let missing = support::missing_capabilities();
-    if !missing.is_empty() {
-        return Err(LoadError::Privilege { missing: missing.join(" and ") }.into());
-    }
+    privilege::check()?;
     let output = open_output(args.output.as_deref())?;
     // Before any thread is started: they inherit the mask, and a process with threads does not fork.
     let program = Program { argv: args.command.clone(), mask: block_signals()? };
