@@ -1,10 +1,10 @@
 //! The agent's wiring; reads like the diagram.
 //!
 //! - events: the reader's thread runs the pipeline, a writer's thread the output
-//! - control: policy files -> plan -> hooks and maps, in the main task
+//! - control: policy files -> plan -> hooks and maps, in the main task; hooks change in a thread that may block
 //! - discovery: containerd -> registry -> maps, in the main task
 //!
-//! The main task alone changes registry, plan, hooks and maps: what it does is done one after the other.
+//! The main task alone changes registry, plan and maps and says what the hooks are to be: one after the other.
 
 mod containers;
 mod policies;
@@ -102,6 +102,9 @@ impl Agent {
                     Some(change) => containers.on_change(change, &mut applier),
                     None => anyhow::bail!("discovery ended by itself"),
                 },
+                report = policies.hooked() => {
+                    policies.go_on(report, &mut applier, containers.registry(), &commands);
+                }
                 _ = looks.tick() => {
                     policies.look(&mut applier, containers.registry(), &commands);
                     containers.look();

@@ -1,7 +1,7 @@
 //! Makes the steps of a plan: the only place where policies reach hooks and maps.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use kubeward_bpf::maps::MapError;
 use kubeward_bpf::object::Engine;
@@ -12,7 +12,7 @@ use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::policy::PolicySet;
 
 use super::kernel::kernel_profile;
-use super::reconcile::{reconcile, Plan, ProfileId, Step, TooManyProfiles};
+use super::reconcile::{reconcile, HookBits, Plan, ProfileId, Step, TooManyProfiles};
 use crate::pipeline::{Command, Commands, Doubts};
 use crate::registry::{Entry, Registry};
 
@@ -27,49 +27,88 @@ pub enum ApplyError {
 }
 
 /// Holds the hooks and the plan that is in force.
+///
+/// Other policies come into force in three parts, so that containers can be opened and closed between them: attach what
+/// [`Applier::to_attach`] says, [`Applier::switch`], then make the hooks be what that answers.
 pub struct Applier {
     engine: Arc<Engine>,
-    probes: Probes,
+    /// Locked for seconds while functions are hooked: the control side never waits for it.
+    probes: Arc<Mutex<Probes>>,
+    upgrades_exit: bool,
     commands: Commands,
     plan: Plan,
+    /// As last read while the hooks were not being changed.
+    doubts: Doubts,
 }
 
 impl Applier {
     pub fn new(engine: Arc<Engine>, probes: Probes, commands: Commands) -> Self {
-        Self { engine, probes, commands, plan: Plan::empty() }
+        let upgrades_exit = probes.upgrades_exit();
+        let (probes, doubts) = (Arc::new(Mutex::new(probes)), Doubts::default());
+        Self { engine, probes, upgrades_exit, commands, plan: Plan::empty(), doubts }
     }
 
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    pub fn doubts(&self) -> Doubts {
-        Doubts { skipped: self.probes.skipped(), missed_returns: self.probes.missed_returns() }
+    /// What the kernel says of the hooks; as it was before, while they are being changed.
+    pub fn doubts(&mut self) -> Doubts {
+        let probes = match self.probes.try_lock() {
+            Ok(probes) => Some(probes),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        if let Some(probes) = probes {
+            self.doubts = Doubts { skipped: probes.skipped(), missed_returns: probes.missed_returns() };
+        }
+        self.doubts
     }
 
-    /// Puts other policies in force for all containers. What the hooks then are.
-    pub fn set_policies(&mut self, set: Arc<PolicySet>, registry: &Registry) -> Result<Option<Report>, ApplyError> {
-        let entries: BTreeMap<ContainerSlot, &Entry> = registry.iter().map(|(_, entry)| (entry.slot, entry)).collect();
-        let containers = entries.iter().map(|(&slot, entry)| (slot, &*entry.container));
-        let (plan, steps) = reconcile(&self.plan, set, containers, self.probes.upgrades_exit())?;
-        let mut report = None;
+    /// Makes the hooks be these, which may take 15 ms for each that is attached: to be called from a thread that may block.
+    pub fn hooking(&self, bits: HookBits) -> impl FnOnce() -> Report + Send + 'static {
+        let probes = self.probes.clone();
+        move || probes.lock().unwrap_or_else(PoisonError::into_inner).apply(&bits)
+    }
+
+    /// The hooks that must be there before containers switch to these policies; `None` when they are.
+    pub fn to_attach(&self, set: &Arc<PolicySet>, registry: &Registry) -> Result<Option<HookBits>, ApplyError> {
+        let entries = by_slot(registry);
+        let (_, steps) = reconcile(&self.plan, set.clone(), containers(&entries), self.upgrades_exit)?;
+        Ok(match steps.into_iter().next() {
+            Some(Step::Attach(bits)) => Some(*bits),
+            _ => None,
+        })
+    }
+
+    /// Puts other policies in force for all containers, once what they need is attached. The hooks that are needed from then
+    /// on, if some are no longer.
+    pub fn switch(&mut self, set: Arc<PolicySet>, registry: &Registry) -> Result<Option<HookBits>, ApplyError> {
+        let entries = by_slot(registry);
+        let (plan, steps) = reconcile(&self.plan, set, containers(&entries), self.upgrades_exit)?;
+        let mut left = None;
         for step in steps {
             match step {
-                Step::Hook(bits) => report = Some(self.probes.apply(&bits)),
+                // The caller has.
+                Step::Attach(_) => {}
                 Step::WriteProfile { id, profile } => self.write_profile(id, &profile)?,
+                Step::Judge => {
+                    let (set, selected) = (plan.set.clone(), plan.selected());
+                    self.commands.send(Command::Policies { set, selected });
+                }
                 Step::SwitchProfile { slot, id } => {
                     if let Some(entry) = entries.get(&slot) {
                         self.engine.maps().set_container(slot, &kernel_container(entry, id))?;
                     }
                 }
-                Step::Judge => {
-                    let (set, selected) = (plan.set.clone(), plan.selected());
-                    self.commands.send(Command::Policies { set, selected });
+                Step::Switched => {
+                    self.commands.send(Command::Switched);
                 }
+                Step::Detach(bits) => left = Some(*bits),
             }
         }
         self.plan = plan;
-        Ok(report)
+        Ok(left)
     }
 
     /// Begins to watch a container. `stage` is [`wire::STAGE_SETUP`] as long as its program does not run.
@@ -126,9 +165,19 @@ impl Applier {
     }
 
     fn write_profile(&self, id: ProfileId, profile: &kubeward_core::policy::Profile) -> Result<(), ApplyError> {
-        let profile = kernel_profile(profile, self.probes.upgrades_exit());
+        let profile = kernel_profile(profile, self.upgrades_exit);
         Ok(self.engine.maps().set_profile(id.0, &profile)?)
     }
+}
+
+fn by_slot(registry: &Registry) -> BTreeMap<ContainerSlot, &Entry> {
+    registry.iter().map(|(_, entry)| (entry.slot, entry)).collect()
+}
+
+fn containers<'a>(
+    entries: &'a BTreeMap<ContainerSlot, &Entry>,
+) -> impl Iterator<Item = (ContainerSlot, &'a Container)> + 'a {
+    entries.iter().map(|(&slot, entry)| (slot, &*entry.container))
 }
 
 fn kernel_container(entry: &Entry, id: ProfileId) -> wire::Container {

@@ -34,8 +34,8 @@ pub struct Plan {
 /// One change, in the order in which they are to be made.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Make the hooks be these.
-    Hook(Box<HookBits>),
+    /// Make the hooks be these: all of before, and what is new.
+    Attach(Box<HookBits>),
     WriteProfile {
         id: ProfileId,
         profile: Profile,
@@ -45,8 +45,12 @@ pub enum Step {
         slot: ContainerSlot,
         id: ProfileId,
     },
-    /// Judge events by the plan's set from now on.
+    /// Judge events by the plan's set from now on, and those that it does not want by the set before.
     Judge,
+    /// No event is recorded for the set before any more.
+    Switched,
+    /// Make the hooks be these: what nobody asks for goes.
+    Detach(Box<HookBits>),
 }
 
 /// More different profiles than the kernel's map has room for.
@@ -115,8 +119,9 @@ impl Plan {
     }
 }
 
-/// The plan for other policies, and the way to it: new hooks are attached first, then the containers switch, then the judge,
-/// then the hooks that nobody needs go. A call that stays named misses nothing on that way.
+/// The plan for other policies, and the way to it: new hooks are attached first, then the judge learns of the set,
+/// then the containers switch, then the hooks that nobody needs go. A call that stays named misses nothing on that way, also
+/// when it is recorded at another moment.
 pub fn reconcile<'a>(
     old: &Plan,
     set: Arc<PolicySet>,
@@ -128,7 +133,7 @@ pub fn reconcile<'a>(
     let mut new = Plan { set, hooks, profiles: old.profiles.clone(), assigned: BTreeMap::new() };
     let mut steps = Vec::new();
     if both != old.hooks {
-        steps.push(Step::Hook(both.into()));
+        steps.push(Step::Attach(both.into()));
     }
     let taken: BTreeSet<ProfileId> = old.profiles.keys().copied().collect();
     let mut switches = Vec::new();
@@ -141,10 +146,11 @@ pub fn reconcile<'a>(
         }
     }
     new.forget_unused();
-    steps.append(&mut switches);
     steps.push(Step::Judge);
+    steps.append(&mut switches);
+    steps.push(Step::Switched);
     if both != hooks {
-        steps.push(Step::Hook(hooks.into()));
+        steps.push(Step::Detach(hooks.into()));
     }
     Ok((new, steps))
 }
@@ -196,7 +202,9 @@ mod tests {
 
     fn kinds(steps: &[Step]) -> Vec<&'static str> {
         let kind = |step: &Step| match step {
-            Step::Hook(_) => "hook",
+            Step::Attach(_) => "attach",
+            Step::Detach(_) => "detach",
+            Step::Switched => "switched",
             Step::WriteProfile { .. } => "write",
             Step::SwitchProfile { .. } => "switch",
             Step::Judge => "judge",
@@ -210,14 +218,14 @@ mod tests {
         let both = || [(A, &a), (B, &b)];
         let (plan, steps) =
             reconcile(&Plan::empty(), set(&[("one", "mkdir", "a")]), both(), false).expect("there is room");
-        assert_eq!(kinds(&steps), ["hook", "write", "switch", "switch", "judge"]);
+        assert_eq!(kinds(&steps), ["attach", "write", "judge", "switch", "switch", "switched"]);
         assert!(plan.is_selected(A) && !plan.is_selected(B));
         assert!(steps.contains(&Step::SwitchProfile { slot: B, id: ProfileId::NOTHING }));
 
         let (plan, steps) = reconcile(&plan, set(&[("one", "rmdir", "a")]), both(), false).expect("there is room");
-        assert_eq!(kinds(&steps), ["hook", "write", "switch", "judge", "hook"]);
-        assert_eq!(steps[0], Step::Hook(hooks(&["mkdir", "rmdir"]).into()));
-        assert_eq!(steps[4], Step::Hook(hooks(&["rmdir"]).into()));
+        assert_eq!(kinds(&steps), ["attach", "write", "judge", "switch", "switched", "detach"]);
+        assert_eq!(steps[0], Step::Attach(hooks(&["mkdir", "rmdir"]).into()));
+        assert_eq!(steps[5], Step::Detach(hooks(&["rmdir"]).into()));
         assert_eq!(plan.hooks, hooks(&["rmdir"]));
     }
 
@@ -241,7 +249,7 @@ mod tests {
         let (plan, _) = reconcile(&Plan::empty(), before, [(A, &a)], false).expect("there is room");
         // Another name, the same wishes: only the judge must know.
         let (_, steps) = reconcile(&plan, set(&[("two", "mkdir", "a")]), [(A, &a)], false).expect("there is room");
-        assert_eq!(steps, [Step::Judge]);
+        assert_eq!(steps, [Step::Judge, Step::Switched]);
     }
 
     #[test]
@@ -265,7 +273,12 @@ mod tests {
         let (_, steps) = reconcile(&plan, Arc::default(), [(A, &a)], false).expect("there is room");
         assert_eq!(
             steps,
-            [Step::SwitchProfile { slot: A, id: ProfileId::NOTHING }, Step::Judge, Step::Hook([0; CALLS].into())]
+            [
+                Step::Judge,
+                Step::SwitchProfile { slot: A, id: ProfileId::NOTHING },
+                Step::Switched,
+                Step::Detach([0; CALLS].into())
+            ]
         );
     }
 }

@@ -138,6 +138,9 @@ impl Pipeline {
         self.members.remove(&slot);
         self.programs.forget(slot);
         self.judge.forget(slot);
+        if let Some(previous) = &mut self.previous {
+            previous.forget(slot);
+        }
         self.tell_freed(slot);
     }
 }

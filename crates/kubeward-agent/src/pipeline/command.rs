@@ -38,11 +38,14 @@ pub enum Command {
     Close {
         slot: ContainerSlot,
     },
-    /// Other policies, and which of them each container is selected by.
+    /// Other policies, and which of them each container is selected by. To be sent before the kernel side records for
+    /// them; what they do not want is still judged by those before.
     Policies {
         set: Arc<PolicySet>,
         selected: Vec<(ContainerSlot, Selected)>,
     },
+    /// The kernel side records nothing for the policies before any more.
+    Switched,
     /// Tell every account.
     Ledger(Doubts),
     Notice {

@@ -10,7 +10,7 @@ use kubeward_bpf::wire::{self, Wire};
 use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::event::SyscallEvent;
 use kubeward_core::ledger::{Account, LossReason};
-use kubeward_core::policy::{Judge, PolicySet, Selected, Verdict};
+use kubeward_core::policy::{Judge, PolicySet, Selected, Unwanted, Verdict};
 use kubeward_core::redact::Redactor;
 use kubeward_core::render::line::{ContainerChange, Moment, Notice, NoticeLevel};
 use kubeward_core::table::CallTable;
@@ -21,6 +21,7 @@ use super::command::{Command, Doubts};
 use super::lines::Lines;
 use super::output::EventOutput;
 use super::programs::Programs;
+use super::switch::Previous;
 
 /// The kernel side's account of a container; `None` when the kernel cannot say.
 pub type KernelAccount = Box<dyn Fn(ContainerSlot) -> Option<wire::Account> + Send>;
@@ -44,6 +45,8 @@ pub struct Pipeline {
     pub(super) kernel_account: KernelAccount,
     commands: Receiver<Command>,
     pub(super) judge: Judge,
+    /// What was in force before; kept until the next switch.
+    pub(super) previous: Option<Previous>,
     redactor: Redactor,
     pub(super) lines: Lines,
     pub(super) output: Box<dyn EventOutput>,
@@ -103,6 +106,7 @@ impl Pipeline {
             kernel_account: parts.kernel_account,
             commands: parts.commands,
             judge: Judge::new(parts.policies),
+            previous: None,
             redactor: parts.redactor,
             lines: parts.lines,
             output: parts.output,
@@ -140,17 +144,20 @@ impl Pipeline {
             // Its container was told of before the kernel side knew it.
             self.apply_commands();
         }
-        let Some(member) = self.members.get_mut(&event.slot) else {
+        let Some(member) = self.members.get(&event.slot) else {
             self.stray(event.slot);
             return;
         };
-        member.counts.read += 1;
         event.time_ns = self.clocks.unix_of_monotonic(event.mono_ns);
         event.process.start_time_ns = self.clocks.unix_of_boot(start_boot_ns);
-        event.process.exe = self.programs.find(exec_id);
+        event.process.exe = self.programs.find(event.slot, exec_id);
         event.container = Some(member.container.clone());
         self.newest_ns = self.newest_ns.max(event.mono_ns.saturating_add(event.duration_ns.unwrap_or(0)));
-        match self.judge.judge(&event, &member.selected, self.newest_ns) {
+        let verdict = self.judged(&event);
+        let Some(member) = self.members.get_mut(&event.slot) else { return };
+        // Not before: an account that is told while it is judged has it in flight.
+        member.counts.read += 1;
+        match verdict {
             Verdict::Filtered(why) => member.counts.filter(why),
             Verdict::Sampled => {
                 member.counts.sampled += 1;
@@ -163,6 +170,26 @@ impl Pipeline {
                 self.tell_event(event);
             }
         }
+    }
+
+    /// By the policies in force, then by those that may be on their way here, then by those before.
+    fn judged(&mut self, event: &SyscallEvent) -> Verdict {
+        let unnamed = Verdict::Filtered(Unwanted::NoPolicy);
+        let mut verdict = self.judged_by_set(event);
+        if verdict == unnamed {
+            // The kernel side knew of other policies before this side did, as it is told of them later.
+            self.apply_commands();
+            verdict = self.judged_by_set(event);
+        }
+        match &mut self.previous {
+            Some(previous) if verdict == unnamed => previous.judge(event, self.newest_ns),
+            _ => verdict,
+        }
+    }
+
+    fn judged_by_set(&mut self, event: &SyscallEvent) -> Verdict {
+        let selected = self.members.get(&event.slot).map(|member| member.selected).unwrap_or_default();
+        self.judge.judge(event, &selected, self.newest_ns)
     }
 
     fn count(&mut self, event: &SyscallEvent) {
@@ -231,12 +258,19 @@ impl Pipeline {
                 }
             }
             Command::Policies { set, selected } => {
+                let before = self.members.iter().map(|(&slot, member)| (slot, member.selected)).collect();
+                self.previous = Some(Previous::new(self.judge.set().clone(), before));
                 self.judge.replace(set);
                 for (slot, selected) in selected {
                     if let Some(member) = self.members.get_mut(&slot) {
                         member.selected = selected;
                         self.tell_if_selected(slot);
                     }
+                }
+            }
+            Command::Switched => {
+                if let Some(previous) = &mut self.previous {
+                    previous.end(monotonic_ns());
                 }
             }
             Command::Ledger(doubts) => {

@@ -13,6 +13,7 @@ mod lines;
 mod output;
 mod programs;
 mod queue;
+mod switch;
 #[cfg(test)]
 mod tests;
 

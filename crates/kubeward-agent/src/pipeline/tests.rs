@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use kubeward_bpf::read::RecordSink;
 use kubeward_bpf::wire::{self, Record, Wire};
 use kubeward_core::container::{Container, ContainerId, ContainerSlot};
+use kubeward_core::ledger::FilterReason;
 use kubeward_core::policy::{load, PolicySet};
 use kubeward_core::redact::Redactor;
 use kubeward_core::render::json::JsonLines;
@@ -279,4 +280,55 @@ fn lines_of_every_kind_share_one_sequence() {
     rig.pipeline.drained();
     let seqs: Vec<Value> = rig.output.with(|taken| taken.lines.iter().map(|(_, line)| line["seq"].clone()).collect());
     assert_eq!(seqs, [1, 2, 3, 4, 5].map(Value::from), "container, syscall, notice, two ledgers");
+}
+
+fn switch_to(rig: &Rig, spec: &str) {
+    let set = policies("web", spec);
+    let selected = vec![(A, set.select(&container("a")))];
+    assert!(rig.commands.send(Command::Policies { set, selected }));
+}
+
+fn at_entry(call: &str) -> Record {
+    Record { phase: wire::PHASE_ENTER, ..record(A, call, 0) }
+}
+
+#[test]
+fn call_that_stays_named_at_another_moment_misses_nothing() {
+    let mut rig = Rig::new("{kprobe: [{name: mkdir}]}");
+    rig.open(A, "a");
+    rig.record(&at_entry("mkdir"));
+    switch_to(&rig, "{syscalls: [{name: mkdir}]}");
+    // The kernel side has switched, and the reader has not looked at the command yet.
+    rig.record(&record(A, "mkdir", 0));
+    // It was in the ring before that.
+    rig.record(&at_entry("mkdir"));
+    rig.commands.send(Command::Switched);
+    rig.pipeline.drained();
+    rig.record(&at_entry("mkdir"));
+    assert_eq!(rig.output.of("syscall").len(), 4);
+
+    let late = Record { mono_ns: u64::MAX / 2, ..at_entry("mkdir") };
+    rig.record(&late);
+    assert_eq!(rig.output.of("syscall").len(), 4, "what was made after the switch is the new policies' alone");
+    let account = rig.pipeline.finish(Doubts::default()).accounts[0].1;
+    assert!(account.balanced() && account.filtered.get(FilterReason::Policy) == 1, "{account:?}");
+}
+
+#[test]
+fn account_told_while_an_event_is_judged_has_it_in_flight() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+    rig.open(A, "a");
+    rig.record(&record(A, "mkdir", 0));
+    rig.commands.send(Command::Ledger(Doubts::default()));
+    rig.record(&record(A, "rmdir", 0));
+    let ledger = &rig.output.of("ledger")[0];
+    assert_eq!((&ledger["in_flight"], &ledger["balanced"]), (&1.into(), &true.into()));
+}
+
+#[test]
+fn slot_of_a_container_that_could_not_be_opened_comes_back() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+    rig.commands.send(Command::Close { slot: A });
+    rig.pipeline.drained();
+    assert_eq!(rig.freed.try_recv(), Ok(A));
 }

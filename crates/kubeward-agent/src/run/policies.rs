@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use kubeward_bpf::probe::{Refused, Report};
 use kubeward_core::policy::{CheckedPolicy, PolicySet};
 use kubeward_core::render::line::NoticeLevel;
 use kubeward_core::syscall::{by_nr, CallSet};
+use tokio::task::{spawn_blocking, JoinHandle};
 
 use super::notice;
-use crate::control::{Applier, PolicyFiles, Problem};
+use crate::control::{Applier, ApplyError, PolicyFiles, Problem};
 use crate::pipeline::Commands;
 use crate::registry::Registry;
 
@@ -16,17 +18,24 @@ use crate::registry::Registry;
 #[error("{}", .0.join("\n"))]
 pub struct InvalidPolicies(pub Vec<String>);
 
+/// What is done with the hooks, in a thread of its own: containers come and go meanwhile.
+enum Hooking {
+    Attaching(JoinHandle<Report>),
+    Detaching(JoinHandle<Report>),
+}
+
 pub(super) struct Policies {
     files: PolicyFiles,
     calls: Option<CallSet>,
     set: Arc<PolicySet>,
     /// Problems of the first look that do not keep the agent from starting.
     untold: Vec<Problem>,
+    hooking: Option<Hooking>,
 }
 
 impl Policies {
     pub(super) fn new(files: PolicyFiles, calls: Option<CallSet>) -> Self {
-        Self { files, calls, set: Arc::default(), untold: Vec::new() }
+        Self { files, calls, set: Arc::default(), untold: Vec::new(), hooking: None }
     }
 
     /// Reads everything once. What is broken at the start stops the start.
@@ -48,14 +57,17 @@ impl Policies {
         PolicySet::new(policies)
     }
 
-    /// Puts what was read first in force.
+    /// Begins to put what was read first in force.
     pub(super) fn put_in_force(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         tell(std::mem::take(&mut self.untold), commands);
         self.apply(applier, registry, commands);
     }
 
-    /// Follows the files.
+    /// Follows the files. An edit waits while the one before is put in force.
     pub(super) fn look(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
+        if self.hooking.is_some() {
+            return;
+        }
         let look = self.files.look();
         tell(look.problems, commands);
         let Some(policies) = look.policies else { return };
@@ -67,23 +79,55 @@ impl Policies {
         self.apply(applier, registry, commands);
     }
 
-    fn apply(&self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
-        let report = match applier.set_policies(self.set.clone(), registry) {
-            Ok(report) => report.unwrap_or_default(),
+    fn apply(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
+        match applier.to_attach(&self.set, registry) {
+            Ok(Some(bits)) => self.hooking = Some(Hooking::Attaching(spawn_blocking(applier.hooking(bits)))),
+            Ok(None) => self.switch(applier, registry, commands),
+            Err(error) => tell_failed(&error, commands),
+        }
+    }
+
+    /// Waits, for ever when nothing is done with the hooks. May be dropped and called again.
+    pub(super) async fn hooked(&mut self) -> Option<Report> {
+        match &mut self.hooking {
+            Some(Hooking::Attaching(task) | Hooking::Detaching(task)) => task.await.ok(),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What comes after [`Policies::hooked`].
+    pub(super) fn go_on(
+        &mut self,
+        report: Option<Report>,
+        applier: &mut Applier,
+        registry: &Registry,
+        commands: &Commands,
+    ) {
+        let done = self.hooking.take();
+        match report {
+            Some(report) => tell_refused(&report.refused, commands),
+            None => notice(commands, NoticeLevel::Error, "hooks_failed", "changing the hooks failed".to_owned()),
+        }
+        if matches!(done, Some(Hooking::Attaching(_))) {
+            self.switch(applier, registry, commands);
+        }
+    }
+
+    fn switch(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
+        let left = match applier.switch(self.set.clone(), registry) {
+            Ok(left) => {
+                self.tell_in_force(applier, commands);
+                left
+            }
             Err(error) => {
-                let message = format!("the policies could not be put in force, those before stay: {error}");
-                return notice(commands, NoticeLevel::Error, "policies_failed", message);
+                tell_failed(&error, commands);
+                Some(applier.plan().hooks)
             }
         };
-        for refused in report.refused {
-            let name = by_nr(refused.nr.into()).map_or("?", |call| call.name);
-            notice(
-                commands,
-                NoticeLevel::Warning,
-                "hook_refused",
-                format!("{name} is not watched: {}", refused.reason),
-            );
-        }
+        self.hooking = left.map(|bits| Hooking::Detaching(spawn_blocking(applier.hooking(bits))));
+    }
+
+    fn tell_in_force(&self, applier: &Applier, commands: &Commands) {
         let names: Vec<&str> = self.set.policies().iter().map(|policy| &*policy.name).collect();
         let hooked = applier.plan().hooks.iter().filter(|bits| **bits != 0).count();
         let message = match (names.is_empty(), hooked) {
@@ -93,6 +137,19 @@ impl Policies {
             (false, _) => format!("policies {} in force: {hooked} calls are hooked", names.join(", ")),
         };
         notice(commands, NoticeLevel::Info, "policies", message);
+    }
+}
+
+fn tell_failed(error: &ApplyError, commands: &Commands) {
+    let message = format!("the policies could not be put in force, those before stay: {error}");
+    notice(commands, NoticeLevel::Error, "policies_failed", message);
+}
+
+fn tell_refused(refused: &[Refused], commands: &Commands) {
+    for refused in refused {
+        let name = by_nr(refused.nr.into()).map_or("?", |call| call.name);
+        let message = format!("{name} is not watched: {}", refused.reason);
+        notice(commands, NoticeLevel::Warning, "hook_refused", message);
     }
 }
 
