@@ -55,6 +55,21 @@ impl UserCounts {
     }
 }
 
+/// Makes an account add up that was read while its counters moved. A call is counted as seen first, so that one that is
+/// counted nowhere else is under way, and one that is counted somewhere was seen.
+pub(super) fn settle(account: &mut Account) {
+    let remainder = account.imbalance();
+    let size = u64::try_from(remainder.unsigned_abs()).unwrap_or(u64::MAX);
+    if remainder >= 0 {
+        account.in_flight += size;
+        return;
+    }
+    // What was read as under way has arrived meanwhile.
+    let arrived = size.min(account.in_flight);
+    account.in_flight -= arrived;
+    account.seen += size - arrived;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +104,18 @@ mod tests {
         let kernel = wire::Account { seen: 2, submitted: 2, ..wire::Account::default() };
         let user = UserCounts { read: 2, emitted: 1, ..UserCounts::default() };
         assert_eq!(user.join(&kernel).imbalance(), 1);
+    }
+
+    #[test]
+    fn moving_account_is_settled_by_what_is_under_way() {
+        let settled = |seen, in_flight| {
+            let mut account = Account { seen, emitted: 10, in_flight, ..Account::default() };
+            settle(&mut account);
+            assert!(account.balanced(), "{account:?}");
+            (account.seen, account.in_flight)
+        };
+        assert_eq!(settled(13, 1), (13, 3));
+        assert_eq!(settled(11, 3), (11, 1));
+        assert_eq!(settled(9, 1), (10, 0));
     }
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use kubeward_bpf::wire::{self, Wire};
 use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::ledger::{Account, LossReason};
 use kubeward_core::render::line::{ContainerChange, Gap, LedgerLine, LedgerScope};
 
+use super::account::settle;
 use super::clock::{monotonic_ns, Clocks};
 use super::flow::{Member, Pipeline};
 
@@ -25,6 +27,33 @@ const CLOSING_DRAINS: u32 = 4;
 
 /// Drains after which a container is closed though its records are not all there: a second or more.
 const CLOSING_DRAINS_LIMIT: u32 = 250;
+
+/// What the kernel side went without for a container, as last told in the log. No call is lost by it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Shortages {
+    untagged: u64,
+    lost_exec: u64,
+}
+
+impl Shortages {
+    /// Warns when they grow: at most with each look for losses, and once for each doubling.
+    fn look(&mut self, kernel: &wire::Account, container: &Container) {
+        if has_doubled(&mut self.untagged, kernel.untagged) {
+            tracing::warn!(container = %container.id, tasks = kernel.untagged, "no kernel memory to tag these tasks: if they leave the container's cgroup and namespaces they are not followed");
+        }
+        if has_doubled(&mut self.lost_exec, kernel.lost_exec) {
+            tracing::warn!(container = %container.id, programs = kernel.lost_exec, "no room in the ring for the names of these programs: their events have no exe");
+        }
+    }
+}
+
+fn has_doubled(told: &mut u64, count: u64) -> bool {
+    let has = count > 0 && count >= told.saturating_mul(2);
+    if has {
+        *told = count;
+    }
+    has
+}
 
 impl Pipeline {
     /// Samples the clocks and looks for losses, as often as it is worth it.
@@ -46,6 +75,7 @@ impl Pipeline {
             let kernel = (self.kernel_account)(slot).unwrap_or_default();
             let in_ring = kernel.lost_ring.saturating_sub(member.gap.ring_told);
             member.gap.ring_told = kernel.lost_ring;
+            member.shortages.look(&kernel, &member.container);
             let by_output = member.counts.lost.get(LossReason::Output);
             let is_over = by_output == std::mem::replace(&mut member.gap.output_seen, by_output);
             let in_output = if is_over { by_output - member.gap.output_told } else { 0 };
@@ -79,7 +109,7 @@ impl Pipeline {
         let mut accounts = Vec::new();
         let told = self.members.iter().filter(|(_, member)| member.is_told).map(|(&slot, _)| slot);
         for slot in told.collect::<Vec<_>>() {
-            if let Some((container, account)) = self.account(slot) {
+            if let Some((container, account)) = self.account(slot, is_final) {
                 self.tell_account(LedgerScope::Container(&container), &account, is_final);
                 accounts.push((container, account));
             }
@@ -97,15 +127,26 @@ impl Pipeline {
         self.output.line(None, &mut |out| lines.ledger(out, moment, &ledger));
     }
 
-    /// The kernel's counters are of all CPUs and move while they are read: a sum that does not add up is read again.
-    fn account(&self, slot: ContainerSlot) -> Option<(Arc<Container>, Account)> {
+    /// The kernel's counters are of all CPUs and move while they are read: a sum that does not add up is read again. One
+    /// that never does is shown as it is where the counters stand still, and at the end; calls that are being counted
+    /// are in flight.
+    fn account(&self, slot: ContainerSlot, is_final: bool) -> Option<(Arc<Container>, Account)> {
         let member = self.members.get(&slot)?;
-        let mut account = Account::default();
+        let mut kernel = (self.kernel_account)(slot)?;
+        let mut account = member.counts.join(&kernel);
+        let mut moves = false;
         for _ in 0..ACCOUNT_TRIES {
-            account = member.counts.join(&(self.kernel_account)(slot)?);
             if account.balanced() {
-                break;
+                return Some((member.container.clone(), account));
             }
+            // A program that was preempted between two counters gets on.
+            std::thread::yield_now();
+            let before = std::mem::replace(&mut kernel, (self.kernel_account)(slot)?);
+            moves |= kernel.as_bytes() != before.as_bytes();
+            account = member.counts.join(&kernel);
+        }
+        if moves && !is_final {
+            settle(&mut account);
         }
         Some((member.container.clone(), account))
     }
@@ -130,7 +171,7 @@ impl Pipeline {
 
     fn end(&mut self, slot: ContainerSlot) {
         let is_told = self.members.get(&slot).is_some_and(|member| member.is_told);
-        if let Some((container, account)) = self.account(slot).filter(|_| is_told) {
+        if let Some((container, account)) = self.account(slot, true).filter(|_| is_told) {
             self.tell_account(LedgerScope::Container(&container), &account, true);
             self.tell_container(ContainerChange::Gone, &container);
             self.ended.add(&account);
@@ -142,5 +183,20 @@ impl Pipeline {
             previous.forget(slot);
         }
         self.tell_freed(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortage_is_told_at_once_and_at_each_doubling() {
+        let mut told = 0;
+        let counts = [0, 1, 1, 2, 3, 4, 7, 100, 150];
+        assert_eq!(
+            counts.map(|count| has_doubled(&mut told, count)),
+            [false, true, false, true, false, true, false, true, false]
+        );
     }
 }

@@ -16,6 +16,7 @@ use kubeward_core::render::line::{ContainerChange, Moment, Notice, NoticeLevel};
 use kubeward_core::table::CallTable;
 
 use super::account::UserCounts;
+use super::books::Shortages;
 use super::clock::{monotonic_ns, Clocks};
 use super::command::{Command, Doubts};
 use super::lines::Lines;
@@ -78,6 +79,7 @@ pub(super) struct Member {
     pub(super) is_told: bool,
     pub(super) counts: UserCounts,
     pub(super) gap: Gap,
+    pub(super) shortages: Shortages,
     /// Drains since the kernel side stopped looking at it.
     pub(super) closing: Option<u32>,
 }
@@ -236,8 +238,15 @@ impl Pipeline {
     fn apply(&mut self, command: Command) {
         match command {
             Command::Open { slot, container, selected } => {
-                let counts = UserCounts::default();
-                let member = Member { container, selected, is_told: false, counts, gap: Gap::default(), closing: None };
+                let member = Member {
+                    container,
+                    selected,
+                    is_told: false,
+                    counts: UserCounts::default(),
+                    gap: Gap::default(),
+                    shortages: Shortages::default(),
+                    closing: None,
+                };
                 self.members.insert(slot, member);
                 self.tell_if_selected(slot);
             }

@@ -332,3 +332,22 @@ fn slot_of_a_container_that_could_not_be_opened_comes_back() {
     rig.pipeline.drained();
     assert_eq!(rig.freed.try_recv(), Ok(A));
 }
+
+#[test]
+fn imbalance_is_shown_unless_the_counters_move() {
+    for (moves, balanced) in [(true, true), (false, false)] {
+        let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+        rig.open(A, "a");
+        let reads = std::sync::atomic::AtomicU64::new(0);
+        rig.pipeline.kernel_account = Box::new(move |_| {
+            let read = reads.fetch_add(u64::from(moves), std::sync::atomic::Ordering::Relaxed);
+            Some(wire::Account { seen: 5 + read, ..wire::Account::default() })
+        });
+        rig.commands.send(Command::Ledger(Doubts::default()));
+        rig.pipeline.drained();
+        assert_eq!(rig.output.of("ledger")[0]["balanced"], Value::from(balanced));
+        // At the end nothing moves, and what does not add up is a defect.
+        rig.pipeline.finish(Doubts::default());
+        assert_eq!(rig.output.of("ledger").last().map(|line| line["balanced"].clone()), Some(false.into()));
+    }
+}
