@@ -1,8 +1,10 @@
 //! Containers that were there before, come again, come all at once, and leave nothing behind.
 
+use std::fs;
+use std::path::Path;
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use kubeward_testkit::containerd::{Containerd, Run};
 
 use crate::agent::Agent;
@@ -32,6 +34,34 @@ fn containerd_container_that_ran_before_the_agent_is_watched() -> Result<()> {
     assert_eq!(opened["process"]["comm"], "told");
     agent.stop().stream.assert_whole(&told.id);
     Ok(())
+}
+
+#[test]
+fn containerd_container_that_ran_before_the_agent_cannot_leave_by_its_cgroup() -> Result<()> {
+    let containerd = containerd_with_image()?;
+    let mut told = Told::start(&containerd, "early")?;
+    let policies = opens_and_folders()?;
+    let mut agent = Agent::start(&containerd.socket(), policies.folder())?;
+    agent.ready();
+    agent.container(&told.id, "came");
+    // Before its first call, which would tag it.
+    let pid = pid_in_cgroup(&told.id)?;
+    let root = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(|at| Path::new(at).join("cgroup.procs"));
+    let root = root.into_iter().find(|file| file.exists()).context("there is no v2 hierarchy")?;
+    fs::write(root, pid.to_string())?;
+    told.tell("open /etc/hostname")?;
+    let opened = agent.event(&told.id, "openat", "/etc/hostname");
+    assert_eq!(opened["identity"], serde_json::Value::Null, "it is known by its tag: {opened}");
+    agent.stop().stream.assert_whole(&told.id);
+    Ok(())
+}
+
+/// The one process whose cgroups have this in their paths.
+fn pid_in_cgroup(id: &str) -> Result<u32> {
+    let processes =
+        fs::read_dir("/proc")?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_in = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(id));
+    processes.filter(|&pid| is_in(&pid)).last().with_context(|| format!("no process is in a cgroup of {id}"))
 }
 
 #[test]
