@@ -5,7 +5,8 @@
 int main(void)
 {
 	/* The 32-bit table takes pointers of 32 bits. */
-	char *path = mmap((void *)0x10000000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	char *path =
+		mmap((void *)0x10000000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	long access = 33, getpid = 20;
 
 	if (path == MAP_FAILED)

@@ -210,11 +210,13 @@ impl Probes {
 
     fn detach_functions(&mut self, function_bits: &[u8; CALLS]) {
         let unwanted: Vec<u16> = self.hooks.keys().copied().filter(|&nr| function_bits[usize::from(nr)] == 0).collect();
-        let retired: Vec<Hook> = unwanted.into_iter().filter_map(|nr| self.hooks.remove(&nr)).flatten().collect();
-        if retired.is_empty() {
+        if unwanted.is_empty() {
             return;
         }
-        self.missed_before += retired.iter().map(Hook::missed_returns).sum::<u64>();
+        // A link may serve other calls still: what has gone is what is no longer among those that stay.
+        let missed = attach::missed_returns(self.hooks.values().flatten());
+        let retired: Vec<Hook> = unwanted.into_iter().filter_map(|nr| self.hooks.remove(&nr)).flatten().collect();
+        self.missed_before += missed.saturating_sub(attach::missed_returns(self.hooks.values().flatten()));
         self.skipped_before += retired.iter().map(Hook::recursion_misses).sum::<u64>();
         // Detaching waits for the kernel, tens of milliseconds a hook: nobody waits with it. Without a thread the closure, and
         // the hooks in it, are dropped here and now.
@@ -246,7 +248,7 @@ impl Probes {
 
     /// Returns that the kernel says our kretprobes missed, where it counts them (6.7 and later).
     pub fn missed_returns(&self) -> u64 {
-        self.missed_before + self.hooks.values().flatten().map(Hook::missed_returns).sum::<u64>()
+        self.missed_before + attach::missed_returns(self.hooks.values().flatten())
     }
 
     /// Why the backend serves calls as it does, in sentences.

@@ -12,7 +12,7 @@
 backends='tracepoint kprobe fentry auto'
 blocked_threads=200
 loop_threads=8
-loop_rounds=3000
+loop_rounds=1000
 step_seconds=120
 
 sed 's/.*preempt=//' /sys/kernel/debug/sched/preempt >preempt

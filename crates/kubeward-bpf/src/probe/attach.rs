@@ -1,5 +1,6 @@
 //! Attaching one program to one place, and what the kernel says it missed there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,17 +37,14 @@ pub(super) struct Hook {
     pub(super) probe: Probe,
     pub(super) symbol: String,
     pub(super) bits: u8,
-    // Before `object`: a link goes before its program.
-    pub(super) links: Vec<Link>,
+    /// A link of the multi form serves many calls, and goes with the last of them: until then the tables keep it from
+    /// showing the others. Before `object`: a link goes before its program.
+    pub(super) links: Vec<Arc<Link>>,
     /// Holds the programs of the fentry backend.
     pub(super) object: Option<Arc<Object>>,
 }
 
 impl Hook {
-    pub(super) fn missed_returns(&self) -> u64 {
-        self.links.iter().map(missed).sum()
-    }
-
     pub(super) fn recursion_misses(&self) -> u64 {
         let programs = self.object.iter().flat_map(|object| object.progs());
         let own = programs.filter(|program| {
@@ -57,47 +55,85 @@ impl Hook {
     }
 }
 
-/// kprobe and kretprobe, or their multi forms, one pair a call. Calls that cannot be hooked are left out. `or_plain`: the plain
-/// form, which misses returns sooner, serves where the multi form refuses a symbol (an alias of another).
+/// kprobe and kretprobe, or their multi forms. Calls that cannot be hooked are left out. `or_plain`: the plain form, which misses
+/// returns sooner, serves where the multi form refuses a symbol (an alias of another).
 pub(super) fn functions(engine: &Engine, probe: Probe, calls: &[(&'static Syscall, u8)], or_plain: bool) -> Vec<Hook> {
-    let hook = |&(call, bits): &(&'static Syscall, u8)| {
-        let hooked = function(engine, probe, call, bits);
-        if or_plain && hooked.is_err() && probe == Probe::KprobeMulti {
-            return function(engine, Probe::Kprobe, call, bits).ok();
-        }
-        hooked.ok()
+    if probe == Probe::Kprobe {
+        return one_by_one(engine, probe, calls);
+    }
+    let mut hooks = Vec::new();
+    for bits in [HOOK_ENTER, HOOK_EXIT, HOOK_ENTER | HOOK_EXIT] {
+        let group: Vec<_> = calls.iter().copied().filter(|(_, asked)| *asked == bits).collect();
+        // One symbol that the kernel refuses takes its whole group with it: each has another chance alone.
+        hooks.extend(together(engine, &group, bits).unwrap_or_else(|_| one_by_one(engine, probe, &group)));
+    }
+    if or_plain {
+        let is_left = |call: &Syscall| !hooks.iter().any(|hook: &Hook| hook.nr == call.nr);
+        let left: Vec<_> = calls.iter().copied().filter(|(call, _)| is_left(call)).collect();
+        hooks.extend(one_by_one(engine, Probe::Kprobe, &left));
+    }
+    hooks
+}
+
+fn one_by_one(engine: &Engine, probe: Probe, calls: &[(&'static Syscall, u8)]) -> Vec<Hook> {
+    calls.iter().filter_map(|&(call, bits)| function(engine, probe, call, bits).ok()).collect()
+}
+
+/// One link a moment for all of the calls: the kernel takes hundreds of functions as fast as one.
+fn together(engine: &Engine, calls: &[(&'static Syscall, u8)], bits: u8) -> Result<Vec<Hook>, AttachError> {
+    let symbols = calls.iter().map(|(call, _)| symbol(call)).collect::<Result<Vec<_>, _>>()?;
+    if symbols.is_empty() {
+        return Ok(Vec::new());
+    }
+    let links: Vec<Arc<Link>> = pair(engine, &symbols, bits, kprobe_multi)?.into_iter().map(Arc::new).collect();
+    let hook = |((call, _), symbol): (&(&'static Syscall, u8), String)| Hook {
+        nr: call.nr,
+        probe: Probe::KprobeMulti,
+        symbol,
+        bits,
+        links: links.clone(),
+        object: None,
     };
-    calls.iter().filter_map(hook).collect()
+    Ok(calls.iter().zip(symbols).map(hook).collect())
 }
 
 pub(super) fn function(engine: &Engine, probe: Probe, call: &Syscall, bits: u8) -> Result<Hook, AttachError> {
-    let symbol = call.symbol().ok_or_else(|| AttachError::NotLoaded(call.name.to_owned()))?;
-    let links = pair(engine, &symbol, bits, if probe == Probe::KprobeMulti { kprobe_multi } else { kprobe })?;
+    let symbols = [symbol(call)?];
+    let links = pair(engine, &symbols, bits, if probe == Probe::KprobeMulti { kprobe_multi } else { kprobe })?;
+    let links = links.into_iter().map(Arc::new).collect();
+    let [symbol] = symbols;
     Ok(Hook { nr: call.nr, probe, symbol, bits, links, object: None })
 }
 
-type AttachOne = fn(&Engine, &str, bool) -> Result<Link, AttachError>;
+fn symbol(call: &Syscall) -> Result<String, AttachError> {
+    call.symbol().ok_or_else(|| AttachError::NotLoaded(call.name.to_owned()))
+}
+
+type Attach = fn(&Engine, &[String], bool) -> Result<Link, AttachError>;
 
 /// The return first: an entry whose return has no hook yet would wait for it in vain.
-fn pair(engine: &Engine, symbol: &str, bits: u8, attach: AttachOne) -> Result<Vec<Link>, AttachError> {
+fn pair(engine: &Engine, symbols: &[String], bits: u8, attach: Attach) -> Result<Vec<Link>, AttachError> {
     let mut links = Vec::new();
     if bits & HOOK_EXIT != 0 {
-        links.push(attach(engine, symbol, true)?);
+        links.push(attach(engine, symbols, true)?);
     }
     if bits & HOOK_ENTER != 0 {
-        links.push(attach(engine, symbol, false)?);
+        links.push(attach(engine, symbols, false)?);
     }
     Ok(links)
 }
 
-fn kprobe(engine: &Engine, symbol: &str, is_return: bool) -> Result<Link, AttachError> {
+/// The plain form takes one symbol a link.
+fn kprobe(engine: &Engine, symbols: &[String], is_return: bool) -> Result<Link, AttachError> {
+    let symbol = symbols.first().map_or("", String::as_str);
     let program = find(engine, if is_return { "kretprobe_exit" } else { "kprobe_enter" })?;
     program.attach_kprobe(is_return, symbol).map_err(at(symbol))
 }
 
-fn kprobe_multi(engine: &Engine, symbol: &str, is_return: bool) -> Result<Link, AttachError> {
+fn kprobe_multi(engine: &Engine, symbols: &[String], is_return: bool) -> Result<Link, AttachError> {
     let program = find(engine, if is_return { "kretprobe_multi_exit" } else { "kprobe_multi_enter" })?;
-    program.attach_kprobe_multi(is_return, vec![symbol]).map_err(at(symbol))
+    let place = symbols.first().map_or("", String::as_str);
+    program.attach_kprobe_multi(is_return, symbols.to_vec()).map_err(at(place))
 }
 
 /// What follows forks, execs and exits: without it no tag is inherited. Execs and exits go by the classic tracepoints where
@@ -147,6 +183,13 @@ fn find<'e>(engine: &'e Engine, name: &str) -> Result<ProgramMut<'e>, AttachErro
 
 pub(super) fn at(place: &str) -> impl FnOnce(libbpf_rs::Error) -> AttachError + use<'_> {
     move |source| AttachError::Kernel { place: place.to_owned(), source }
+}
+
+/// Returns that the kernel says these hooks missed, each link asked once.
+pub(super) fn missed_returns<'h>(hooks: impl Iterator<Item = &'h Hook>) -> u64 {
+    let links: BTreeMap<*const Link, &Link> =
+        hooks.flat_map(|hook| &hook.links).map(|link| (Arc::as_ptr(link), &**link)).collect();
+    links.into_values().map(missed).sum()
 }
 
 /// Returns (and, for the multi form, entries) that the link missed, 0 where the kernel does not say.

@@ -6,7 +6,7 @@ use kubeward_core::event::Probe;
 use kubeward_core::syscall::Syscall;
 use libbpf_rs::btf::types::Func;
 use libbpf_rs::btf::Btf;
-use libbpf_rs::{Link, Object};
+use libbpf_rs::Object;
 
 use super::attach::Hook;
 use crate::object::{self, Engine, LoadError};
@@ -98,11 +98,11 @@ fn hooks(object: &Arc<Object>, targets: &[Target]) -> Vec<Hook> {
 }
 
 fn hook(object: &Arc<Object>, target: &Target) -> Option<Hook> {
-    let mut links: Vec<Link> = Vec::new();
+    let mut links = Vec::new();
     for moment in moments(target) {
         let name = format!("{moment}{}", suffix(target.nr));
         let program = object.progs_mut().find(|program| program.name() == name.as_str())?;
-        links.push(program.attach_trace().ok()?);
+        links.push(Arc::new(program.attach_trace().ok()?));
     }
     Some(Hook {
         nr: target.nr,

@@ -59,7 +59,9 @@ pub(super) fn cgroups() -> String {
 pub(super) fn tracefs() -> String {
     match mounts_of("tracefs").first() {
         Some(at) => format!("mounted at {at}"),
-        None => "not mounted (no backend needs it; `mount -t tracefs none /sys/kernel/tracing` mounts it)".to_owned(),
+        None => "not mounted: the classic tracepoints do not attach, which are the exact ones where the kernel preempts tracing \
+                 programs (`mount -t tracefs none /sys/kernel/tracing` mounts it)"
+            .to_owned(),
     }
 }
 
