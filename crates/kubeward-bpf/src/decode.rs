@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use kubeward_core::container::ContainerSlot;
 use kubeward_core::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text};
-use kubeward_core::syscall::{self, ArgKind, Syscall};
+use kubeward_core::syscall::{self, ArgKind, Capture, Syscall};
 
 use crate::wire::{self, Record, Wire};
 use items::Items;
@@ -107,11 +107,17 @@ fn call_of(record: &Record) -> Call {
 /// By the catalogue's shape; six raw registers for a call that has none there.
 fn arguments(record: &Record, entry: Option<&'static Syscall>, mut values: [Option<ArgValue>; 6]) -> Vec<Arg> {
     const RAW: [&str; 6] = ["arg0", "arg1", "arg2", "arg3", "arg4", "arg5"];
-    let mut arg = |at: usize, name, kind| Arg {
-        name,
-        kind: ArgKind::among(kind, &record.args),
-        raw: record.args[at],
-        value: values[at].take().unwrap_or(ArgValue::Register),
+    let captures = entry.map(Syscall::captures).unwrap_or_default();
+    let lacks_items = record.flags & wire::RECORD_NO_ITEMS != 0;
+    let mut arg = |at: usize, name, kind| {
+        let unread =
+            if lacks_items && captures[at] != Capture::None { ArgValue::Unreadable } else { ArgValue::Register };
+        Arg {
+            name,
+            kind: ArgKind::among(kind, &record.args),
+            raw: record.args[at],
+            value: values[at].take().unwrap_or(unread),
+        }
     };
     match entry.and_then(|entry| entry.args) {
         Some(shapes) => shapes.iter().take(6).enumerate().map(|(at, shape)| arg(at, shape.name, shape.kind)).collect(),

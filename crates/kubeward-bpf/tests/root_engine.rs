@@ -13,8 +13,10 @@ fn engine() -> Arc<Engine> {
 #[test]
 fn root_the_self_test_finds_an_exact_backend() {
     let verdicts = probe::survey(&engine()).expect("forks and execs can be followed");
-    let tp_btf = verdicts.iter().find(|verdict| verdict.name == "tp_btf").expect("it is always tried");
-    assert_eq!(tp_btf.exact, Some(true), "{}", tp_btf.detail);
+    // Under live preemption tracing programs skip runs, and then the classic tracepoint is the exact one.
+    let raw = verdicts.iter().filter(|verdict| ["tp_btf", "classic tracepoint"].contains(&verdict.name));
+    let said: Vec<&str> = raw.clone().map(|verdict| verdict.detail.as_str()).collect();
+    assert!(raw.clone().any(|verdict| verdict.exact == Some(true)), "{said:?}");
 
     let probes = Probes::new(engine(), Backend::Auto).expect("some backend works");
     let said = probes.explain().join("\n");

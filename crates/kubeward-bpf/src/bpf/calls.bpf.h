@@ -153,8 +153,10 @@ static __always_inline void emit(struct call *call, struct record_buffer *buffer
 
 	if (buffer) {
 		bytes = buffer->record.items_bytes;
-		if (bytes > sizeof(buffer->items))
+		if (bytes > sizeof(buffer->items)) {
+			count(call->account->lost_ring);
 			return;
+		}
 		fill_record(&buffer->record, call, bytes);
 		if (bpf_ringbuf_output(&records, buffer, sizeof(*record) + bytes, BPF_RB_NO_WAKEUP)) {
 			count(call->account->lost_ring);
@@ -229,6 +231,25 @@ static __always_inline void tell_entry(struct call *call)
 	emit(call, read_inputs(call, true));
 }
 
+/*
+ * Ends a kept call whose return was not shown: nobody watched its returns any more, or a hook missed it.
+ */
+static __always_inline void give_up(struct pending_call *pending)
+{
+	struct kw_account *account = bpf_map_lookup_elem(&accounts, &pending->owner.slot);
+	u32 nr = pending->nr;
+	struct kw_shape *shape = bpf_map_lookup_elem(&call_shapes, &nr);
+
+	pending->active = 0;
+	if (!account)
+		return;
+	count(account->left);
+	if (shape && shape->exit_since_ns && shape->exit_since_ns <= pending->mono_ns)
+		count(account->lost_return);
+	else
+		count(account->filtered_policy);
+}
+
 /* Keeps the call until its return. An earlier one that is still kept has lost its return. */
 static __always_inline void keep_entry(struct call *call)
 {
@@ -243,14 +264,8 @@ static __always_inline void keep_entry(struct call *call)
 		}
 		return;
 	}
-	if (pending->active) {
-		struct kw_account *earlier = bpf_map_lookup_elem(&accounts, &pending->owner.slot);
-
-		if (earlier) {
-			count(earlier->lost_return);
-			count(earlier->left);
-		}
-	}
+	if (pending->active)
+		give_up(pending);
 	count(call->account->seen);
 	count(call->account->entered);
 	pending->nr = call->native_nr;
@@ -400,18 +415,6 @@ static __always_inline bool has_shape(u32 nr, u32 flag)
 	return shape && shape->flags & flag;
 }
 
-/* The entry of an earlier call, whose return no hook was there to show. */
-static __always_inline void drop_stale(struct pending_call *pending)
-{
-	struct kw_account *account = bpf_map_lookup_elem(&accounts, &pending->owner.slot);
-
-	pending->active = 0;
-	if (!account)
-		return;
-	count(account->left);
-	count(account->filtered_policy);
-}
-
 /*
  * The call that is kept, when only its entry knows what this return is of: rt_sigreturn has put the interrupted call's registers
  * back, and an exec may have changed the number and even the table it is of.
@@ -449,7 +452,7 @@ static __always_inline int on_exit(s64 id, s64 ret, u32 probe)
 			return 0;
 		}
 		if (pending->nr == call.native_nr)
-			drop_stale(pending);
+			give_up(pending);
 	}
 	if (call.shape->flags & KW_SHAPE_FORKS && ret == 0)
 		return 0;
@@ -460,6 +463,11 @@ static __always_inline int on_exit(s64 id, s64 ret, u32 probe)
 	count(call.account->seen);
 	if (is_refused(&call, pending))
 		call.flags |= KW_RECORD_REFUSED;
+	/* Its entry was not kept, and the registers are the new program's. */
+	if (call.shape->flags & KW_SHAPE_EXEC && ret == 0) {
+		call.flags |= KW_RECORD_NO_ITEMS;
+		count(call.account->no_buffer);
+	}
 	call.mono_ns = bpf_ktime_get_ns();
 	call.duration_ns = 0;
 	call.phase = KW_PHASE_EXIT;

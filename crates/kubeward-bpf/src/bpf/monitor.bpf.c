@@ -107,43 +107,49 @@ int task_newtask(u64 *ctx)
 }
 
 /* What the new program was called with, as the kernel copied it: for strings that were not there to read at entry. */
-static __noinline int append_exec_inputs(struct record_buffer *buffer, u64 filename, u64 argv, u32 argv_bytes,
+static __noinline int append_exec_inputs(struct record_buffer *buffer, u64 filename, struct mm_struct *mm, u32 limits,
 					 u32 first_arg)
 {
+	u64 start = BPF_CORE_READ(mm, arg_start);
+	u64 bytes = BPF_CORE_READ(mm, arg_end) - start;
+	u64 room = limits & 0xffff, argv_room = limits >> 16;
 	struct kw_item *item;
 	long n;
 
-	if (!buffer)
-		return -1;
 	buffer->record.items_bytes = 0;
 	item = open_item(buffer, first_arg, KW_ITEM_STRING);
 	if (!item)
 		return -1;
-	n = bpf_probe_read_kernel_str(item + 1, KW_STRING_BYTES, (void *)filename);
+	checked(room);
+	if (room == 0 || room > KW_STRING_BYTES)
+		return -1;
+	n = bpf_probe_read_kernel_str(item + 1, room, (void *)filename);
 	if (n <= 0)
 		return -1;
 	item->bytes = n - 1;
+	if ((u64)n == room)
+		item->flags |= KW_ITEM_CUT;
 	close_item(buffer, item);
 	item = open_item(buffer, first_arg + 1, KW_ITEM_ARGV);
-	if (!item || argv_bytes == 0)
+	if (!item)
 		return -1;
-	if (argv_bytes > KW_STRING_BYTES) {
-		argv_bytes = KW_STRING_BYTES;
+	if (bytes > argv_room) {
+		bytes = argv_room;
 		item->flags |= KW_ITEM_CUT;
 	}
-	if (bpf_probe_read_user(item + 1, argv_bytes, (void *)argv))
+	checked(bytes);
+	if (bytes == 0 || bytes > KW_STRING_BYTES || bpf_probe_read_user(item + 1, bytes, (void *)start))
 		return -1;
-	item->bytes = argv_bytes;
+	item->bytes = bytes;
 	close_item(buffer, item);
 	return 0;
 }
 
-static __always_inline void mend_exec_inputs(struct task_struct *task, const void *filename)
+static __always_inline void mend_exec_inputs(struct task_struct *task, u64 filename, u32 limits)
 {
 	struct pending_call *pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
 	struct record_buffer *buffer = bpf_task_storage_get(&record_buffers, task, 0, 0);
 	struct kw_shape *shape;
-	u64 start, end;
 	u32 nr;
 
 	if (!pending || !pending->active || !pending->has_items || !buffer || !buffer->unreadable)
@@ -152,10 +158,7 @@ static __always_inline void mend_exec_inputs(struct task_struct *task, const voi
 	shape = bpf_map_lookup_elem(&call_shapes, &nr);
 	if (!shape || !(shape->flags & KW_SHAPE_EXEC))
 		return;
-	start = BPF_CORE_READ(task, mm, arg_start);
-	end = BPF_CORE_READ(task, mm, arg_end);
-	if (!append_exec_inputs(buffer, (u64)filename, start, end - start,
-				shape->capture[0] == KW_CAPTURE_STRING ? 0 : 1))
+	if (!append_exec_inputs(buffer, filename, task->mm, limits, shape->capture[0] == KW_CAPTURE_STRING ? 0 : 1))
 		buffer->unreadable = 0;
 }
 
@@ -174,18 +177,18 @@ static __always_inline void tell_exec(struct task_struct *task, const struct own
 	buffer->record.slot = owner->slot;
 	buffer->record.exec_id = owner->exec_id;
 	bytes = buffer->record.items_bytes;
-	if (bytes > sizeof(buffer->items))
-		return;
-	if (bpf_ringbuf_output(&records, buffer, sizeof(buffer->record) + bytes, BPF_RB_NO_WAKEUP))
+	if (bytes > sizeof(buffer->items) ||
+	    bpf_ringbuf_output(&records, buffer, sizeof(buffer->record) + bytes, BPF_RB_NO_WAKEUP))
 		count(account->lost_exec);
 }
 
 /* The current task runs a new program, called by `filename`, a string of the kernel's. */
-static __always_inline int on_exec(const void *filename)
+static __always_inline int on_exec(u64 filename)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct kw_settings *now = awake();
 	struct kw_container *container;
+	struct kw_profile *profile;
 	struct kw_account *account;
 	struct owner owner;
 	struct kw_tag *tag;
@@ -204,7 +207,9 @@ static __always_inline int on_exec(const void *filename)
 	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
 	if (tag)
 		tag->exec_id = owner.exec_id;
-	mend_exec_inputs(task, filename);
+	profile = bpf_map_lookup_elem(&profiles, &container->profile);
+	if (profile)
+		mend_exec_inputs(task, filename, pack_limits(profile));
 	tell_exec(task, &owner, account);
 	return 0;
 }
@@ -214,13 +219,13 @@ int raw_process_exec(u64 *ctx)
 {
 	struct linux_binprm *bprm = (struct linux_binprm *)ctx[2];
 
-	return on_exec(BPF_CORE_READ(bprm, filename));
+	return on_exec((u64)BPF_CORE_READ(bprm, filename));
 }
 
 SEC("?tracepoint/sched/sched_process_exec")
 int classic_process_exec(struct trace_event_raw_sched_process_exec *ctx)
 {
-	return on_exec((void *)ctx + (ctx->__data_loc_filename & 0xffff));
+	return on_exec((u64)ctx + (ctx->__data_loc_filename & 0xffff));
 }
 
 /* A call that the current task was in never returns. */
@@ -228,16 +233,9 @@ static __always_inline int on_task_exit(void)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pending_call *pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
-	struct kw_account *account;
 
-	if (!pending || !pending->active)
-		return 0;
-	pending->active = 0;
-	account = bpf_map_lookup_elem(&accounts, &pending->owner.slot);
-	if (account) {
-		count(account->left);
-		count(account->lost_return);
-	}
+	if (pending && pending->active)
+		give_up(pending);
 	return 0;
 }
 

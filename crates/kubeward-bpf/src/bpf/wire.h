@@ -200,7 +200,7 @@ struct kw_settings {
 	__u32 host_mnt_ns; /* tasks in it are no container's unless their cgroup says so */
 	__u32 emit_setup;  /* 1: calls of stage setup are emitted too */
 	__u32 ns_entries;  /* entries in namespace_map; 0 saves the look-up */
-	__u32 pid_level;   /* of the agent\'s pid namespace; 0: the initial one */
+	__u32 pid_level;   /* of the agent's pid namespace; 0: the initial one */
 	__u32 pad;
 	__u32 tag_slot;		       /* what tag_tasks is to work on */
 	__u32 tag_mode;		       /* enum kw_tag_mode */

@@ -94,6 +94,13 @@ fn a_compat_number_is_of_the_32_bit_table() {
 }
 
 #[test]
+fn strings_that_there_was_no_memory_for_are_unreadable() {
+    let event = decode_call(&bytes(Record { flags: wire::RECORD_NO_ITEMS, ..openat() }, &[])).event;
+    assert_eq!(event.args[1].value, ArgValue::Unreadable);
+    assert_eq!(event.args[0].value, ArgValue::Register);
+}
+
+#[test]
 fn the_root_itself_is_a_slash() {
     let event = decode_call(&bytes(openat(), &[item(6, wire::ITEM_PATH, 0, b"")])).event;
     assert_eq!(&*event.path.expect("a path").bytes, b"/");

@@ -136,3 +136,52 @@ fn refused(backend: Backend, reasons: Option<Vec<String>>) -> Result<(), ProbeEr
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::selftest::Counts;
+    use super::*;
+
+    fn trial(probe: Probe, counts: Option<(u64, u64)>) -> Option<Trial> {
+        let result = counts.map(|(calls, seen)| Counts { calls, seen, missed_returns: 0 });
+        Some(Trial { probe, result: result.ok_or_else(|| "refused".to_owned()) })
+    }
+
+    const EXACT: Option<(u64, u64)> = Some((100, 100));
+    const SKIPS: Option<(u64, u64)> = Some((100, 90));
+
+    #[test]
+    fn a_kernel_where_nothing_attaches_is_refused_with_every_reason() {
+        let verdicts = Verdicts {
+            tp_btf: trial(Probe::TpBtf, None),
+            tracepoint: trial(Probe::Tracepoint, None),
+            fentry: trial(Probe::Fentry, None),
+            kprobe_multi: trial(Probe::KprobeMulti, None),
+            kprobe: None,
+        };
+        let error = verdicts.check(Backend::Auto).expect_err("nothing attaches").to_string();
+        assert!(error.starts_with("no backend works on this kernel"), "{error}");
+        for name in ["tp_btf", "classic tracepoint", "fentry", "kprobe.multi"] {
+            assert!(error.contains(&format!("{name}: does not attach here: refused")), "{error}");
+        }
+    }
+
+    #[test]
+    fn exactness_comes_before_cost() {
+        let openat = kubeward_core::syscall::by_name("openat").expect("the catalogue has it");
+        let skipping = Verdicts {
+            tp_btf: trial(Probe::TpBtf, SKIPS),
+            tracepoint: trial(Probe::Tracepoint, EXACT),
+            fentry: trial(Probe::Fentry, SKIPS),
+            kprobe_multi: trial(Probe::KprobeMulti, EXACT),
+            kprobe: None,
+        };
+        assert_eq!(skipping.choose(Backend::Auto, openat, 0, true), Probe::KprobeMulti);
+        assert_eq!(skipping.choose(Backend::Auto, openat, 0, false), Probe::Tracepoint);
+        assert_eq!(skipping.choose(Backend::Auto, openat, ASK_REFUSED, true), Probe::Tracepoint);
+        let quiet =
+            Verdicts { tp_btf: trial(Probe::TpBtf, EXACT), fentry: trial(Probe::Fentry, EXACT), ..Verdicts::default() };
+        assert_eq!(quiet.choose(Backend::Auto, openat, 0, true), Probe::Fentry);
+        assert_eq!(quiet.choose(Backend::Auto, openat, 0, false), Probe::TpBtf);
+    }
+}
