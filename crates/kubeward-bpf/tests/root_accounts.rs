@@ -1,0 +1,71 @@
+//! What becomes of a call whose hooks go while it runs. Needs root. In a file of its own, and so in a process of its own: the
+//! self-test counts the calls of its whole process.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kubeward_bpf::object::{Engine, LoadOptions};
+use kubeward_bpf::probe::{Backend, Probes};
+use kubeward_bpf::process::Pidfd;
+use kubeward_bpf::wire::{self, Account, Container, Profile, CALLS, HOOK_ENTER, HOOK_EXIT};
+use kubeward_core::container::ContainerSlot;
+use kubeward_core::syscall;
+
+/// The profile and the hooks of `read` alone, entry and return.
+fn read_alone() -> (Profile, [u8; CALLS]) {
+    let nr = usize::from(syscall::by_name("read").expect("the catalogue has it").nr);
+    let (mut want, mut asked) = ([0; CALLS], [0; CALLS]);
+    want[nr] = wire::WANT_CALL;
+    asked[nr] = HOOK_ENTER | HOOK_EXIT;
+    (Profile { want, errors: [0; wire::ERRNO_WORDS], min_duration_ns: 0, arg_bytes: 256, argv_bytes: 4096 }, asked)
+}
+
+fn wait_for(engine: &Engine, slot: ContainerSlot, what: &str, is_there: impl Fn(&Account) -> bool) -> Account {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let account = engine.maps().account(slot).expect("the map can be read");
+        if is_there(&account) {
+            return account;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come: {account:?}");
+        std::thread::yield_now();
+    }
+}
+
+fn is_asleep(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
+}
+
+/// A thread sits in a call while the last policy that names it goes: nothing was missed, nobody wants it any more.
+#[test]
+fn root_a_call_that_nobody_wants_any_more_is_not_lost() {
+    let slot = ContainerSlot(1);
+    let engine = Arc::new(Engine::load(&LoadOptions::default()).expect("the object loads"));
+    let mut probes = Probes::new(engine.clone(), Backend::Tracepoint).expect("the tracepoint works here");
+    let (profile, asked) = read_alone();
+    engine.maps().set_profile(1, &profile).expect("profile 1 is there");
+    engine.maps().open_slot(slot, &Container::watched(1, 0), wire::STAGE_RUN).expect("slot 1 is there");
+    let report = probes.apply(&asked);
+    assert_eq!(report.refused, []);
+    let mut shell =
+        Command::new("/bin/sh").args(["-c", "read a; read b"]).stdin(Stdio::piped()).spawn().expect("sh runs");
+    let mut input = shell.stdin.take().expect("it is piped");
+    let pidfd = Pidfd::open(shell.id()).expect("the shell lives");
+    engine.maps().tag_task(pidfd.as_fd(), slot.0).expect("the shell lives");
+    // The shell reads byte by byte, and sleeps in the read that finds no more.
+    input.write_all(b"a\n").expect("the shell reads");
+    wait_for(&engine, slot, "a blocked read", |account| {
+        account.left >= 1 && account.entered == account.left + 1 && is_asleep(shell.id())
+    });
+
+    assert_eq!(probes.apply(&[0; CALLS]).attached, []);
+    input.write_all(b"b\n").expect("the shell reads");
+    assert!(shell.wait().expect("it is our child").success());
+
+    let account = wait_for(&engine, slot, "the end", |account| account.entered == account.left);
+    assert_eq!((account.lost_return, account.filtered_policy), (0, 1), "{account:?}");
+    assert_eq!(account.seen, account.submitted + 1, "{account:?}");
+}
