@@ -13,7 +13,7 @@ pub use policies::InvalidPolicies;
 
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use kubeward_bpf::object::{Engine, LoadOptions};
@@ -201,8 +201,15 @@ impl Ending {
     }
 }
 
+/// One wish to end may come as two signals: timeout(1) signals its child and then the child's whole process group.
+const SAME_WISH: Duration = Duration::from_millis(300);
+
 async fn leave_at_the_second(mut ending: Ending) {
-    let name = ending.next().await;
+    let first = Instant::now();
+    let mut name = ending.next().await;
+    while first.elapsed() < SAME_WISH {
+        name = ending.next().await;
+    }
     tracing::warn!("{name} again: leaving at once, without the last events and accounts");
     std::process::exit(1);
 }

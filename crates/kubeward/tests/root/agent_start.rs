@@ -50,6 +50,21 @@ fn root_agent_outlives_the_reader_of_its_log() {
     assert_eq!(output.status.code(), Some(0), "{}", output.status);
 }
 
+/// As timeout(1) does: the child first, then its process group with the child in it.
+#[test]
+fn root_agent_takes_two_signals_at_once_for_one() {
+    let (running, mut log) = without_containerd();
+    let pid = running.id().to_string();
+    let sent = Command::new("sh").args(["-c", "kill -INT $0; kill -INT $0; kill -TERM $0", &pid]).status();
+    assert!(sent.expect("sh runs").success());
+    let output = running.wait_with_output().expect("kubeward ends");
+    let mut rest = String::new();
+    log.read_to_string(&mut rest).expect("the log");
+    assert_eq!(output.status.code(), Some(0), "{rest}");
+    let stream = Stream::parse(&output.stdout).unwrap_or_else(|e| panic!("{e}"));
+    assert!(stream.ledgers.iter().any(|ledger| ledger["scope"] == "node" && ledger["final"] == true));
+}
+
 /// What the agent says when it ends at once, and its exit code.
 fn refused(args: &[&str]) -> (Option<i32>, String) {
     let output = kubeward(["agent", "--kubernetes", "off"]).args(args).output().expect("kubeward runs");
