@@ -48,8 +48,10 @@ perl             perl
 procps           ps
 '
 
-# clang_format_package: 19 where the distribution has it (the version that the tree is formatted with), else its own.
+# clang_format_package: 19 where the distribution has it (the version that the tree is formatted with), else its own. A new
+# machine has no package lists to look it up in.
 clang_format_package() {
+    apt-cache show clang-format-19 >/dev/null 2>&1 || ! is_root || retry 5 5 apt update || true
     if apt-cache show clang-format-19 >/dev/null 2>&1; then echo clang-format-19; else echo clang-format; fi
 }
 
