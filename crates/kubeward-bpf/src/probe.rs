@@ -128,7 +128,8 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Attaches what follows forks and execs, and finds out what `backend` may use here: up to half a second.
+    /// Attaches what follows forks and execs, and finds out what `backend` may use here: a fraction of
+    /// a second on an idle machine, up to two for each kind of hook on a busy one.
     pub fn new(engine: Arc<Engine>, backend: Backend) -> Result<Self, ProbeError> {
         let lifecycle = attach::lifecycle(&engine).map_err(ProbeError::Lifecycle)?;
         let verdicts = plan::verdicts(&engine, backend)?;
