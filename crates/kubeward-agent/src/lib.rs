@@ -5,6 +5,7 @@
 pub mod config;
 pub mod control;
 pub mod discovery;
+pub mod kubernetes;
 pub mod pipeline;
 pub mod registry;
 pub mod run;

@@ -1,0 +1,140 @@
+//! `KubeWardNode`: what the agent of one node says of itself. Written by that agent alone, no live numbers in it: an agent
+//! at rest writes nothing.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Nothing is configured in it.
+#[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "kubeward.kubeward",
+    version = "v1",
+    kind = "KubeWardNode",
+    plural = "kubewardnodes",
+    shortname = "kwn",
+    namespaced,
+    status = "NodeStatus",
+    derive = "PartialEq"
+)]
+pub struct KubeWardNodeSpec {}
+
+/// What the agent of this node does. Changes when that changes, never with time alone.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// The agent's run, as `run` in its events; another run's writes are refused while this one lives.
+    pub run: String,
+    /// Version of the agent.
+    pub version: String,
+    /// Release of the node's kernel.
+    pub kernel: String,
+    /// Architecture of the node, as the kernel names it.
+    pub architecture: String,
+    /// What --probe-backend asked for.
+    pub backend: String,
+    /// Ready, Containerd, Probes and Output, with reasons to act on.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+    /// Each policy that this agent knows of.
+    #[serde(default)]
+    pub policies: Vec<NodePolicy>,
+    /// The calls that are hooked, and by what.
+    #[serde(default)]
+    pub probes: Vec<NodeProbe>,
+    /// Calls that a policy wants and no hook of this kernel serves.
+    #[serde(default)]
+    pub refused_probes: Vec<RefusedProbe>,
+}
+
+/// One policy on this node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodePolicy {
+    /// Name of the KubeWard.
+    pub name: String,
+    /// Its uid: a policy that was deleted and made again is another.
+    pub uid: String,
+    /// Its generation that this entry is about.
+    pub observed_generation: i64,
+    /// True: what can apply of it applies here, or rightly nothing does.
+    pub ready: bool,
+    /// One word for how it stands.
+    pub reason: PolicyReason,
+    /// The same in a sentence, with the remedy.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Calls that it names and that are hooked here.
+    pub calls: u16,
+    /// False: no container of this node is selected by it now.
+    pub selects_containers: bool,
+    /// False: calls that seccomp refused are not seen by the hooks that serve it.
+    pub covers_refused: bool,
+    /// Entries that are left out, at most ten of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedEntry>,
+    /// How many entries are left out in all.
+    #[serde(default)]
+    pub refused_total: u32,
+}
+
+/// How a policy stands on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum PolicyReason {
+    /// All of it is in force.
+    Applied,
+    /// Some entries are left out, the rest is in force.
+    PartlyAccepted,
+    /// It names no call; nothing attaches.
+    Empty,
+    /// `suspend: true`.
+    Suspended,
+    /// `expireAfter` has passed.
+    Expired,
+    /// `nodeSelector` does not select this node.
+    NodeNotSelected,
+    /// Being put in force.
+    Applying,
+    /// Nothing of it can apply; an earlier generation that could stays in force.
+    Invalid,
+    /// It asks for what this version does not have.
+    NotSupported,
+    /// 256 policies apply already, older ones.
+    TooManyPolicies,
+    /// A policy file of the agent has the same name.
+    NameTaken,
+    /// No hook of this kernel serves some call that it names.
+    ProbeRefused,
+    /// Putting it in force failed; those before stay.
+    ApplyFailed,
+}
+
+/// An entry of a policy that is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RefusedEntry {
+    /// Its place: `spec.kprobe[2].name`.
+    pub field: String,
+    /// Why, with the nearest valid name.
+    pub message: String,
+}
+
+/// A call that is hooked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeProbe {
+    /// Name of the call.
+    pub call: String,
+    /// Kind of the hook, as `probe` in events.
+    pub backend: String,
+    /// The kernel function or tracepoint that is hooked.
+    pub symbol: String,
+}
+
+/// A call that is not hooked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RefusedProbe {
+    /// Name of the call.
+    pub call: String,
+    /// What the kernel or the loader said.
+    pub message: String,
+}

@@ -1,0 +1,5 @@
+//! Everything that speaks with a Kubernetes API server, and what is written there.
+//!
+//! This module must not know the kernel side: policies leave it as checked policies, labels as texts.
+
+pub mod crd;
