@@ -2,4 +2,5 @@
 //!
 //! This module must not know the kernel side: policies leave it as checked policies, labels as texts.
 
+pub mod client;
 pub mod crd;

@@ -234,7 +234,7 @@ impl CheckedPolicy {
         shape(&mut calls, false, false);
         let capture = super::model::Capture::default();
         CheckedPolicy {
-            source: Source { file: "command line".into(), document: 1 },
+            source: Source { file: "command line".into(), document: None },
             name: "-e".into(),
             calls,
             selector: Selector::default(),

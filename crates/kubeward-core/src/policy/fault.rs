@@ -10,13 +10,16 @@ use thiserror::Error;
 pub struct Source {
     /// The file's path or the object's name, as the caller gave it.
     pub file: Arc<str>,
-    /// Number of the YAML document in the file, from 1.
-    pub document: usize,
+    /// Number of the YAML document in the file, from 1; absent where there is no file.
+    pub document: Option<usize>,
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, document {}", self.file, self.document)
+        match self.document {
+            Some(document) => write!(f, "{}, document {document}", self.file),
+            None => f.write_str(&self.file),
+        }
     }
 }
 

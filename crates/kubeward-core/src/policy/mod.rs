@@ -35,7 +35,7 @@ pub use glob::Glob;
 pub use judge::{Judge, Verdict};
 pub use labels::{Expression, LabelSelector, Operator};
 pub use model::{Capture, FilterSpec, Limits, Mode, Policy, Spec};
-pub use read::{parse, MAX_ARGV_BYTES, MAX_ARG_BYTES, MAX_EVENTS};
+pub use read::{parse, parse_object, MAX_ARGV_BYTES, MAX_ARG_BYTES, MAX_EVENTS};
 pub use selector::Selector;
 pub use set::{hooks, PolicySet, Profile, Selected, MAX_POLICIES};
 pub use want::{CallWant, CallWants, CALL_NUMBERS};
@@ -53,4 +53,9 @@ pub fn load(file: &str, bytes: &[u8]) -> (Vec<CheckedPolicy>, Vec<Fault>) {
         }
     }
     (checked, faults)
+}
+
+/// Reads and checks one object of the API server, given as JSON; `name` is what messages call it.
+pub fn load_object(name: &str, json: &[u8]) -> Result<CheckedPolicy, Vec<Fault>> {
+    parse_object(name, json).and_then(check)
 }
