@@ -102,8 +102,8 @@ impl Agent {
                     Some(change) => containers.on_change(change, &mut applier),
                     None => anyhow::bail!("discovery ended by itself"),
                 },
-                report = policies.hooked() => {
-                    policies.go_on(report, &mut applier, containers.registry(), &commands);
+                news = policies.next() => {
+                    policies.go_on(news, &mut applier, containers.registry(), &commands);
                 }
                 _ = looks.tick() => {
                     policies.look(&mut applier, containers.registry(), &commands);
