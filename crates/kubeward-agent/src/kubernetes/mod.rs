@@ -4,3 +4,6 @@
 
 pub mod client;
 pub mod crd;
+pub mod policies;
+pub mod trouble;
+pub mod watch;
