@@ -13,7 +13,7 @@ use tokio::task::{spawn_blocking, JoinHandle};
 
 use super::notice;
 use crate::control::{choose, Applier, ApplyError, Choice, PolicyFiles, Problem};
-use crate::kubernetes::policies::ClusterPolicies;
+use crate::kubernetes::policies::{ClusterPolicies, PolicyObject};
 use crate::pipeline::Commands;
 use crate::registry::Registry;
 
@@ -39,9 +39,9 @@ pub(super) enum News {
 /// How what was chosen last fared.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// What was chosen is in force.
-    pub(super) is_in_force: bool,
-    /// Why it could not be put in force; what was before stays.
+    /// The versions of the cluster's objects that were judged for what is in force.
+    pub(super) in_force: BTreeMap<Arc<str>, Arc<PolicyObject>>,
+    /// Why what was chosen last could not be put in force; what was before stays.
     pub(super) failure: Option<String>,
     /// The hooks as they stood last.
     pub(super) hooks: Report,
@@ -169,7 +169,6 @@ impl Policies {
     }
 
     fn apply(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
-        self.outcome.is_in_force = false;
         match applier.to_attach(&self.choice.set, registry) {
             Ok(Some(bits)) => self.hooking = Some(Hooking::Attaching(spawn_blocking(applier.hooking(bits)))),
             Ok(None) => self.switch(applier, registry, commands),
@@ -218,7 +217,7 @@ impl Policies {
     fn switch(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         let left = match applier.switch(self.choice.set.clone(), registry) {
             Ok(left) => {
-                (self.outcome.is_in_force, self.outcome.failure) = (true, None);
+                (self.outcome.in_force, self.outcome.failure) = (self.choice.judged.clone(), None);
                 self.tell_in_force(applier, commands);
                 left
             }
