@@ -56,6 +56,11 @@ impl Containers {
         &self.registry
     }
 
+    /// Whether the container's own program runs; `None` when the kernel cannot say.
+    pub(super) fn is_running(&self, slot: ContainerSlot) -> Option<bool> {
+        self.engine.maps().is_running(slot).ok()
+    }
+
     pub(super) fn on_change(&mut self, change: Change, applier: &mut Applier) {
         match change {
             Change::Appeared { instance, container, noticed: _ } => self.appeared(instance, container, applier),
@@ -81,6 +86,7 @@ impl Containers {
                 let message = format!("{}: containerd {version} answers; {runs}", socket.display());
                 notice(&self.commands, NoticeLevel::Info, "containerd_answers", message);
             }
+            Change::Settled { .. } => {}
             Change::Failing { error } => {
                 let message = format!("{:#}; trying again", anyhow::Error::from(error));
                 notice(&self.commands, NoticeLevel::Warning, "containerd_unreachable", message);

@@ -14,6 +14,7 @@ use crate::control::{choose, Applier, ApplyError, Choice, PolicyFiles, Problem};
 use crate::kubernetes::policies::ClusterPolicies;
 use crate::pipeline::Commands;
 use crate::registry::Registry;
+use crate::serve::health::Verdict;
 
 /// The policies of the command line could not be used: their author is there to mend them.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +108,15 @@ impl Policies {
 
     pub(super) fn outcome(&self) -> &Outcome {
         &self.outcome
+    }
+
+    /// Whether those known are in force.
+    pub(super) fn verdict(&self) -> Verdict {
+        match &self.outcome {
+            Outcome { is_in_force: true, .. } => Verdict::yes("the policies known are in force"),
+            Outcome { failure: Some(failure), .. } => Verdict::no(failure),
+            _ => Verdict::no("the policies are being put in force"),
+        }
     }
 
     /// Begins to put what was read first in force.
