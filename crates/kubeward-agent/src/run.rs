@@ -29,9 +29,10 @@ use tokio::time::{interval, timeout, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Format, Target};
-use crate::control::{Applier, PolicyFiles, LOOK_EVERY};
+use crate::control::{Applier, NodeLabels, PolicyFiles, LOOK_EVERY};
 use crate::discovery::containerd::{self, Discovery};
 use crate::discovery::ProcFs;
+use crate::kubernetes::{node, pods};
 use crate::pipeline::{self, Command, Commands, Lines, Parts, Pipeline, Queue};
 use crate::sinks::{LogFile, Output, Stream};
 use containers::Containers;
@@ -59,7 +60,8 @@ impl Agent {
     ///
     /// To be called from the process's first thread, before others are started: the hooks' self-test needs that.
     pub fn prepare(config: Config) -> anyhow::Result<Self> {
-        let mut policies = Policies::new(PolicyFiles::new(config.policies.clone()), config.calls);
+        let files = PolicyFiles::new(config.policies.clone(), NodeLabels::Never);
+        let mut policies = Policies::new(files, config.calls, node::never_told());
         policies.first_look()?;
         let output = open_output(&config.target)?;
         let engine = Arc::new(Engine::load(&LoadOptions::default())?);
@@ -92,6 +94,7 @@ impl Agent {
         let shutdown = CancellationToken::new();
         let mut discovery = containerd::watch(&config.sockets, &ProcFs::new(&config.procfs), &shutdown);
         let mut containers = Containers::new(engine.clone(), commands.clone(), freed)?;
+        let mut pods = pods::never_told();
         policies.put_in_force(&mut applier, containers.registry(), &commands);
         let mut looks = every(LOOK_EVERY);
         let mut ledgers = every(LEDGER_EVERY);
@@ -102,6 +105,7 @@ impl Agent {
                     Some(change) => containers.on_change(change, &mut applier),
                     None => anyhow::bail!("discovery ended by itself"),
                 },
+                Some(change) = pods.recv() => containers.on_pods(change, &mut applier),
                 report = policies.hooked() => {
                     policies.go_on(report, &mut applier, containers.registry(), &commands);
                 }

@@ -11,4 +11,4 @@ mod source;
 pub use apply::{Applier, ApplyError};
 pub use kernel::{hook_bits, kernel_profile};
 pub use reconcile::{reconcile, HookBits, Plan, ProfileId, Step, TooManyProfiles};
-pub use source::{Look, PolicyFiles, Problem, LOOK_EVERY};
+pub use source::{Look, NodeLabels, PolicyFiles, Problem, LOOK_EVERY};

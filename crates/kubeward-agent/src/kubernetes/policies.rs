@@ -116,12 +116,13 @@ impl ClusterPolicies {
         if known.is_some_and(|known| known.generation >= generation) {
             return was_troubled;
         }
+        let created = object.creation_timestamp().map_or(SystemTime::UNIX_EPOCH, |time| time.0.into());
         let read = load_object(&format!("KubeWard {name}"), &document(&name, &object.data));
+        let read = read.map(|policy| CheckedPolicy { created: Some(created), ..policy });
         let last_good = match (&read, known) {
             (Err(_), Some(known)) => known.policy().cloned(),
             _ => None,
         };
-        let created = object.creation_timestamp().map_or(SystemTime::UNIX_EPOCH, |time| time.0.into());
         let name_shared = Arc::from(name.as_str());
         let seen = PolicyObject { name: name_shared, uid, generation, created, read, last_good };
         self.objects.insert(name, Arc::new(seen));

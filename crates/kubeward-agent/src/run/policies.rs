@@ -1,15 +1,17 @@
 //! The policies in force: followed, put in force, and what is wrong with them told.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use kubeward_bpf::probe::{Refused, Report};
-use kubeward_core::policy::{CheckedPolicy, PolicySet};
+use kubeward_core::policy::{CheckedPolicy, Here, PolicySet, Standing};
 use kubeward_core::render::line::NoticeLevel;
 use kubeward_core::syscall::{by_nr, CallSet};
 use tokio::task::{spawn_blocking, JoinHandle};
 
 use super::notice;
 use crate::control::{Applier, ApplyError, PolicyFiles, Problem};
+use crate::kubernetes::node::NodeLabelsReceiver;
 use crate::pipeline::Commands;
 use crate::registry::Registry;
 
@@ -27,6 +29,7 @@ enum Hooking {
 pub(super) struct Policies {
     files: PolicyFiles,
     calls: Option<CallSet>,
+    node_labels: NodeLabelsReceiver,
     set: Arc<PolicySet>,
     /// Problems of the first look that do not keep the agent from starting.
     untold: Vec<Problem>,
@@ -34,8 +37,8 @@ pub(super) struct Policies {
 }
 
 impl Policies {
-    pub(super) fn new(files: PolicyFiles, calls: Option<CallSet>) -> Self {
-        Self { files, calls, set: Arc::default(), untold: Vec::new(), hooking: None }
+    pub(super) fn new(files: PolicyFiles, calls: Option<CallSet>, node_labels: NodeLabelsReceiver) -> Self {
+        Self { files, calls, node_labels, set: Arc::default(), untold: Vec::new(), hooking: None }
     }
 
     /// Reads everything once. What is broken at the start stops the start.
@@ -54,7 +57,13 @@ impl Policies {
 
     fn set_of(&self, mut policies: Vec<CheckedPolicy>) -> (PolicySet, Vec<kubeward_core::policy::Fault>) {
         policies.extend(self.calls.as_ref().map(CheckedPolicy::of_calls));
-        PolicySet::new(policies)
+        let (set, faults) = PolicySet::new(policies);
+        (self.here(|here| set.stand(here)), faults)
+    }
+
+    /// The labels of the node may be others at each look.
+    fn here<T>(&self, judge: impl FnOnce(Here<'_>) -> T) -> T {
+        judge(Here { now: SystemTime::now(), node_labels: self.node_labels.borrow().as_ref() })
     }
 
     /// Begins to put what was read first in force.
@@ -70,11 +79,18 @@ impl Policies {
         }
         let look = self.files.look();
         tell(look.problems, commands);
-        let Some(policies) = look.policies else { return };
-        let (set, faults) = self.set_of(policies);
-        for fault in faults {
-            notice(commands, NoticeLevel::Warning, "policy_refused", fault.to_string());
-        }
+        let set = match look.policies {
+            Some(policies) => {
+                let (set, faults) = self.set_of(policies);
+                for fault in faults {
+                    notice(commands, NoticeLevel::Warning, "policy_refused", fault.to_string());
+                }
+                set
+            }
+            // Their files are the same, but one may have expired, or the node is another by its labels.
+            None if self.here(|here| self.set.still_stands(here)) => return,
+            None => self.here(|here| PolicySet::clone(&self.set).stand(here)),
+        };
         self.set = set.into();
         self.apply(applier, registry, commands);
     }
@@ -128,10 +144,17 @@ impl Policies {
     }
 
     fn tell_in_force(&self, applier: &Applier, commands: &Commands) {
-        let names: Vec<&str> = self.set.policies().iter().map(|policy| &*policy.name).collect();
+        let standing = self.set.policies().iter().zip(self.set.standings());
+        let name = |(policy, standing): (&CheckedPolicy, &Standing)| match standing {
+            Standing::Active => policy.name.to_string(),
+            _ => format!("{} ({standing})", policy.name),
+        };
+        let names: Vec<String> = standing.map(name).collect();
+        let is_active = self.set.standings().contains(&Standing::Active);
         let hooked = applier.plan().hooks.iter().filter(|bits| **bits != 0).count();
         let message = match (names.is_empty(), hooked) {
             (true, _) => "no policy: nothing is attached (give -e or -f, or put a policy into the folder)".to_owned(),
+            (false, 0) if !is_active => format!("policies {}: nothing is attached", names.join(", ")),
             (false, 0) => format!("policies {}: none of them names a call, nothing is attached", names.join(", ")),
             (false, 1) => format!("policies {} in force: 1 call is hooked", names.join(", ")),
             (false, _) => format!("policies {} in force: {hooked} calls are hooked", names.join(", ")),
