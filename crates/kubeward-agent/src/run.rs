@@ -35,11 +35,13 @@ use tokio::signal::unix::{signal, Signal, SignalKind};
 use tokio::time::{interval, timeout, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Format, Target};
-use crate::control::{Applier, PolicyFiles, LOOK_EVERY};
+use crate::config::{Config, Format, Kubernetes, Target};
+use crate::control::{Applier, NodeLabels, PolicyFiles, LOOK_EVERY};
 use crate::discovery::containerd;
 use crate::discovery::{Change, ProcFs};
 use crate::heartbeat::Heartbeat;
+use crate::kubernetes::client::is_in_pod;
+use crate::kubernetes::pods;
 use crate::pipeline::{self, Command, Commands, Lines, Parts, Pipeline, Queue};
 use crate::serve::Socket;
 use crate::sinks::{LogFile, Output, Stream};
@@ -72,7 +74,7 @@ impl Agent {
     ///
     /// To be called from the process's first thread, before others are started: the hooks' self-test needs that.
     pub fn prepare(config: Config) -> anyhow::Result<Self> {
-        let mut policies = Policies::new(PolicyFiles::new(config.policies.clone()), config.calls);
+        let mut policies = Policies::new(PolicyFiles::new(config.policies.clone(), node_labels(&config)), config.calls);
         policies.first_look()?;
         let output = open_output(&config.target)?;
         let socket = config.socket.as_deref().map(Socket::claim).transpose()?;
@@ -109,9 +111,11 @@ impl Agent {
         let shutdown = CancellationToken::new();
         let mut discovery = containerd::watch(&config.sockets, &ProcFs::new(&config.procfs), &shutdown);
         let mut containers = Containers::new(engine.clone(), commands.clone(), freed)?;
-        let cluster = Cluster::start(config.kubernetes, &commands, &shutdown).await?;
-        if let Some(cluster) = &cluster {
-            policies.follow(cluster.policies.clone());
+        let mut pods = pods::never_told();
+        let mut cluster = Cluster::start(&config, &commands, &shutdown).await?;
+        if let Some(cluster) = &mut cluster {
+            pods = std::mem::replace(&mut cluster.pods, pods);
+            policies.follow(cluster.policies.clone(), cluster.node_labels.clone());
         }
         let mut standing = Standing::new(discovery.sockets);
         let (server, mut questions) = api.start(&standing, &shutdown)?;
@@ -127,6 +131,7 @@ impl Agent {
                     Some(change) => containers.on_change(change, &mut applier),
                     None => anyhow::bail!("discovery ended by itself"),
                 },
+                Some(change) = pods.recv() => containers.on_pods(change, &mut applier),
                 news = policies.next() => {
                     policies.go_on(news, &mut applier, containers.registry(), &commands);
                 }
@@ -170,6 +175,15 @@ impl Agent {
             read
         });
         ended.await.context("the reader's end")?.context("reading the ring")
+    }
+}
+
+/// Whether `nodeSelector` will ever have labels to go by.
+fn node_labels(config: &Config) -> NodeLabels {
+    match config.kubernetes {
+        Kubernetes::On => NodeLabels::FromKubernetes,
+        Kubernetes::Auto if is_in_pod() => NodeLabels::FromKubernetes,
+        Kubernetes::Auto | Kubernetes::Off => NodeLabels::Never,
     }
 }
 

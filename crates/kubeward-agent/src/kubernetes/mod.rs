@@ -4,6 +4,8 @@
 
 pub mod client;
 pub mod crd;
+pub mod node;
+pub mod pods;
 pub mod policies;
 pub mod trouble;
 pub mod watch;

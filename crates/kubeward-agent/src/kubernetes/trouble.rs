@@ -86,6 +86,27 @@ impl fmt::Display for Trouble {
     }
 }
 
+/// Logs each trouble of a resource once, and its end.
+#[derive(Debug, Default)]
+pub struct TroubleLog {
+    last: Option<Trouble>,
+}
+
+impl TroubleLog {
+    pub fn is_troubled(&mut self, trouble: Trouble) {
+        if self.last.as_ref() != Some(&trouble) {
+            tracing::warn!("{trouble}; trying again");
+            self.last = Some(trouble);
+        }
+    }
+
+    pub fn is_well(&mut self, resource: &'static str) {
+        if self.last.take().is_some() {
+            tracing::info!("{resource}: the API server answers again");
+        }
+    }
+}
+
 /// The cause at the bottom: what stands above it repeats that a request failed.
 fn innermost(error: &kube::Error) -> String {
     let mut cause: &dyn std::error::Error = error;

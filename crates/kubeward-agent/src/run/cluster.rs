@@ -2,13 +2,15 @@
 
 use anyhow::Context;
 use kubeward_core::render::line::NoticeLevel;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::notice;
-use crate::config::Kubernetes;
+use crate::config::{Config, Kubernetes};
 use crate::kubernetes::client::{connect, is_in_pod};
+use crate::kubernetes::node::{self, NodeLabelsReceiver};
+use crate::kubernetes::pods::{self, PodChange};
 use crate::kubernetes::policies::{self, ClusterPolicies};
 use crate::pipeline::Commands;
 
@@ -18,16 +20,19 @@ const COMPONENT: &str = "kubeward-agent";
 /// The running watches; they end on the shutdown token that they were started with.
 pub(super) struct Cluster {
     pub(super) policies: watch::Receiver<ClusterPolicies>,
+    pub(super) pods: mpsc::Receiver<PodChange>,
+    pub(super) node_labels: NodeLabelsReceiver,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Cluster {
     /// `None` where Kubernetes is not asked: `off`, or `auto` outside a pod or in one without a usable account.
     pub(super) async fn start(
-        wanted: Kubernetes,
+        config: &Config,
         commands: &Commands,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Option<Self>> {
+        let wanted = config.kubernetes;
         if wanted == Kubernetes::Off || (wanted == Kubernetes::Auto && !is_in_pod()) {
             return Ok(None);
         }
@@ -41,8 +46,11 @@ impl Cluster {
             Err(error) => return Err(error).context("--kubernetes on"),
         };
         notice(commands, NoticeLevel::Info, "kubernetes", format!("policies and pods are followed at {server}"));
-        let (policies, task) = policies::spawn(client, shutdown.clone());
-        Ok(Some(Self { policies, tasks: vec![task] }))
+        let node = config.stream.node.clone();
+        let (policies, policies_task) = policies::spawn(client.clone(), shutdown.clone());
+        let (pods, pods_task) = pods::spawn(client.clone(), &node, shutdown.clone());
+        let (node_labels, node_task) = node::spawn(client, &node, shutdown.clone());
+        Ok(Some(Self { policies, pods, node_labels, tasks: vec![policies_task, pods_task, node_task] }))
     }
 
     /// Returns when all of it has ended.
