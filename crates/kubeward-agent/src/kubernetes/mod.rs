@@ -4,3 +4,8 @@
 
 pub mod client;
 pub mod crd;
+pub mod report;
+mod sightings;
+mod trouble;
+
+pub use trouble::Trouble;
