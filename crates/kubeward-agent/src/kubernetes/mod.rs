@@ -4,8 +4,7 @@
 
 pub mod client;
 pub mod crd;
+pub mod policies;
 pub mod report;
-mod sightings;
-mod trouble;
-
-pub use trouble::Trouble;
+pub mod trouble;
+pub mod watch;

@@ -1,11 +1,11 @@
 //! What the writer asks of the API server. Each request ends within ten seconds.
 
 use std::future::Future;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::PartialObjectMeta;
-use kube::runtime::watcher;
 use kube::Client;
 use serde_json::json;
 use tokio::time::timeout;
@@ -13,11 +13,13 @@ use tokio::time::timeout;
 use super::claim::CLAIM;
 use super::{object, Identity};
 use crate::kubernetes::crd::{KubeWardNode, NodeStatus};
-use crate::kubernetes::sightings::Sightings;
-use crate::kubernetes::trouble::{is_absent_object, Trouble, ANSWER_WITHIN};
+use crate::kubernetes::trouble::{is_absent_object, Trouble};
+use crate::kubernetes::watch::{exact_config, Watch};
 
-/// The name in a role.
-const RESOURCE: &str = "kubewardnodes.kubeward.kubeward";
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// What messages call the resource.
+const RESOURCE: &str = "kubewardnodes";
 
 /// Who owns what the agent applies.
 const MANAGER: &str = "kubeward-agent";
@@ -36,10 +38,11 @@ impl Store {
         Self { objects: Api::namespaced(client, &us.namespace), us }
     }
 
-    /// This one object alone.
-    pub(super) fn sightings(&self) -> Sightings<PartialObjectMeta<KubeWardNode>> {
-        let (objects, selector) = (self.objects.clone(), format!("metadata.name={}", self.us.node));
-        Sightings::new(RESOURCE, move |config| watcher(objects.clone(), config.fields(&selector)))
+    /// This one object alone. Its first list is of the server's store: a cache that is behind could show a node name as free
+    /// that is not.
+    pub(super) fn watch(&self) -> Watch<PartialObjectMeta<KubeWardNode>> {
+        let config = exact_config().fields(&format!("metadata.name={}", self.us.node));
+        Watch::new(RESOURCE, self.objects.clone(), config)
     }
 
     /// The object as it is now, from the server's store and not from its cache.
@@ -60,11 +63,8 @@ impl Store {
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&body);
         let written = self.asked("patch", self.objects.patch(&self.us.node, &params, &patch)).await?;
-        let gone = || Trouble::Conflict {
-            verb: "patch",
-            resource: RESOURCE,
-            message: "it was deleted while it was written".to_owned(),
-        };
+        let gone =
+            || Trouble::Conflict { resource: RESOURCE, message: "it was deleted while it was written".to_owned() };
         written.map(|object| object.metadata).ok_or_else(gone)
     }
 
@@ -91,10 +91,10 @@ impl Store {
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<Option<T>, Trouble> {
         match timeout(ANSWER_WITHIN, request).await {
-            Err(_) => Err(Trouble::no_answer(verb, RESOURCE, ANSWER_WITHIN)),
+            Err(_) => Err(Trouble::Silent { resource: RESOURCE, waited: ANSWER_WITHIN }),
             Ok(Ok(answer)) => Ok(Some(answer)),
             Ok(Err(error)) if is_absent_object(&error, &self.us.node) => Ok(None),
-            Ok(Err(error)) => Err(Trouble::of(&error, verb, RESOURCE)),
+            Ok(Err(error)) => Err(Trouble::of(verb, RESOURCE, &error)),
         }
     }
 }

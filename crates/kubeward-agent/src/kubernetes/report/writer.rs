@@ -88,20 +88,21 @@ struct Writer {
 
 impl Writer {
     async fn report(&mut self) {
-        let mut sightings = self.store.sightings();
+        let mut watch = self.store.watch();
         let mut listed = None;
         let mut is_open = true;
         self.consider_status();
         loop {
             let moment = self.next_moment();
             tokio::select! {
-                told = sightings.next() => match told {
+                told = watch.next() => match told {
                     Ok(Event::Init) => listed = None,
                     Ok(Event::InitApply(object)) => listed = Some(object.metadata),
                     Ok(Event::InitDone) => self.seen(listed.take()).await,
                     Ok(Event::Apply(object)) => self.seen(Some(object.metadata)).await,
                     Ok(Event::Delete(_)) => self.seen(None).await,
-                    Err(trouble) if trouble.is_expired_watch() => {}
+                    // It has missed too much and lists anew: nothing is wrong.
+                    Err(Trouble::Refused { code: 410, .. }) => {}
                     Err(trouble) => self.failed(&trouble),
                 },
                 changed = self.status.changed(), if is_open => match changed {
