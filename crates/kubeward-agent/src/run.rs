@@ -3,12 +3,16 @@
 //! - events: the reader's thread runs the pipeline, a writer's thread the output
 //! - control: policy files and the cluster's objects -> plan -> hooks and maps, in the main task; hooks change in a thread that may block
 //! - discovery: containerd -> registry -> maps, in the main task
+//! - local API: a question -> the main task, which answers or passes it on to the pipeline
 //!
 //! The main task alone changes registry, plan and maps and says what the hooks are to be: one after the other.
 
+mod answers;
 mod cluster;
 mod containers;
+mod local_api;
 mod policies;
+mod standing;
 mod status;
 
 pub use policies::InvalidPolicies;
@@ -34,12 +38,16 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Format, Target};
 use crate::control::{Applier, PolicyFiles, LOOK_EVERY};
 use crate::discovery::containerd;
-use crate::discovery::ProcFs;
+use crate::discovery::{Change, ProcFs};
+use crate::heartbeat::Heartbeat;
 use crate::pipeline::{self, Command, Commands, Lines, Parts, Pipeline, Queue};
+use crate::serve::Socket;
 use crate::sinks::{LogFile, Output, Stream};
 use cluster::Cluster;
 use containers::Containers;
+use local_api::LocalApi;
 use policies::Policies;
+use standing::Standing;
 
 /// Between two ledgers in the stream.
 const LEDGER_EVERY: Duration = Duration::from_secs(60);
@@ -56,16 +64,18 @@ pub struct Agent {
     freed: Receiver<ContainerSlot>,
     applier: Applier,
     policies: Policies,
+    api: LocalApi,
 }
 
 impl Agent {
-    /// Loads the programs, reads the policies, opens the output.
+    /// Reads the policies, opens the output and the local API's socket, loads the programs.
     ///
     /// To be called from the process's first thread, before others are started: the hooks' self-test needs that.
     pub fn prepare(config: Config) -> anyhow::Result<Self> {
         let mut policies = Policies::new(PolicyFiles::new(config.policies.clone()), config.calls);
         policies.first_look()?;
         let output = open_output(&config.target)?;
+        let socket = config.socket.as_deref().map(Socket::claim).transpose()?;
         let engine = Arc::new(Engine::load(&LoadOptions::default())?);
         let probes = Probes::new(engine.clone(), config.backend)?;
         exempt_this_process(&engine)?;
@@ -73,6 +83,8 @@ impl Agent {
         let (commands, receiver) = pipeline::commands();
         let (freed_sender, freed) = channel();
         let account_engine = engine.clone();
+        let heartbeat = Heartbeat::default();
+        let api = LocalApi::new(socket, &config, &probes, heartbeat.clone());
         let pipeline = Pipeline::new(Parts {
             kernel_account: Box::new(move |slot| account_engine.maps().account(slot).ok()),
             commands: receiver,
@@ -80,16 +92,17 @@ impl Agent {
             redactor: config.redactor.clone(),
             lines: lines(&config),
             output: Box::new(Queue::spawn(output).context("starting the writer")?),
-            table: false,
+            table: true,
             freed: Some(freed_sender),
+            heartbeat,
         });
         let applier = Applier::new(engine.clone(), probes, commands.clone());
-        Ok(Self { config, engine, commands, pipeline, freed, applier, policies })
+        Ok(Self { config, engine, commands, pipeline, freed, applier, policies, api })
     }
 
     /// Watches until a signal ends it.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Agent { config, engine, commands, pipeline, freed, mut applier, mut policies } = self;
+        let Agent { config, engine, commands, pipeline, freed, mut applier, mut policies, api } = self;
         let mut ending = Ending::new()?;
         let mut hangup = signal(SignalKind::hangup()).context("taking SIGHUP")?;
         let reader = Reader::spawn(engine.clone(), pipeline)?;
@@ -100,13 +113,17 @@ impl Agent {
         if let Some(cluster) = &cluster {
             policies.follow(cluster.policies.clone());
         }
+        let mut standing = Standing::new(discovery.sockets);
+        let (server, mut questions) = api.start(&standing, &shutdown)?;
         policies.put_in_force(&mut applier, containers.registry(), &commands);
         let mut looks = every(LOOK_EVERY);
         let mut ledgers = every(LEDGER_EVERY);
         ledgers.reset();
         loop {
+            standing.turn(policies.verdict());
             tokio::select! {
                 change = discovery.changes.recv() => match change {
+                    Some(Change::Settled { .. }) => standing.socket_settled(),
                     Some(change) => containers.on_change(change, &mut applier),
                     None => anyhow::bail!("discovery ended by itself"),
                 },
@@ -119,6 +136,9 @@ impl Agent {
                     if reader.is_finished() {
                         break;
                     }
+                }
+                Some(question) = questions.recv() => {
+                    answers::answer(question, &containers, &policies, &mut applier, &commands);
                 }
                 _ = ledgers.tick() => {
                     commands.send(Command::Ledger(applier.doubts()));
@@ -139,6 +159,9 @@ impl Agent {
         end_within_limit("discovery", discovery.stopped()).await;
         if let Some(cluster) = cluster {
             end_within_limit("what speaks with the API server", cluster.stopped()).await;
+        }
+        if let Some(server) = server {
+            server.stopped().await;
         }
         let doubts = applier.doubts();
         let ended = tokio::task::spawn_blocking(move || {

@@ -89,6 +89,11 @@ impl Containers {
         Runtimes { sockets: &self.runtimes, has_seen_kubelets: self.has_seen_kubelets }
     }
 
+    /// Whether the container's own program runs; `None` when the kernel cannot say.
+    pub(super) fn is_running(&self, slot: ContainerSlot) -> Option<bool> {
+        self.engine.maps().is_running(slot).ok()
+    }
+
     pub(super) fn on_change(&mut self, change: Change, applier: &mut Applier) {
         match change {
             Change::Appeared { instance, container, noticed: _ } => {
@@ -119,6 +124,7 @@ impl Containers {
                 self.runtimes.remove(Path::new(""));
                 self.runtimes.insert(socket.to_path_buf(), Ok(version));
             }
+            Change::Settled { .. } => {}
             Change::Failing { error } => {
                 let socket = error.path().map_or_else(PathBuf::new, |path| path.to_path_buf());
                 let message = format!("{:#}; trying again", anyhow::Error::from(error));

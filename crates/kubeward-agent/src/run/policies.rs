@@ -16,6 +16,7 @@ use crate::control::{choose, Applier, ApplyError, Choice, PolicyFiles, Problem};
 use crate::kubernetes::policies::{ClusterPolicies, PolicyObject};
 use crate::pipeline::Commands;
 use crate::registry::Registry;
+use crate::serve::health::Verdict;
 
 /// The policies of the command line could not be used: their author is there to mend them.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,8 @@ pub(super) enum News {
 /// How what was chosen last fared.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
+    /// What was chosen last is in force.
+    pub(super) is_in_force: bool,
     /// The versions of the cluster's objects that were judged for what is in force.
     pub(super) in_force: BTreeMap<Arc<str>, Arc<PolicyObject>>,
     /// Why what was chosen last could not be put in force; what was before stays.
@@ -120,6 +123,15 @@ impl Policies {
         &self.outcome
     }
 
+    /// Whether those known are in force.
+    pub(super) fn verdict(&self) -> Verdict {
+        match &self.outcome {
+            Outcome { is_in_force: true, .. } => Verdict::yes("the policies known are in force"),
+            Outcome { failure: Some(failure), .. } => Verdict::no(failure),
+            _ => Verdict::no("the policies are being put in force"),
+        }
+    }
+
     /// Begins to put what was read first in force.
     pub(super) fn put_in_force(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         tell(std::mem::take(&mut self.untold), commands);
@@ -169,6 +181,7 @@ impl Policies {
     }
 
     fn apply(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
+        self.outcome.is_in_force = false;
         match applier.to_attach(&self.choice.set, registry) {
             Ok(Some(bits)) => self.hooking = Some(Hooking::Attaching(spawn_blocking(applier.hooking(bits)))),
             Ok(None) => self.switch(applier, registry, commands),
@@ -217,7 +230,8 @@ impl Policies {
     fn switch(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         let left = match applier.switch(self.choice.set.clone(), registry) {
             Ok(left) => {
-                (self.outcome.in_force, self.outcome.failure) = (self.choice.judged.clone(), None);
+                (self.outcome.is_in_force, self.outcome.failure) = (true, None);
+                self.outcome.in_force = self.choice.judged.clone();
                 self.tell_in_force(applier, commands);
                 left
             }

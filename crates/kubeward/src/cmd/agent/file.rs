@@ -47,6 +47,8 @@ pub(super) struct File {
     pub(super) procfs_mount: Option<PathBuf>,
     pub(super) probe_backend: Option<String>,
     pub(super) node_name: Option<String>,
+    pub(super) cluster_name: Option<String>,
+    pub(super) socket: Option<PathBuf>,
     pub(super) event_labels: Option<Vec<String>>,
     pub(super) redact: Option<Vec<String>>,
     pub(super) log_level: Option<String>,

@@ -87,6 +87,15 @@ pub(crate) struct AgentArgs {
     #[arg(long, value_name = "NAME", env = "KUBEWARD_NODE_NAME")]
     node_name: Option<String>,
 
+    /// This cluster's name in every line [default: none]
+    #[arg(long, value_name = "NAME", env = "KUBEWARD_CLUSTER_NAME")]
+    cluster_name: Option<String>,
+
+    /// Where the local API listens, for kubeward health among others; none: nowhere
+    /// [default: /run/kubeward/kubeward.sock]
+    #[arg(long, value_name = "PATH", env = "KUBEWARD_SOCKET")]
+    socket: Option<PathBuf>,
+
     /// Keys of container labels to show on every event, separated by commas
     #[arg(long, value_name = "KEYS", value_delimiter = ',', env = "KUBEWARD_EVENT_LABELS")]
     event_labels: Vec<String>,
