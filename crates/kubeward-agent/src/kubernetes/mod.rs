@@ -7,5 +7,6 @@ pub mod crd;
 pub mod node;
 pub mod pods;
 pub mod policies;
+pub mod report;
 pub mod trouble;
 pub mod watch;
