@@ -15,6 +15,7 @@ const HEADER: &str = "# KubeWard's custom resources. Written by `kubeward crd`.\
 
 /// The definitions of our custom resources, in the order in which they are applied.
 pub fn definitions() -> [CustomResourceDefinition; 2] {
+<<<<<<< HEAD
     [KubeWard::crd(), KubeWardNode::crd()].map(finished)
 }
 
@@ -78,4 +79,16 @@ fn with_whole_numbers(value: Value) -> Value {
         }
         other => other,
     }
+=======
+    [KubeWard::crd(), without_status_subresource(KubeWardNode::crd())]
+}
+
+/// With the subresource an agent's first word would be two writes, one for the object and one for its status. The agent
+/// alone writes either, so that nothing is kept apart by it; `.status` reads the same.
+fn without_status_subresource(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut definition.spec.versions {
+        version.subresources = None;
+    }
+    definition
+>>>>>>> main
 }
