@@ -1,20 +1,23 @@
 //! The agent's wiring; reads like the diagram.
 //!
 //! - events: the reader's thread runs the pipeline, a writer's thread the output
-//! - control: policy files -> plan -> hooks and maps, in the main task; hooks change in a thread that may block
+//! - control: policy files and the cluster's objects -> plan -> hooks and maps, in the main task; hooks change in a thread that may block
 //! - discovery: containerd -> registry -> maps, in the main task
 //! - local API: a question -> the main task, which answers or passes it on to the pipeline
 //!
 //! The main task alone changes registry, plan and maps and says what the hooks are to be: one after the other.
 
 mod answers;
+mod cluster;
 mod containers;
 mod local_api;
 mod policies;
 mod standing;
+mod status;
 
 pub use policies::InvalidPolicies;
 
+use std::future::Future;
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,12 +37,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Format, Target};
 use crate::control::{Applier, PolicyFiles, LOOK_EVERY};
-use crate::discovery::containerd::{self, Discovery};
-use crate::discovery::{Change, ProcFs};
+use crate::discovery::{containerd, Change, ProcFs};
 use crate::heartbeat::Heartbeat;
 use crate::pipeline::{self, Command, Commands, Lines, Parts, Pipeline, Queue};
 use crate::serve::Socket;
 use crate::sinks::{LogFile, Output, Stream};
+use cluster::Cluster;
 use containers::Containers;
 use local_api::LocalApi;
 use policies::Policies;
@@ -48,8 +51,8 @@ use standing::Standing;
 /// Between two ledgers in the stream.
 const LEDGER_EVERY: Duration = Duration::from_secs(60);
 
-/// How long discovery may take to end.
-const DISCOVERY_ENDS_WITHIN: Duration = Duration::from_secs(3);
+/// How long discovery, and what speaks with the API server, may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(3);
 
 /// An agent that is ready: everything that can be refused has been.
 pub struct Agent {
@@ -107,12 +110,16 @@ impl Agent {
         let mut containers = Containers::new(engine.clone(), commands.clone(), freed)?;
         let mut standing = Standing::new(discovery.sockets);
         let (server, mut questions) = api.start(&standing, &shutdown)?;
+        let cluster = Cluster::start(config.kubernetes, &commands, &shutdown).await?;
+        if let Some(cluster) = &cluster {
+            policies.follow(cluster.policies.clone());
+        }
         policies.put_in_force(&mut applier, containers.registry(), &commands);
         let mut looks = every(LOOK_EVERY);
         let mut ledgers = every(LEDGER_EVERY);
         ledgers.reset();
         loop {
-            standing.turn(policies.verdict());
+            standing.turn(policies.verdict(applier.plan()));
             tokio::select! {
                 change = discovery.changes.recv() => match change {
                     Some(Change::Settled { .. }) => standing.socket_settled(),
@@ -148,7 +155,10 @@ impl Agent {
         tokio::spawn(leave_at_the_second(ending));
         engine.maps().silence(true)?;
         shutdown.cancel();
-        end_discovery(discovery).await;
+        end_within_limit("discovery", discovery.stopped()).await;
+        if let Some(cluster) = cluster {
+            end_within_limit("what speaks with the API server", cluster.stopped()).await;
+        }
         if let Some(server) = server {
             server.stopped().await;
         }
@@ -188,9 +198,9 @@ fn every(period: Duration) -> tokio::time::Interval {
     ticks
 }
 
-async fn end_discovery(discovery: Discovery) {
-    if timeout(DISCOVERY_ENDS_WITHIN, discovery.stopped()).await.is_err() {
-        tracing::warn!("discovery did not end within {} s", DISCOVERY_ENDS_WITHIN.as_secs());
+async fn end_within_limit(what: &str, stopped: impl Future<Output = ()>) {
+    if timeout(ENDS_WITHIN, stopped).await.is_err() {
+        tracing::warn!("{what} did not end within {} s", ENDS_WITHIN.as_secs());
     }
 }
 

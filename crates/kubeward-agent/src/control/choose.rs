@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kubeward_core::policy::{CheckedPolicy, Fault, PolicySet, Problem};
+use kubeward_core::policy::{CheckedPolicy, Fault, Here, PolicySet, Problem, Standing};
 
 use crate::kubernetes::crd::PolicyReason;
 use crate::kubernetes::policies::{ClusterPolicies, PolicyObject};
@@ -14,6 +14,8 @@ pub struct Choice {
     pub set: Arc<PolicySet>,
     /// Of policies from files, the command line among them.
     pub faults: Vec<Fault>,
+    /// Of policies from files: those that want nothing here and now.
+    pub idle: BTreeMap<Arc<str>, Standing>,
     /// The objects that are not in the set in their newest version, with the reason.
     pub left_out: BTreeMap<Arc<str>, LeftOut>,
     /// The versions of objects that were judged, by name.
@@ -28,24 +30,27 @@ pub struct LeftOut {
 }
 
 /// Policies of this node come first, then the cluster's, oldest first: of two with one name the first is taken, and of too many
-/// the first ones.
-pub fn choose(local: &[CheckedPolicy], cluster: &ClusterPolicies) -> Choice {
+/// the first ones. Those that want nothing here and now take no place.
+pub fn choose(local: &[CheckedPolicy], cluster: &ClusterPolicies, here: Here<'_>) -> Choice {
     let mut objects: Vec<&Arc<PolicyObject>> = cluster.objects.values().collect();
     objects.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
     let mut left_out = BTreeMap::new();
-    let mut candidates: Vec<CheckedPolicy> = local.iter().filter(|policy| !policy.suspend).cloned().collect();
+    let mut idle = BTreeMap::new();
+    let mut candidates = Vec::new();
+    for policy in local {
+        match policy.standing(here) {
+            Standing::Active => candidates.push(policy.clone()),
+            standing => drop(idle.insert(policy.name.clone(), standing)),
+        }
+    }
     for object in &objects {
         if let Err(faults) = &object.read {
             left_out.insert(object.name.clone(), unreadable(faults, object.last_good.is_some()));
         }
-        match object.policy() {
-            Some(policy) if policy.suspend => {
-                let message = "spec.suspend is true: it wants nothing for now".to_owned();
-                let suspended = LeftOut { reason: PolicyReason::Suspended, message };
-                left_out.entry(object.name.clone()).or_insert(suspended);
-            }
-            Some(policy) => candidates.push(policy.clone()),
-            None => {}
+        let Some(policy) = object.policy() else { continue };
+        match idle_object(policy.standing(here)) {
+            None => candidates.push(policy.clone()),
+            Some(idle) => drop(left_out.entry(object.name.clone()).or_insert(idle)),
         }
     }
     let (set, faults) = PolicySet::new(candidates);
@@ -57,7 +62,21 @@ pub fn choose(local: &[CheckedPolicy], cluster: &ClusterPolicies) -> Choice {
         }
     }
     let judged = objects.into_iter().map(|object| (object.name.clone(), object.clone())).collect();
-    Choice { set: set.into(), faults, left_out, judged }
+    Choice { set: set.into(), faults, idle, left_out, judged }
+}
+
+/// Why a policy without fault wants nothing.
+fn idle_object(standing: Standing) -> Option<LeftOut> {
+    let (reason, message) = match standing {
+        Standing::Active => return None,
+        Standing::Suspended => (PolicyReason::Suspended, "spec.suspend is true: it wants nothing for now"),
+        Standing::Expired => (PolicyReason::Expired, "spec.expireAfter has passed: it wants nothing any more"),
+        Standing::NodeNotSelected => (PolicyReason::NodeNotSelected, "spec.nodeSelector does not select this node"),
+        Standing::NodeUnknown => {
+            (PolicyReason::NodeUnknown, "spec.nodeSelector: the labels of this node are not known yet")
+        }
+    };
+    Some(LeftOut { reason, message: message.to_owned() })
 }
 
 fn unreadable(faults: &[Fault], has_last_good: bool) -> LeftOut {
@@ -99,8 +118,9 @@ mod tests {
         let json = format!(
             r#"{{"apiVersion":"kubeward.kubeward/v1","kind":"KubeWard","metadata":{{"name":"{name}"}},"spec":{spec}}}"#
         );
-        let read = load_object(&format!("KubeWard {name}"), json.as_bytes());
+        let mut read = load_object(&format!("KubeWard {name}"), json.as_bytes());
         let created = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age_secs);
+        read.iter_mut().for_each(|policy| policy.created = Some(created));
         let (name, uid) = (name.into(), "1".to_owned());
         Arc::new(PolicyObject { name, uid, generation: 1, created, read, last_good: None })
     }
@@ -108,6 +128,10 @@ mod tests {
     fn cluster(objects: Vec<Arc<PolicyObject>>) -> ClusterPolicies {
         let objects = objects.into_iter().map(|object| (object.name.to_string(), object)).collect();
         ClusterPolicies { objects, is_listed: true, trouble: None }
+    }
+
+    fn here(secs: u64, node_labels: Option<&BTreeMap<String, String>>) -> Here<'_> {
+        Here { now: SystemTime::UNIX_EPOCH + Duration::from_secs(secs), node_labels }
     }
 
     fn names(choice: &Choice) -> Vec<&str> {
@@ -118,7 +142,7 @@ mod tests {
     fn the_newest_of_too_many_is_left_out() {
         let mut objects: Vec<_> = (0..256).map(|n| object(&format!("p{n:03}"), 10, "{}")).collect();
         objects.push(object("a-newer", 1, "{}"));
-        let choice = choose(&[], &cluster(objects));
+        let choice = choose(&[], &cluster(objects), here(1_000_000, None));
         assert_eq!(choice.set.policies().len(), 256);
         let left_out = &choice.left_out["a-newer"];
         assert_eq!(left_out.reason, PolicyReason::TooManyPolicies);
@@ -128,7 +152,11 @@ mod tests {
     #[test]
     fn file_of_the_same_name_wins() {
         let file = b"apiVersion: kubeward.kubeward/v1\nkind: KubeWard\nmetadata: {name: web}\n";
-        let choice = choose(&load("a.yaml", file).0, &cluster(vec![object("web", 1, "{}"), object("b", 2, "{}")]));
+        let choice = choose(
+            &load("a.yaml", file).0,
+            &cluster(vec![object("web", 1, "{}"), object("b", 2, "{}")]),
+            here(1_000_000, None),
+        );
         assert_eq!(names(&choice), ["b", "web"]);
         let left_out = &choice.left_out["web"];
         assert_eq!(left_out.reason, PolicyReason::NameTaken);
@@ -144,7 +172,7 @@ mod tests {
             object("counts", 1, "{\"mode\":\"Count\"}"),
             object("well", 1, "{}"),
         ];
-        let choice = choose(&[], &cluster(objects));
+        let choice = choose(&[], &cluster(objects), here(1_000_000, None));
         assert_eq!(names(&choice), ["well"]);
         let reasons: Vec<_> = choice.left_out.iter().map(|(name, left)| (&**name, left.reason)).collect();
         assert_eq!(
@@ -155,5 +183,23 @@ mod tests {
                 ("sleeps", PolicyReason::Suspended)
             ]
         );
+    }
+
+    #[test]
+    fn node_and_age_decide_and_what_they_leave_out_takes_no_place() {
+        let mut objects: Vec<_> = (0..255).map(|n| object(&format!("p{n:03}"), 9, "{}")).collect();
+        objects.push(object("canary", 10, r#"{"nodeSelector":{"matchLabels":{"canary":"true"}}}"#));
+        objects.push(object("hour", 10, r#"{"expireAfter":"1h"}"#));
+        let objects = cluster(objects);
+        let (none, canary) = (BTreeMap::new(), BTreeMap::from([("canary".to_owned(), "true".to_owned())]));
+        let left_out = |secs, labels| {
+            let choice = choose(&[], &objects, here(secs, labels));
+            choice.left_out.into_iter().map(|(name, left)| (name.to_string(), left.reason)).collect::<Vec<_>>()
+        };
+        let (canary_is, hour_is) = (|reason| ("canary".to_owned(), reason), |reason| ("hour".to_owned(), reason));
+        assert_eq!(left_out(1_000_000, None), [canary_is(PolicyReason::NodeUnknown)]);
+        assert_eq!(left_out(1_000_000, Some(&none)), [canary_is(PolicyReason::NodeNotSelected)]);
+        assert_eq!(left_out(1_003_590, Some(&canary)), [hour_is(PolicyReason::Expired)]);
+        assert_eq!(left_out(1_003_589, Some(&canary)), [("p254".to_owned(), PolicyReason::TooManyPolicies)]);
     }
 }

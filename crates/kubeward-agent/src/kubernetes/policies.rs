@@ -124,12 +124,13 @@ impl ClusterPolicies {
         if known.is_some_and(|known| known.generation >= generation) {
             return was_troubled;
         }
-        let read = load_object(&format!("{KIND}{name}"), &document(&name, &object.data));
+        let mut read = load_object(&format!("{KIND}{name}"), &document(&name, &object.data));
         let last_good = match (&read, known) {
             (Err(_), Some(known)) => known.policy().cloned(),
             _ => None,
         };
         let created = object.creation_timestamp().map_or(SystemTime::UNIX_EPOCH, |time| time.0.into());
+        read.iter_mut().for_each(|policy| policy.created = Some(created));
         let name_shared = Arc::from(name.as_str());
         let seen = PolicyObject { name: name_shared, uid, generation, created, read, last_good };
         self.objects.insert(name, Arc::new(seen));

@@ -1,17 +1,19 @@
 //! The policies in force: followed, put in force, and what is wrong with them told.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use kubeward_bpf::probe::{Refused, Report};
-use kubeward_core::policy::CheckedPolicy;
+use kubeward_core::policy::{next_change, CheckedPolicy, Here};
 use kubeward_core::render::line::NoticeLevel;
 use kubeward_core::syscall::{by_nr, CallSet};
 use tokio::sync::watch;
 use tokio::task::{spawn_blocking, JoinHandle};
 
 use super::notice;
-use crate::control::{choose, Applier, ApplyError, Choice, PolicyFiles, Problem};
-use crate::kubernetes::policies::ClusterPolicies;
+use crate::control::{choose, Applier, ApplyError, Choice, Plan, PolicyFiles, Problem};
+use crate::kubernetes::policies::{ClusterPolicies, PolicyObject};
 use crate::pipeline::Commands;
 use crate::registry::Registry;
 use crate::serve::health::Verdict;
@@ -38,9 +40,9 @@ pub(super) enum News {
 /// How what was chosen last fared.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// What was chosen is in force.
-    pub(super) is_in_force: bool,
-    /// Why it could not be put in force; what was before stays.
+    /// The versions of the cluster's objects that were judged for what is in force.
+    pub(super) in_force: BTreeMap<Arc<str>, Arc<PolicyObject>>,
+    /// Why what was chosen last could not be put in force; what was before stays.
     pub(super) failure: Option<String>,
     /// The hooks as they stood last.
     pub(super) hooks: Report,
@@ -53,8 +55,13 @@ pub(super) struct Policies {
     local: Vec<CheckedPolicy>,
     /// Absent where Kubernetes is not asked.
     cluster: Option<watch::Receiver<ClusterPolicies>>,
+    /// Absent while nobody has told them.
+    node_labels: Option<BTreeMap<String, String>>,
     /// What the cluster's watch suffers from, as told last.
     told_trouble: Option<String>,
+    has_other_labels: bool,
+    /// When time alone changes what is in force next.
+    changes_at: Option<SystemTime>,
     choice: Choice,
     outcome: Outcome,
     /// Problems of the first look that do not keep the agent from starting.
@@ -69,7 +76,10 @@ impl Policies {
             calls,
             local: Vec::new(),
             cluster: None,
+            node_labels: None,
             told_trouble: None,
+            has_other_labels: false,
+            changes_at: None,
             choice: Choice::default(),
             outcome: Outcome::default(),
             untold: Vec::new(),
@@ -82,12 +92,13 @@ impl Policies {
         let look = self.files.look();
         let (refusals, left_out): (Vec<_>, Vec<_>) = look.problems.into_iter().partition(Problem::is_refusal);
         self.set_local(look.policies.unwrap_or_default());
-        let choice = choose(&self.local, &ClusterPolicies::default());
+        let choice = choose(&self.local, &ClusterPolicies::default(), self.here());
         let faults: Vec<String> =
             refusals.iter().map(ToString::to_string).chain(choice.faults.iter().map(ToString::to_string)).collect();
         if !faults.is_empty() {
             return Err(InvalidPolicies(faults));
         }
+        self.changes_at = next_change(&self.local, SystemTime::now());
         (self.choice, self.untold) = (choice, left_out);
         Ok(())
     }
@@ -110,12 +121,12 @@ impl Policies {
         &self.outcome
     }
 
-    /// Whether those known are in force.
-    pub(super) fn verdict(&self) -> Verdict {
-        match &self.outcome {
-            Outcome { is_in_force: true, .. } => Verdict::yes("the policies known are in force"),
-            Outcome { failure: Some(failure), .. } => Verdict::no(failure),
-            _ => Verdict::no("the policies are being put in force"),
+    /// Whether those known are in force, which is what `plan` says.
+    pub(super) fn verdict(&self, plan: &Plan) -> Verdict {
+        match &self.outcome.failure {
+            _ if Arc::ptr_eq(&self.choice.set, &plan.set) => Verdict::yes("the policies known are in force"),
+            Some(failure) => Verdict::no(failure),
+            None => Verdict::no("the policies are being put in force"),
         }
     }
 
@@ -132,27 +143,42 @@ impl Policies {
         }
         let look = self.files.look();
         tell(look.problems, commands);
-        if let Some(policies) = look.policies {
-            self.set_local(policies);
+        let is_time = self.changes_at.is_some_and(|at| at <= SystemTime::now());
+        let is_edited = look.policies.is_some();
+        look.policies.into_iter().for_each(|policies| self.set_local(policies));
+        if is_edited || is_time || std::mem::take(&mut self.has_other_labels) {
             self.choose_anew(applier, registry, commands);
         }
     }
 
+    fn here(&self) -> Here<'_> {
+        Here { now: SystemTime::now(), node_labels: self.node_labels.as_ref() }
+    }
+
+    /// The labels that `nodeSelector` goes by; heeded at the next look.
+    pub(super) fn set_node_labels(&mut self, labels: BTreeMap<String, String>) {
+        self.has_other_labels |= self.node_labels.as_ref() != Some(&labels);
+        self.node_labels = Some(labels);
+    }
+
     fn choose_anew(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
-        let choice = match &mut self.cluster {
-            Some(cluster) => choose(&self.local, &cluster.borrow_and_update()),
-            None => choose(&self.local, &ClusterPolicies::default()),
-        };
+        // Seen from here on: what comes later is news.
+        let cluster =
+            self.cluster.as_mut().map_or_else(Default::default, |cluster| cluster.borrow_and_update().clone());
+        let here = self.here();
+        let choice = choose(&self.local, &cluster, here);
+        let objects = cluster.objects.values().filter_map(|object| object.policy());
+        self.changes_at = next_change(self.local.iter().chain(objects), here.now);
         for fault in &choice.faults {
             notice(commands, NoticeLevel::Warning, "policy_refused", fault.to_string());
         }
+        tell_idle(&self.choice, &choice, commands);
         tell_left_out(&self.choice, &choice, commands);
         self.choice = choice;
         self.apply(applier, registry, commands);
     }
 
     fn apply(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
-        self.outcome.is_in_force = false;
         match applier.to_attach(&self.choice.set, registry) {
             Ok(Some(bits)) => self.hooking = Some(Hooking::Attaching(spawn_blocking(applier.hooking(bits)))),
             Ok(None) => self.switch(applier, registry, commands),
@@ -201,7 +227,7 @@ impl Policies {
     fn switch(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         let left = match applier.switch(self.choice.set.clone(), registry) {
             Ok(left) => {
-                (self.outcome.is_in_force, self.outcome.failure) = (true, None);
+                (self.outcome.in_force, self.outcome.failure) = (self.choice.judged.clone(), None);
                 self.tell_in_force(applier, commands);
                 left
             }
@@ -246,6 +272,13 @@ impl Policies {
             None => notice(commands, NoticeLevel::Info, "kubernetes_answers", "the API server answers".to_owned()),
         }
         self.told_trouble = trouble;
+    }
+}
+
+/// Policies of files that want nothing from now on.
+fn tell_idle(before: &Choice, now: &Choice, commands: &Commands) {
+    for (name, standing) in now.idle.iter().filter(|(name, standing)| before.idle.get(*name) != Some(*standing)) {
+        notice(commands, NoticeLevel::Info, "policy_idle", format!("policy {name} wants nothing here: {standing}"));
     }
 }
 

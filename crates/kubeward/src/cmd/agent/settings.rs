@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ValueEnum};
-use kubeward_agent::config::{Config, Format, Target};
+use kubeward_agent::config::{Config, Format, Kubernetes, Target};
 use kubeward_agent::discovery::containerd::choose;
 use kubeward_agent::serve::client::DEFAULT_SOCKET;
 use kubeward_agent::sinks::Rotation;
@@ -161,9 +161,6 @@ impl Settings {
 
     /// The settings as the agent takes them, checked together.
     pub(super) fn config(&self) -> Result<Config, SettingError> {
-        if self.kubernetes.value == KubernetesArg::On {
-            return Err(SettingError::Kubernetes);
-        }
         let calls = match self.calls.value.is_empty() {
             true => None,
             false => Some(calls_of(&self.calls.value).map_err(SettingError::Calls)?),
@@ -171,6 +168,11 @@ impl Settings {
         Ok(Config {
             calls,
             policies: self.policy.value.clone(),
+            kubernetes: match self.kubernetes.value {
+                KubernetesArg::Auto => Kubernetes::Auto,
+                KubernetesArg::On => Kubernetes::On,
+                KubernetesArg::Off => Kubernetes::Off,
+            },
             format: match self.format.value {
                 FormatArg::Json => Format::Json,
                 FormatArg::Text => Format::Text,
@@ -202,10 +204,6 @@ impl Settings {
             (Some(size_bytes), keep) => Some(Rotation { size_bytes, keep: keep.unwrap_or(5) }),
         };
         Ok(Target::File { path: self.output.value.clone(), rotation })
-    }
-
-    pub(super) fn kubernetes(&self) -> KubernetesArg {
-        self.kubernetes.value
     }
 
     pub(super) fn log_level(&self) -> LevelFilter {
@@ -318,7 +316,6 @@ mod tests {
             |line: &[&str]| settings(line).and_then(|settings| settings.config()).expect_err("refused").to_string();
         assert!(refused(&["--rotate-size", "1M"]).contains("-o FILE"));
         assert!(refused(&["-o", "/tmp/x", "--rotate-keep", "3"]).contains("--rotate-size"));
-        assert!(refused(&["--kubernetes", "on"]).contains("off"));
         assert!(refused(&["-e", "opnat"]).contains("openat"));
         assert!(refused(&["--redact", "("]).contains("("));
         assert!(refused(&["--cri-socket", "tcp://x"]).contains("unix://"));
