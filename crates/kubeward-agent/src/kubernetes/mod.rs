@@ -7,5 +7,7 @@ pub mod crd;
 pub mod node;
 pub mod pods;
 pub mod policies;
+#[cfg(test)]
+mod scripted;
 pub mod trouble;
 pub mod watch;
