@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use kube::core::{ApiResource, DynamicObject};
 use kube::runtime::watcher::Event;
 use kube::{Api, Client, Resource, ResourceExt};
-use kubeward_core::policy::{load_object, CheckedPolicy, Fault};
+use kubeward_core::policy::{load_object, CheckedPolicy, Fault, Source};
 use serde_json::{json, Value};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -21,6 +21,9 @@ use super::watch::{config, Watch};
 
 /// What messages call the resource.
 const KUBEWARDS: &str = "kubewards";
+
+/// Before an object's name, where messages name a policy's source.
+const KIND: &str = "KubeWard ";
 
 /// A policy of the cluster.
 #[derive(Debug, Clone)]
@@ -41,6 +44,11 @@ impl PolicyObject {
     /// What is to be in force of it.
     pub fn policy(&self) -> Option<&CheckedPolicy> {
         self.read.as_ref().ok().or(self.last_good.as_ref())
+    }
+
+    /// Whether a policy with this source was read from this object.
+    pub fn is_source(&self, source: &Source) -> bool {
+        source.document.is_none() && source.file.strip_prefix(KIND).is_some_and(|name| name == &*self.name)
     }
 }
 
@@ -116,13 +124,13 @@ impl ClusterPolicies {
         if known.is_some_and(|known| known.generation >= generation) {
             return was_troubled;
         }
-        let created = object.creation_timestamp().map_or(SystemTime::UNIX_EPOCH, |time| time.0.into());
-        let read = load_object(&format!("KubeWard {name}"), &document(&name, &object.data));
-        let read = read.map(|policy| CheckedPolicy { created: Some(created), ..policy });
+        let mut read = load_object(&format!("{KIND}{name}"), &document(&name, &object.data));
         let last_good = match (&read, known) {
             (Err(_), Some(known)) => known.policy().cloned(),
             _ => None,
         };
+        let created = object.creation_timestamp().map_or(SystemTime::UNIX_EPOCH, |time| time.0.into());
+        read.iter_mut().for_each(|policy| policy.created = Some(created));
         let name_shared = Arc::from(name.as_str());
         let seen = PolicyObject { name: name_shared, uid, generation, created, read, last_good };
         self.objects.insert(name, Arc::new(seen));

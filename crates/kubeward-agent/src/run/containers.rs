@@ -1,6 +1,7 @@
 //! Containers as they come, change and go: from discovery into registry and maps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 
@@ -21,6 +22,9 @@ use crate::registry::{Entry, Registry};
 /// The root of the v2 hierarchy, where every task is that no cgroup was made for: no container's.
 const ROOT_CGROUP: CgroupId = CgroupId(1);
 
+/// containerd's namespace of what kubelet runs.
+const KUBELETS_NAMESPACE: &str = "k8s.io";
+
 /// Nanoseconds of a boot tick, the unit of start times in procfs.
 const TICK_NS: u64 = 10_000_000;
 
@@ -37,6 +41,19 @@ pub(super) struct Containers {
     in_setup: BTreeSet<Instance>,
     own_cgroup: CgroupId,
     host_mnt_ns: u32,
+    /// What each socket of containerd said last: its version, or why it does not answer. Under no path: that there is none.
+    runtimes: BTreeMap<PathBuf, Result<String, String>>,
+    /// Some container was in the namespace that kubelet uses, this agent's own among them.
+    has_seen_kubelets: bool,
+}
+
+/// How containerd stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Runtimes<'a> {
+    /// What each socket said last: its version, or why it does not answer.
+    pub(super) sockets: &'a BTreeMap<PathBuf, Result<String, String>>,
+    /// kubelet's containers are behind one of them.
+    pub(super) has_seen_kubelets: bool,
 }
 
 impl Containers {
@@ -53,16 +70,39 @@ impl Containers {
         let own_cgroup = own.cgroup;
         let (registry, pods) = (Registry::default(), Roster::default());
         let (resting, in_setup) = (BTreeSet::new(), BTreeSet::new());
-        Ok(Self { engine, commands, freed, registry, pods, resting, in_setup, own_cgroup, host_mnt_ns })
+        let (runtimes, has_seen_kubelets) = (BTreeMap::new(), false);
+        Ok(Self {
+            engine,
+            commands,
+            freed,
+            registry,
+            pods,
+            resting,
+            in_setup,
+            own_cgroup,
+            host_mnt_ns,
+            runtimes,
+            has_seen_kubelets,
+        })
     }
 
     pub(super) fn registry(&self) -> &Registry {
         &self.registry
     }
 
+    pub(super) fn runtimes(&self) -> Runtimes<'_> {
+        Runtimes { sockets: &self.runtimes, has_seen_kubelets: self.has_seen_kubelets }
+    }
+
+    /// Whether the container's own program runs; `None` when the kernel cannot say.
+    pub(super) fn is_running(&self, slot: ContainerSlot) -> Option<bool> {
+        self.engine.maps().is_running(slot).ok()
+    }
+
     pub(super) fn on_change(&mut self, change: Change, applier: &mut Applier) {
         match change {
             Change::Appeared { instance, container, noticed: _ } => {
+                self.has_seen_kubelets |= &*instance.namespace == KUBELETS_NAMESPACE;
                 self.appeared(instance, self.pods.complete(container), applier);
             }
             Change::Changed { instance, container } => {
@@ -82,9 +122,14 @@ impl Containers {
                 };
                 let message = format!("{}: containerd {version} answers; {runs}", socket.display());
                 notice(&self.commands, NoticeLevel::Info, "containerd_answers", message);
+                self.runtimes.remove(Path::new(""));
+                self.runtimes.insert(socket.to_path_buf(), Ok(version));
             }
+            Change::Settled { .. } => {}
             Change::Failing { error } => {
+                let socket = error.path().map_or_else(PathBuf::new, |path| path.to_path_buf());
                 let message = format!("{:#}; trying again", anyhow::Error::from(error));
+                self.runtimes.insert(socket, Err(message.clone()));
                 notice(&self.commands, NoticeLevel::Warning, "containerd_unreachable", message);
             }
         }

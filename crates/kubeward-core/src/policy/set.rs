@@ -39,6 +39,12 @@ impl Selected {
         *self == Selected::default()
     }
 
+    /// What either of the two has.
+    #[must_use]
+    pub fn with(&self, other: &Selected) -> Selected {
+        Selected(std::array::from_fn(|word| self.0[word] | other.0[word]))
+    }
+
     /// Ascending, so in the policies' name order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.iter().enumerate().flat_map(|(word, bits)| {

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod doctor;
+pub(crate) mod health;
 mod policies;
 pub(crate) mod policy;
 mod privilege;

@@ -94,6 +94,8 @@ pub enum PolicyReason {
     Expired,
     /// `nodeSelector` does not select this node.
     NodeNotSelected,
+    /// There is a `nodeSelector`, and the labels of this node are not known yet.
+    NodeUnknown,
     /// Being put in force.
     Applying,
     /// Nothing of it can apply; an earlier generation that could stays in force.
