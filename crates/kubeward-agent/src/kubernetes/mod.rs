@@ -7,6 +7,7 @@ pub mod crd;
 pub mod node;
 pub mod pods;
 pub mod policies;
+pub mod report;
 #[cfg(test)]
 mod scripted;
 pub mod trouble;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::trouble::TroubleLog;
+use super::trouble::Telling;
 use super::watch::{config, Watch};
 
 /// What messages call the resource.
@@ -40,26 +40,26 @@ pub fn spawn(client: Client, node: &str, shutdown: CancellationToken) -> (NodeLa
 async fn follow(client: Client, node: &str, sender: watch::Sender<Option<BTreeMap<String, String>>>) {
     let config = config().fields(&format!("metadata.name={node}"));
     let mut watch = Watch::new(NODES, Api::<PartialObjectMeta<Node>>::all(client), config);
-    let mut log = TroubleLog::default();
+    let mut log = Telling::default();
     let mut is_listed = false;
     loop {
         match watch.next().await {
             Ok(Event::Init) => is_listed = false,
             Ok(Event::InitApply(node) | Event::Apply(node)) => {
-                log.is_well(NODES);
+                log.went_well("nodes: the API server answers again");
                 is_listed = true;
                 let labels = Some(node.metadata.labels.unwrap_or_default());
                 sender.send_if_modified(|told| std::mem::replace(told, labels.clone()) != labels);
             }
             Ok(Event::InitDone) => {
-                log.is_well(NODES);
+                log.went_well("nodes: the API server answers again");
                 if !is_listed {
                     tracing::warn!("the cluster has no node {node:?}: nodeSelector cannot go by its labels; name it with --node-name");
                 }
             }
             // It may come back; until then it is what it was.
-            Ok(Event::Delete(_)) => log.is_well(NODES),
-            Err(trouble) => log.is_troubled(trouble),
+            Ok(Event::Delete(_)) => log.went_well("nodes: the API server answers again"),
+            Err(trouble) => log.failed(&trouble),
         }
     }
 }

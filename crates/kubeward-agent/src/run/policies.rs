@@ -137,19 +137,22 @@ impl Policies {
         self.apply(applier, registry, commands);
     }
 
-    /// Follows the files. An edit waits while the one before is put in force.
-    pub(super) fn look(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
+    /// Follows the files, the node's labels and the time. An edit waits while the one before is put in force. True when other
+    /// policies were chosen.
+    pub(super) fn look(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) -> bool {
         if self.hooking.is_some() {
-            return;
+            return false;
         }
         let look = self.files.look();
         tell(look.problems, commands);
         let is_time = self.changes_at.is_some_and(|at| at <= SystemTime::now());
         let is_edited = look.policies.is_some();
         look.policies.into_iter().for_each(|policies| self.set_local(policies));
-        if is_edited || is_time || self.node_labels.has_changed().unwrap_or(false) {
+        let is_other = is_edited || is_time || self.node_labels.has_changed().unwrap_or(false);
+        if is_other {
             self.choose_anew(applier, registry, commands);
         }
+        is_other
     }
 
     fn choose_anew(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {

@@ -11,9 +11,10 @@ use kubeward_core::policy::{CallWant, CheckedPolicy, Selected};
 use kubeward_core::syscall::by_nr;
 
 use super::containers::Runtimes;
-use super::policies::Outcome;
+use super::policies::{Outcome, Policies};
+use crate::config::Config;
 use crate::control::{Choice, Plan};
-use crate::kubernetes::crd::{NodePolicy, NodeProbe, PolicyReason, RefusedEntry, RefusedProbe};
+use crate::kubernetes::crd::{NodePolicy, NodeProbe, NodeStatus, PolicyReason, RefusedEntry, RefusedProbe};
 use crate::kubernetes::policies::PolicyObject;
 
 /// Entries that are left out, as many as an object lists.
@@ -22,8 +23,44 @@ const MAX_REFUSED: usize = 10;
 /// A refused hook is told in at most so many letters: verifier logs are long.
 const MAX_MESSAGE: usize = 256;
 
+/// What does not change while the agent runs.
+#[derive(Debug, Clone)]
+pub(super) struct About {
+    run: String,
+    backend: &'static str,
+    kernel: String,
+    architecture: String,
+}
+
+impl About {
+    pub(super) fn this_node(config: &Config) -> Self {
+        let system = rustix::system::uname();
+        Self {
+            run: config.stream.run.clone(),
+            backend: config.backend.name(),
+            kernel: system.release().to_string_lossy().into_owned(),
+            architecture: system.machine().to_string_lossy().into_owned(),
+        }
+    }
+
+    pub(super) fn status(&self, policies: &Policies, plan: &Plan, runtimes: Runtimes<'_>) -> NodeStatus {
+        let (choice, outcome) = (policies.choice(), policies.outcome());
+        NodeStatus {
+            run: self.run.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: self.kernel.clone(),
+            architecture: self.architecture.clone(),
+            backend: self.backend.to_owned(),
+            conditions: conditions(runtimes, &outcome.hooks),
+            policies: node_policies(choice, outcome, plan),
+            probes: node_probes(&outcome.hooks),
+            refused_probes: refused_probes(&outcome.hooks),
+        }
+    }
+}
+
 /// Each object that was judged, by name.
-pub(super) fn node_policies(choice: &Choice, outcome: &Outcome, plan: &Plan) -> Vec<NodePolicy> {
+fn node_policies(choice: &Choice, outcome: &Outcome, plan: &Plan) -> Vec<NodePolicy> {
     let hooks = Hooks::new(&outcome.hooks);
     let selecting: Selected = plan.selected().iter().fold(Selected::default(), |all, (_, selected)| all.with(selected));
     let in_force: BTreeMap<&str, (usize, &CheckedPolicy)> =
@@ -86,7 +123,7 @@ fn is_ready(reason: PolicyReason) -> bool {
 }
 
 /// What of this node somebody may have to act on. When they changed last is for the writer to say.
-pub(super) fn conditions(runtimes: Runtimes<'_>, hooks: &Report) -> Vec<Condition> {
+fn conditions(runtimes: Runtimes<'_>, hooks: &Report) -> Vec<Condition> {
     let parts = [containerd(runtimes), probes(hooks)];
     let failing = parts.iter().find(|condition| condition.status != "True");
     let ready = match failing {
@@ -151,7 +188,7 @@ fn condition(type_: &str, is_true: bool, reason: &str, message: String) -> Condi
 }
 
 /// The hooked calls, by name.
-pub(super) fn node_probes(hooks: &Report) -> Vec<NodeProbe> {
+fn node_probes(hooks: &Report) -> Vec<NodeProbe> {
     let attached = hooks.attached.iter().map(|attached| NodeProbe {
         call: name(attached.nr),
         backend: attached.probe.name().to_owned(),
@@ -160,7 +197,7 @@ pub(super) fn node_probes(hooks: &Report) -> Vec<NodeProbe> {
     attached.collect()
 }
 
-pub(super) fn refused_probes(hooks: &Report) -> Vec<RefusedProbe> {
+fn refused_probes(hooks: &Report) -> Vec<RefusedProbe> {
     let refused =
         hooks.refused.iter().map(|refused| RefusedProbe { call: name(refused.nr), message: cut(&refused.reason) });
     refused.collect()

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::trouble::TroubleLog;
+use super::trouble::Telling;
 use super::watch::{config, Watch};
 
 /// What messages call the resource.
@@ -61,7 +61,7 @@ pub fn spawn(client: Client, node: &str, shutdown: CancellationToken) -> (mpsc::
 
 /// Ends when nobody listens any more.
 async fn follow(mut watch: Watch<PartialObjectMeta<api::Pod>>, sender: mpsc::Sender<PodChange>) {
-    let mut log = TroubleLog::default();
+    let mut log = Telling::default();
     // Of a list that is being read.
     let mut listing = Vec::new();
     loop {
@@ -78,11 +78,11 @@ async fn follow(mut watch: Watch<PartialObjectMeta<api::Pod>>, sender: mpsc::Sen
             Ok(Event::Apply(pod)) => Pod::of(pod.metadata).map(PodChange::Is),
             Ok(Event::Delete(pod)) => Pod::of(pod.metadata).map(|pod| PodChange::Gone(pod.key)),
             Err(trouble) => {
-                log.is_troubled(trouble);
+                log.failed(&trouble);
                 continue;
             }
         };
-        log.is_well(PODS);
+        log.went_well("pods: the API server answers again");
         if let Some(change) = change {
             if sender.send(change).await.is_err() {
                 return;
