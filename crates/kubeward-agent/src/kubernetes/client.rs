@@ -10,6 +10,9 @@ use kube::{Client, Config};
 /// For a connection to come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
+/// Between two bytes of an answer. Longer than a watch is kept open (290 s): what must be faster has its own deadline.
+const ANSWER_WITHIN: Duration = Duration::from_secs(300);
+
 /// What every pod with a service account has.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
@@ -39,6 +42,8 @@ pub async fn connect(component: &'static str) -> Result<(Client, String), Connec
         false => Config::from_kubeconfig(&Default::default()).await?,
     };
     config.connect_timeout = Some(CONNECT_WITHIN);
+    config.read_timeout = Some(ANSWER_WITHIN);
+    config.reset_reader_on_write = true;
     config.headers.push((USER_AGENT, user_agent(component)));
     let server = config.cluster_url.to_string();
     let client = Client::try_from(config).map_err(ConnectError::Client)?;

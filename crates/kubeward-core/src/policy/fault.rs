@@ -87,6 +87,8 @@ pub enum Problem {
     Malformed { found: String, wanted: &'static str },
     #[error("{feature} is not in this version of KubeWard; {remedy}")]
     NotInThisBuild { feature: &'static str, remedy: &'static str },
+    #[error("nodeSelector goes by labels that Kubernetes keeps, and this agent runs without it; remove it and give each node its own file")]
+    NoNodeLabels,
     #[error("a policy named {name:?} is there already, from {other}; rename one of them")]
     NameTaken { name: String, other: Source },
     #[error("policy {name:?} is one too many: at most {limit} apply at a time; remove or join some")]
