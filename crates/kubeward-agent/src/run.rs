@@ -35,11 +35,15 @@ use tokio::signal::unix::{signal, Signal, SignalKind};
 use tokio::time::{interval, timeout, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Format, Target};
-use crate::control::{Applier, PolicyFiles, LOOK_EVERY};
-use crate::discovery::{containerd, Change, ProcFs};
+use crate::config::{Config, Format, Kubernetes, Target};
+use crate::control::{Applier, NodeLabels, PolicyFiles, LOOK_EVERY};
+use crate::discovery::containerd;
+use crate::discovery::{Change, ProcFs};
 use crate::heartbeat::Heartbeat;
+use crate::kubernetes::client::is_in_pod;
+use crate::kubernetes::pods;
 use crate::pipeline::{self, Command, Commands, Lines, Parts, Pipeline, Queue};
+use crate::serve::health::Verdict;
 use crate::serve::Socket;
 use crate::sinks::{LogFile, Output, Stream};
 use cluster::Cluster;
@@ -47,6 +51,7 @@ use containers::Containers;
 use local_api::LocalApi;
 use policies::Policies;
 use standing::Standing;
+use status::About;
 
 /// Between two ledgers in the stream.
 const LEDGER_EVERY: Duration = Duration::from_secs(60);
@@ -71,7 +76,7 @@ impl Agent {
     ///
     /// To be called from the process's first thread, before others are started: the hooks' self-test needs that.
     pub fn prepare(config: Config) -> anyhow::Result<Self> {
-        let mut policies = Policies::new(PolicyFiles::new(config.policies.clone()), config.calls);
+        let mut policies = Policies::new(PolicyFiles::new(config.policies.clone(), node_labels(&config)), config.calls);
         policies.first_look()?;
         let output = open_output(&config.target)?;
         let socket = config.socket.as_deref().map(Socket::claim).transpose()?;
@@ -110,28 +115,44 @@ impl Agent {
         let mut containers = Containers::new(engine.clone(), commands.clone(), freed)?;
         let mut standing = Standing::new(discovery.sockets);
         let (server, mut questions) = api.start(&standing, &shutdown)?;
-        let cluster = Cluster::start(config.kubernetes, &commands, &shutdown).await?;
-        if let Some(cluster) = &cluster {
-            policies.follow(cluster.policies.clone());
+        let mut pods = pods::never_told();
+        let mut cluster = Cluster::start(&config, &commands, &shutdown).await?;
+        if let Some(cluster) = &mut cluster {
+            pods = std::mem::replace(&mut cluster.pods, pods);
+            policies.follow(cluster.policies.clone(), cluster.node_labels.clone());
         }
         policies.put_in_force(&mut applier, containers.registry(), &commands);
+        let about = About::this_node(&config);
+        // Whether what this node says of itself may be otherwise since it was said.
+        let mut is_news = true;
         let mut looks = every(LOOK_EVERY);
         let mut ledgers = every(LEDGER_EVERY);
         ledgers.reset();
         loop {
-            standing.turn(policies.verdict(applier.plan()));
+            standing.turn(verdict(&policies, cluster.as_ref()));
             tokio::select! {
                 change = discovery.changes.recv() => match change {
                     Some(Change::Settled { .. }) => standing.socket_settled(),
-                    Some(change) => containers.on_change(change, &mut applier),
+                    Some(change) => {
+                        is_news = true;
+                        containers.on_change(change, &mut applier);
+                    }
                     None => anyhow::bail!("discovery ended by itself"),
                 },
+                Some(change) = pods.recv() => {
+                    is_news = true;
+                    containers.on_pods(change, &mut applier);
+                }
                 news = policies.next() => {
+                    is_news = true;
                     policies.go_on(news, &mut applier, containers.registry(), &commands);
                 }
                 _ = looks.tick() => {
-                    policies.look(&mut applier, containers.registry(), &commands);
+                    is_news |= policies.look(&mut applier, containers.registry(), &commands);
                     containers.look();
+                    if let Some(cluster) = cluster.as_ref().filter(|_| std::mem::take(&mut is_news)) {
+                        cluster.say(about.status(&policies, applier.plan(), containers.runtimes()));
+                    }
                     if reader.is_finished() {
                         break;
                     }
@@ -169,6 +190,25 @@ impl Agent {
             read
         });
         ended.await.context("the reader's end")?.context("reading the ring")
+    }
+}
+
+/// Whether all is in force that is known, and this agent is the only one of its node's name.
+fn verdict(policies: &Policies, cluster: Option<&Cluster>) -> Verdict {
+    match cluster.and_then(Cluster::usurper) {
+        Some(usurper) => {
+            Verdict::no(format!("another agent has this node's name: {usurper}; give each its own --node-name"))
+        }
+        None => policies.verdict(),
+    }
+}
+
+/// Whether `nodeSelector` will ever have labels to go by.
+fn node_labels(config: &Config) -> NodeLabels {
+    match config.kubernetes {
+        Kubernetes::On => NodeLabels::FromKubernetes,
+        Kubernetes::Auto if is_in_pod() => NodeLabels::FromKubernetes,
+        Kubernetes::Auto | Kubernetes::Off => NodeLabels::Never,
     }
 }
 

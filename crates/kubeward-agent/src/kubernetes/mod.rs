@@ -4,6 +4,9 @@
 
 pub mod client;
 pub mod crd;
+pub mod node;
+pub mod pods;
 pub mod policies;
+pub mod report;
 pub mod trouble;
 pub mod watch;

@@ -3,24 +3,64 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
 use kubeward_bpf::probe::Report;
 use kubeward_core::event::Probe;
 use kubeward_core::policy::{CallWant, CheckedPolicy, Selected};
 use kubeward_core::syscall::by_nr;
 
-use super::policies::Outcome;
+use super::containers::Runtimes;
+use super::policies::{Outcome, Policies};
+use crate::config::Config;
 use crate::control::{Choice, Plan};
-use crate::kubernetes::crd::{NodePolicy, NodeProbe, PolicyReason, RefusedEntry, RefusedProbe};
+use crate::kubernetes::crd::{NodePolicy, NodeProbe, NodeStatus, PolicyReason, RefusedEntry, RefusedProbe};
 use crate::kubernetes::policies::PolicyObject;
 
 /// Entries that are left out, as many as an object lists.
 const MAX_REFUSED: usize = 10;
 
-/// A refused hook is told in at most so many bytes: verifier logs are long.
+/// A refused hook is told in at most so many letters: verifier logs are long.
 const MAX_MESSAGE: usize = 256;
 
+/// What does not change while the agent runs.
+#[derive(Debug, Clone)]
+pub(super) struct About {
+    run: String,
+    backend: &'static str,
+    kernel: String,
+    architecture: String,
+}
+
+impl About {
+    pub(super) fn this_node(config: &Config) -> Self {
+        let system = rustix::system::uname();
+        Self {
+            run: config.stream.run.clone(),
+            backend: config.backend.name(),
+            kernel: system.release().to_string_lossy().into_owned(),
+            architecture: system.machine().to_string_lossy().into_owned(),
+        }
+    }
+
+    pub(super) fn status(&self, policies: &Policies, plan: &Plan, runtimes: Runtimes<'_>) -> NodeStatus {
+        let (choice, outcome) = (policies.choice(), policies.outcome());
+        NodeStatus {
+            run: self.run.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: self.kernel.clone(),
+            architecture: self.architecture.clone(),
+            backend: self.backend.to_owned(),
+            conditions: conditions(runtimes, &outcome.hooks),
+            policies: node_policies(choice, outcome, plan),
+            probes: node_probes(&outcome.hooks),
+            refused_probes: refused_probes(&outcome.hooks),
+        }
+    }
+}
+
 /// Each object that was judged, by name.
-pub(super) fn node_policies(choice: &Choice, outcome: &Outcome, plan: &Plan) -> Vec<NodePolicy> {
+fn node_policies(choice: &Choice, outcome: &Outcome, plan: &Plan) -> Vec<NodePolicy> {
     let hooks = Hooks::new(&outcome.hooks);
     let selecting: Selected = plan.selected().iter().fold(Selected::default(), |all, (_, selected)| all.with(selected));
     let in_force: BTreeMap<&str, (usize, &CheckedPolicy)> =
@@ -87,8 +127,73 @@ fn is_ready(reason: PolicyReason) -> bool {
     matches!(reason, Applied | PartlyAccepted | Empty | Suspended | Expired | NodeNotSelected)
 }
 
+/// What of this node somebody may have to act on. When they changed last is for the writer to say.
+fn conditions(runtimes: Runtimes<'_>, hooks: &Report) -> Vec<Condition> {
+    let parts = [containerd(runtimes), probes(hooks)];
+    let failing = parts.iter().find(|condition| condition.status != "True");
+    let ready = match failing {
+        None => condition(
+            "Ready",
+            true,
+            "Watching",
+            "containers are watched, and the hooks are as the policies want them".to_owned(),
+        ),
+        Some(part) => condition("Ready", false, &part.reason, part.message.clone()),
+    };
+    std::iter::once(ready).chain(parts).collect()
+}
+
+fn containerd(runtimes: Runtimes<'_>) -> Condition {
+    let answering: Vec<String> = runtimes
+        .sockets
+        .iter()
+        .filter_map(|(socket, said)| Some(format!("{} is containerd {}", socket.display(), said.as_ref().ok()?)))
+        .collect();
+    let failing = runtimes.sockets.values().find_map(|said| said.as_ref().err());
+    match (answering.is_empty(), failing) {
+        (true, Some(failing)) => condition("Containerd", false, "NotAnswering", failing.clone()),
+        (true, None) => {
+            condition("Containerd", false, "Starting", "no socket of containerd has answered yet".to_owned())
+        }
+        (false, _) if !runtimes.has_seen_kubelets => {
+            let message = format!(
+                "{}, but has no container in the namespace k8s.io: name kubelet's containerd with --cri-socket (CRI_SOCKET)",
+                answering.join(", ")
+            );
+            condition("Containerd", false, "NoKubeletNamespace", message)
+        }
+        (false, _) => condition("Containerd", true, "Answering", answering.join(", ")),
+    }
+}
+
+fn probes(hooks: &Report) -> Condition {
+    match &hooks.refused[..] {
+        [] => condition("Probes", true, "Attached", "every call that a policy names is hooked".to_owned()),
+        [first, ..] => {
+            let message = format!(
+                "{} calls are not hooked, {} among them: {}; kubeward doctor says what this kernel allows",
+                hooks.refused.len(),
+                name(first.nr),
+                cut(&first.reason)
+            );
+            condition("Probes", false, "ProbesRefused", message)
+        }
+    }
+}
+
+fn condition(type_: &str, is_true: bool, reason: &str, message: String) -> Condition {
+    Condition {
+        type_: type_.to_owned(),
+        status: if is_true { "True" } else { "False" }.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation: None,
+        last_transition_time: Time(Timestamp::UNIX_EPOCH),
+    }
+}
+
 /// The hooked calls, by name.
-pub(super) fn node_probes(hooks: &Report) -> Vec<NodeProbe> {
+fn node_probes(hooks: &Report) -> Vec<NodeProbe> {
     let attached = hooks.attached.iter().map(|attached| NodeProbe {
         call: name(attached.nr),
         backend: attached.probe.name().to_owned(),
@@ -97,12 +202,14 @@ pub(super) fn node_probes(hooks: &Report) -> Vec<NodeProbe> {
     attached.collect()
 }
 
-pub(super) fn refused_probes(hooks: &Report) -> Vec<RefusedProbe> {
-    let refused = hooks.refused.iter().map(|refused| {
-        let message = refused.reason.chars().take(MAX_MESSAGE).collect();
-        RefusedProbe { call: name(refused.nr), message }
-    });
+fn refused_probes(hooks: &Report) -> Vec<RefusedProbe> {
+    let refused =
+        hooks.refused.iter().map(|refused| RefusedProbe { call: name(refused.nr), message: cut(&refused.reason) });
     refused.collect()
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_MESSAGE).collect()
 }
 
 fn name(nr: u16) -> String {
@@ -139,7 +246,7 @@ impl<'a> Hooks<'a> {
     fn refusal(&self, policy: &CheckedPolicy) -> Option<String> {
         let mut refused = policy.calls.iter().filter_map(|(nr, _)| Some((nr, self.refused.get(&nr)?)));
         let (nr, reason) = refused.next()?;
-        let reason: String = reason.chars().take(MAX_MESSAGE).collect();
+        let reason = cut(reason);
         let more = match refused.count() {
             0 => String::new(),
             more => format!("; and {more} more calls"),

@@ -16,7 +16,11 @@ use serde::{Deserialize, Serialize};
     shortname = "kwn",
     namespaced,
     status = "NodeStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status","description":"Whether the agent watches as its policies ask."}"#,
+    printcolumn = r#"{"name":"Version","type":"string","jsonPath":".status.version","description":"Version of the agent."}"#,
+    printcolumn = r#"{"name":"Kernel","type":"string","jsonPath":".status.kernel","description":"Release of the node's kernel."}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
 )]
 pub struct KubeWardNodeSpec {}
 
@@ -49,7 +53,7 @@ pub struct NodeStatus {
 }
 
 /// One policy on this node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodePolicy {
     /// Name of the KubeWard.
@@ -113,7 +117,7 @@ pub enum PolicyReason {
 }
 
 /// An entry of a policy that is left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedEntry {
     /// Its place: `spec.kprobe[2].name`.
     pub field: String,
