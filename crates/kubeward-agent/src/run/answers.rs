@@ -1,7 +1,6 @@
 //! Answers to what the local API asks: from what the main task owns, or passed on to the pipeline.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use kubeward_core::container::ContainerSlot;
 use kubeward_core::policy::Selected;
@@ -42,17 +41,16 @@ pub(super) fn answer(
 fn list_policies(containers: &Containers, policies: &Policies, plan: &Plan) -> Vec<proto::Policy> {
     let (choice, outcome) = (policies.choice(), policies.outcome());
     let hooks = Hooks::new(&outcome.hooks);
-    let is_in_force = Arc::ptr_eq(&choice.set, &plan.set);
     let mut watched = watched_by(containers, plan);
     let mut list: BTreeMap<String, proto::Policy> = BTreeMap::new();
     for policy in choice.set.policies() {
         let (reason, message) = match &outcome.failure {
-            _ if is_in_force => in_force(policy, &hooks),
+            _ if outcome.is_in_force => in_force(policy, &hooks),
             Some(failure) => (PolicyReason::ApplyFailed, failure.clone()),
             None => (PolicyReason::Applying, String::new()),
         };
         let told = proto::Policy {
-            in_force: is_in_force,
+            in_force: outcome.is_in_force,
             reason: word(reason),
             message,
             containers: watched.remove(&*policy.name).unwrap_or_default(),
