@@ -24,8 +24,10 @@ struct Cli {
 enum Command {
     Trace(cmd::trace::TraceArgs),
     Agent(cmd::agent::AgentArgs),
+    Health(cmd::health::HealthArgs),
     Policy(cmd::policy::PolicyArgs),
     Syscalls(cmd::syscalls::SyscallsArgs),
+    Crd(cmd::crd::CrdArgs),
     Doctor(cmd::doctor::DoctorArgs),
     /// Print the version
     #[command(after_help = "Examples:\n  kubeward version\n  kubeward --version")]
@@ -44,8 +46,10 @@ fn main() -> ExitCode {
             let (_, sources) = matches.subcommand().expect("the command was just matched");
             cmd::agent::run(&args, sources)
         }
+        Command::Health(args) => cmd::health::run(&args),
         Command::Policy(args) => cmd::policy::run(&args),
         Command::Syscalls(args) => cmd::syscalls::run(&args),
+        Command::Crd(args) => cmd::crd::run(&args),
         Command::Doctor(args) => cmd::doctor::run(&args),
         Command::Version => cmd::version(),
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::duration;
 use super::set::PolicySet;
 use super::want::{CallWant, CallWants};
 use crate::syscall;
@@ -22,6 +23,10 @@ pub struct PolicyLine {
     pub source: String,
     /// Which containers, in words.
     pub selector: String,
+    /// Which nodes, in words; absent: every node.
+    pub nodes: Option<String>,
+    /// When it ends by itself, in words; absent: never.
+    pub expires: Option<String>,
     pub suspended: bool,
     pub moments: Moments,
     /// Entries left out, each with the reason.
@@ -45,6 +50,8 @@ impl PolicySet {
             name: policy.name.to_string(),
             source: policy.source.to_string(),
             selector: policy.selector.to_string(),
+            nodes: policy.needs_node_labels().then(|| policy.node_selector.iter().map(ToString::to_string).collect()),
+            expires: policy.expire_after.map(duration::text),
             suspended: policy.suspend,
             moments: Moments::of(&policy.calls),
             refused: policy.refusals.iter().map(ToString::to_string).collect(),
@@ -104,7 +111,13 @@ impl fmt::Display for PolicyLine {
         let counts = if counts.is_empty() { "no calls".to_owned() } else { counts.join(", ") };
         writeln!(f, "policy {} ({}){suspended}", self.name, self.source)?;
         writeln!(f, "  containers: {}", self.selector)?;
+        if let Some(nodes) = &self.nodes {
+            writeln!(f, "  nodes: {nodes}")?;
+        }
         writeln!(f, "  calls: {counts}")?;
+        if let Some(expires) = &self.expires {
+            writeln!(f, "  ends: {expires} after its creation, or its file's last change")?;
+        }
         self.refused.iter().try_for_each(|refused| writeln!(f, "  left out: {refused}"))?;
         self.warnings.iter().try_for_each(|warning| writeln!(f, "  warning: {warning}"))
     }

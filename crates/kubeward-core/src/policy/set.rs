@@ -34,6 +34,12 @@ impl Selected {
         *self == Selected::default()
     }
 
+    /// What either of the two has.
+    #[must_use]
+    pub fn with(&self, other: &Selected) -> Selected {
+        Selected(std::array::from_fn(|word| self.0[word] | other.0[word]))
+    }
+
     /// Ascending, so in the policies' name order.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
         self.0.iter().enumerate().flat_map(|(word, bits)| {
@@ -69,7 +75,8 @@ impl Profile {
 
 impl PolicySet {
     /// The set of `policies` and why others are not in it: of two with one name the earlier is taken, and no more
-    /// than [`MAX_POLICIES`].
+    /// than [`MAX_POLICIES`]. Node and age are not looked at: who knows them gives only policies whose
+    /// [standing](CheckedPolicy::standing) is active.
     pub fn new(policies: Vec<CheckedPolicy>) -> (PolicySet, Vec<Fault>) {
         let mut taken: Vec<CheckedPolicy> = Vec::new();
         let mut faults = Vec::new();
