@@ -24,12 +24,23 @@ pub enum Target {
     File { path: PathBuf, rotation: Option<Rotation> },
 }
 
+/// Whether policies, pods and status go by a Kubernetes API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kubernetes {
+    Off,
+    /// In a pod.
+    Auto,
+    /// Everywhere: outside a pod with `KUBECONFIG` or `~/.kube/config`.
+    On,
+}
+
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The calls of `-e`, for every container.
     pub calls: Option<CallSet>,
     /// Files and folders of policies.
     pub policies: Vec<PathBuf>,
+    pub kubernetes: Kubernetes,
     pub format: Format,
     pub target: Target,
     pub sockets: Sockets,
@@ -39,4 +50,6 @@ pub struct Config {
     /// What all lines of this run have in common.
     pub stream: Stream,
     pub redactor: Redactor,
+    /// Where the local API listens; `None`: nowhere.
+    pub socket: Option<PathBuf>,
 }

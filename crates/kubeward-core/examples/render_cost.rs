@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kubeward_core::container::{Container, ContainerId, ContainerSlot, PodRef, PodSource};
+use kubeward_core::container::{Container, ContainerId, ContainerSlot, PodRef, PodSource, Workload};
 use kubeward_core::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text};
 use kubeward_core::render::json::JsonLines;
 use kubeward_core::render::line::Stream;
@@ -32,6 +32,7 @@ fn container() -> Container {
             uid: "c0ffee00-0000-4000-8000-000000000001".into(),
             labels: [("app".into(), "web".into())].into(),
             source: PodSource::Cri,
+            workload: Some(Workload { kind: "StatefulSet".into(), name: "web".into() }),
         }),
     }
 }
@@ -90,7 +91,7 @@ fn measure(name: &str, mut write: impl FnMut(&mut Vec<u8>, &SyscallEvent)) {
 }
 
 fn main() {
-    let stream = Stream { node: "n1".into(), run: "b007-1".into(), event_labels: vec!["app".into()] };
+    let stream = Stream { node: "n1".into(), cluster: None, run: "b007-1".into(), event_labels: vec!["app".into()] };
     let mut json = JsonLines::new(&stream);
     measure("json", |out, event| json.syscall(out, event));
     let mut text = TextLines::new(TextOptions { time: TimeFormat::Clock, container: true });

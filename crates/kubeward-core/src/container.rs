@@ -46,9 +46,19 @@ pub struct PodRef {
     pub namespace: String,
     pub name: String,
     pub uid: String,
-    /// The pod's own labels at creation.
+    /// The pod's own labels: the current ones where the API server told them, else those at creation.
     pub labels: BTreeMap<String, String>,
     pub source: PodSource,
+    /// What made the pod; known to the API server alone.
+    pub workload: Option<Workload>,
+}
+
+/// The object that a pod was made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// `Deployment`, `StatefulSet`, `DaemonSet`, `Job` or a custom resource's kind.
+    pub kind: String,
+    pub name: String,
 }
 
 /// One container as its runtime describes it. Absent facts are absent, never empty strings.

@@ -36,6 +36,19 @@ pub enum Probe {
     Fentry,
 }
 
+impl Probe {
+    /// As events and status write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Probe::TpBtf => "tp_btf",
+            Probe::Tracepoint => "tracepoint",
+            Probe::Kprobe => "kprobe",
+            Probe::KprobeMulti => "kprobe_multi",
+            Probe::Fentry => "fentry",
+        }
+    }
+}
+
 /// Why the call was taken for its container's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Identity {

@@ -24,6 +24,7 @@ struct Cli {
 enum Command {
     Trace(cmd::trace::TraceArgs),
     Agent(cmd::agent::AgentArgs),
+    Health(cmd::health::HealthArgs),
     Policy(cmd::policy::PolicyArgs),
     Syscalls(cmd::syscalls::SyscallsArgs),
     Crd(cmd::crd::CrdArgs),
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             let (_, sources) = matches.subcommand().expect("the command was just matched");
             cmd::agent::run(&args, sources)
         }
+        Command::Health(args) => cmd::health::run(&args),
         Command::Policy(args) => cmd::policy::run(&args),
         Command::Syscalls(args) => cmd::syscalls::run(&args),
         Command::Crd(args) => cmd::crd::run(&args),

@@ -2,4 +2,11 @@
 //!
 //! This module must not know the kernel side: policies leave it as checked policies, labels as texts.
 
+pub mod client;
 pub mod crd;
+pub mod node;
+pub mod pods;
+pub mod policies;
+pub mod report;
+pub mod trouble;
+pub mod watch;

@@ -16,6 +16,7 @@ use kubeward_core::syscall::by_name;
 use serde_json::Value;
 
 use super::*;
+use crate::heartbeat::Heartbeat;
 
 const A: ContainerSlot = ContainerSlot(1);
 const B: ContainerSlot = ContainerSlot(2);
@@ -81,7 +82,7 @@ impl Rig {
         let (freed_sender, freed) = channel();
         let (output, kernel) = (FakeOutput::default(), Kernel::default());
         let accounts = kernel.clone();
-        let stream = Stream { node: "n1".to_owned(), run: "r".to_owned(), event_labels: Vec::new() };
+        let stream = Stream { node: "n1".to_owned(), cluster: None, run: "r".to_owned(), event_labels: Vec::new() };
         let pipeline = Pipeline::new(Parts {
             kernel_account: Box::new(move |slot| accounts.lock().expect("no test panics with it").get(&slot).copied()),
             commands: receiver,
@@ -91,6 +92,7 @@ impl Rig {
             output: Box::new(output.clone()),
             table: true,
             freed: Some(freed_sender),
+            heartbeat: Heartbeat::default(),
         });
         Self { pipeline, commands, output, kernel, freed, set }
     }

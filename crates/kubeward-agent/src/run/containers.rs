@@ -1,6 +1,7 @@
 //! Containers as they come, change and go: from discovery into registry and maps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 
@@ -14,11 +15,15 @@ use kubeward_core::render::line::NoticeLevel;
 use super::notice;
 use crate::control::Applier;
 use crate::discovery::{Change, InitTask, Instance};
+use crate::kubernetes::pods::{PodChange, PodKey, Roster};
 use crate::pipeline::Commands;
 use crate::registry::{Entry, Registry};
 
 /// The root of the v2 hierarchy, where every task is that no cgroup was made for: no container's.
 const ROOT_CGROUP: CgroupId = CgroupId(1);
+
+/// containerd's namespace of what kubelet runs.
+const KUBELETS_NAMESPACE: &str = "k8s.io";
 
 /// Nanoseconds of a boot tick, the unit of start times in procfs.
 const TICK_NS: u64 = 10_000_000;
@@ -28,12 +33,27 @@ pub(super) struct Containers {
     commands: Commands,
     freed: Receiver<ContainerSlot>,
     registry: Registry,
+    /// What the API server said of this node's pods; empty without one.
+    pods: Roster,
     /// Closed and read, but some task may still carry their tag.
     resting: BTreeSet<ContainerSlot>,
     /// Of those the kernel has not yet seen the workload's first exec.
     in_setup: BTreeSet<Instance>,
     own_cgroup: CgroupId,
     host_mnt_ns: u32,
+    /// What each socket of containerd said last: its version, or why it does not answer. Under no path: that there is none.
+    runtimes: BTreeMap<PathBuf, Result<String, String>>,
+    /// Some container was in the namespace that kubelet uses, this agent's own among them.
+    has_seen_kubelets: bool,
+}
+
+/// How containerd stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Runtimes<'a> {
+    /// What each socket said last: its version, or why it does not answer.
+    pub(super) sockets: &'a BTreeMap<PathBuf, Result<String, String>>,
+    /// kubelet's containers are behind one of them.
+    pub(super) has_seen_kubelets: bool,
 }
 
 impl Containers {
@@ -48,23 +68,45 @@ impl Containers {
         let host_mnt_ns = tasks.iter().find(|task| task.pid == 1).unwrap_or(own).ns.mnt_ns;
         engine.maps().change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
         let own_cgroup = own.cgroup;
-        let (registry, resting, in_setup) = (Registry::default(), BTreeSet::new(), BTreeSet::new());
-        Ok(Self { engine, commands, freed, registry, resting, in_setup, own_cgroup, host_mnt_ns })
+        let (registry, pods) = (Registry::default(), Roster::default());
+        let (resting, in_setup) = (BTreeSet::new(), BTreeSet::new());
+        let (runtimes, has_seen_kubelets) = (BTreeMap::new(), false);
+        Ok(Self {
+            engine,
+            commands,
+            freed,
+            registry,
+            pods,
+            resting,
+            in_setup,
+            own_cgroup,
+            host_mnt_ns,
+            runtimes,
+            has_seen_kubelets,
+        })
     }
 
     pub(super) fn registry(&self) -> &Registry {
         &self.registry
     }
 
+    pub(super) fn runtimes(&self) -> Runtimes<'_> {
+        Runtimes { sockets: &self.runtimes, has_seen_kubelets: self.has_seen_kubelets }
+    }
+
+    /// Whether the container's own program runs; `None` when the kernel cannot say.
+    pub(super) fn is_running(&self, slot: ContainerSlot) -> Option<bool> {
+        self.engine.maps().is_running(slot).ok()
+    }
+
     pub(super) fn on_change(&mut self, change: Change, applier: &mut Applier) {
         match change {
-            Change::Appeared { instance, container, noticed: _ } => self.appeared(instance, container, applier),
+            Change::Appeared { instance, container, noticed: _ } => {
+                self.has_seen_kubelets |= &*instance.namespace == KUBELETS_NAMESPACE;
+                self.appeared(instance, self.pods.complete(container), applier);
+            }
             Change::Changed { instance, container } => {
-                if let Some(entry) = self.registry.change(&instance, container) {
-                    if let Err(error) = applier.change(entry) {
-                        tracing::error!(container = %instance.id, "the change is not in force: {error}");
-                    }
-                }
+                self.changed(&instance, self.pods.complete(container), applier);
             }
             // It is found by the container's cgroup, or by its namespaces.
             Change::ExecStarted { .. } => {}
@@ -80,10 +122,37 @@ impl Containers {
                 };
                 let message = format!("{}: containerd {version} answers; {runs}", socket.display());
                 notice(&self.commands, NoticeLevel::Info, "containerd_answers", message);
+                self.runtimes.remove(Path::new(""));
+                self.runtimes.insert(socket.to_path_buf(), Ok(version));
             }
+            Change::Settled { .. } => {}
             Change::Failing { error } => {
+                let socket = error.path().map_or_else(PathBuf::new, |path| path.to_path_buf());
                 let message = format!("{:#}; trying again", anyhow::Error::from(error));
+                self.runtimes.insert(socket, Err(message.clone()));
                 notice(&self.commands, NoticeLevel::Warning, "containerd_unreachable", message);
+            }
+        }
+    }
+
+    /// The API server tells of this node's pods: containers of those that are others now are judged anew.
+    pub(super) fn on_pods(&mut self, change: PodChange, applier: &mut Applier) {
+        let registry = &self.registry;
+        let pods = self.pods.take(change, |pod| has_container(registry, pod));
+        let is_concerned = |entry: &Entry| PodKey::of(&entry.container).is_some_and(|pod| pods.contains(&pod));
+        let completed = registry.iter().filter(|(_, entry)| is_concerned(entry)).filter_map(|(instance, entry)| {
+            let completed = self.pods.complete(entry.container.clone());
+            (!Arc::ptr_eq(&completed, &entry.container)).then(|| (instance.clone(), completed))
+        });
+        for (instance, container) in completed.collect::<Vec<_>>() {
+            self.changed(&instance, container, applier);
+        }
+    }
+
+    fn changed(&mut self, instance: &Instance, container: Arc<Container>, applier: &mut Applier) {
+        if let Some(entry) = self.registry.change(instance, container) {
+            if let Err(error) = applier.change(entry) {
+                tracing::error!(container = %instance.id, "the change is not in force: {error}");
             }
         }
     }
@@ -137,6 +206,9 @@ impl Containers {
     fn gone(&mut self, instance: &Instance, applier: &mut Applier) {
         self.in_setup.remove(instance);
         if let Some(entry) = self.registry.close(instance) {
+            if let Some(pod) = PodKey::of(&entry.container).filter(|pod| !has_container(&self.registry, pod)) {
+                self.pods.last_container_ended(&pod);
+            }
             if let Err(error) = applier.close(&entry, &self.registry) {
                 tracing::error!(container = %instance.id, "ending the watch: {error}");
             }
@@ -190,6 +262,10 @@ impl Containers {
             rests
         });
     }
+}
+
+fn has_container(registry: &Registry, pod: &PodKey) -> bool {
+    registry.iter().any(|(_, entry)| PodKey::of(&entry.container).as_ref() == Some(pod))
 }
 
 fn init_of(tasks: &[Task], init: InitTask) -> Option<&Task> {

@@ -1,17 +1,23 @@
 //! The policies in force: followed, put in force, and what is wrong with them told.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use kubeward_bpf::probe::{Refused, Report};
-use kubeward_core::policy::{CheckedPolicy, PolicySet};
+use kubeward_core::policy::{next_change, CheckedPolicy, Here};
 use kubeward_core::render::line::NoticeLevel;
 use kubeward_core::syscall::{by_nr, CallSet};
+use tokio::sync::watch;
 use tokio::task::{spawn_blocking, JoinHandle};
 
 use super::notice;
-use crate::control::{Applier, ApplyError, PolicyFiles, Problem};
+use crate::control::{choose, Applier, ApplyError, Choice, PolicyFiles, Problem};
+use crate::kubernetes::node::{self, NodeLabelsReceiver};
+use crate::kubernetes::policies::{ClusterPolicies, PolicyObject};
 use crate::pipeline::Commands;
 use crate::registry::Registry;
+use crate::serve::health::Verdict;
 
 /// The policies of the command line could not be used: their author is there to mend them.
 #[derive(Debug, thiserror::Error)]
@@ -24,10 +30,41 @@ enum Hooking {
     Detaching(JoinHandle<Report>),
 }
 
+/// Something to be handled by [`Policies::go_on`].
+pub(super) enum News {
+    /// The hooks are as they were asked to be; `None`: the thread that changed them died.
+    Hooked(Option<Report>),
+    /// The cluster's policies changed.
+    Cluster,
+}
+
+/// How what was chosen last fared.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// What was chosen last is in force.
+    pub(super) is_in_force: bool,
+    /// The versions of the cluster's objects that were judged for what is in force.
+    pub(super) in_force: BTreeMap<Arc<str>, Arc<PolicyObject>>,
+    /// Why what was chosen last could not be put in force; what was before stays.
+    pub(super) failure: Option<String>,
+    /// The hooks as they stood last.
+    pub(super) hooks: Report,
+}
+
 pub(super) struct Policies {
     files: PolicyFiles,
     calls: Option<CallSet>,
-    set: Arc<PolicySet>,
+    /// Of files and of `-e`.
+    local: Vec<CheckedPolicy>,
+    /// Absent where Kubernetes is not asked.
+    cluster: Option<watch::Receiver<ClusterPolicies>>,
+    node_labels: NodeLabelsReceiver,
+    /// What the cluster's watch suffers from, as told last.
+    told_trouble: Option<String>,
+    /// When time alone changes what is in force next.
+    changes_at: Option<SystemTime>,
+    choice: Choice,
+    outcome: Outcome,
     /// Problems of the first look that do not keep the agent from starting.
     untold: Vec<Problem>,
     hooking: Option<Hooking>,
@@ -35,26 +72,63 @@ pub(super) struct Policies {
 
 impl Policies {
     pub(super) fn new(files: PolicyFiles, calls: Option<CallSet>) -> Self {
-        Self { files, calls, set: Arc::default(), untold: Vec::new(), hooking: None }
+        Self {
+            files,
+            calls,
+            local: Vec::new(),
+            cluster: None,
+            node_labels: node::never_told(),
+            told_trouble: None,
+            changes_at: None,
+            choice: Choice::default(),
+            outcome: Outcome::default(),
+            untold: Vec::new(),
+            hooking: None,
+        }
     }
 
     /// Reads everything once. What is broken at the start stops the start.
     pub(super) fn first_look(&mut self) -> Result<(), InvalidPolicies> {
         let look = self.files.look();
         let (refusals, left_out): (Vec<_>, Vec<_>) = look.problems.into_iter().partition(Problem::is_refusal);
-        let (set, faults) = self.set_of(look.policies.unwrap_or_default());
+        self.set_local(look.policies.unwrap_or_default());
+        let here = Here { now: SystemTime::now(), node_labels: None };
+        let choice = choose(&self.local, &ClusterPolicies::default(), here);
         let faults: Vec<String> =
-            refusals.iter().map(ToString::to_string).chain(faults.iter().map(ToString::to_string)).collect();
+            refusals.iter().map(ToString::to_string).chain(choice.faults.iter().map(ToString::to_string)).collect();
         if !faults.is_empty() {
             return Err(InvalidPolicies(faults));
         }
-        (self.set, self.untold) = (set.into(), left_out);
+        self.changes_at = next_change(&self.local, SystemTime::now());
+        (self.choice, self.untold) = (choice, left_out);
         Ok(())
     }
 
-    fn set_of(&self, mut policies: Vec<CheckedPolicy>) -> (PolicySet, Vec<kubeward_core::policy::Fault>) {
+    fn set_local(&mut self, mut policies: Vec<CheckedPolicy>) {
         policies.extend(self.calls.as_ref().map(CheckedPolicy::of_calls));
-        PolicySet::new(policies)
+        self.local = policies;
+    }
+
+    /// Takes policies from the cluster, too, and the labels that `nodeSelector` goes by.
+    pub(super) fn follow(&mut self, cluster: watch::Receiver<ClusterPolicies>, node_labels: NodeLabelsReceiver) {
+        (self.cluster, self.node_labels) = (Some(cluster), node_labels);
+    }
+
+    pub(super) fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    pub(super) fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// Whether those known are in force.
+    pub(super) fn verdict(&self) -> Verdict {
+        match &self.outcome {
+            Outcome { is_in_force: true, .. } => Verdict::yes("the policies known are in force"),
+            Outcome { failure: Some(failure), .. } => Verdict::no(failure),
+            _ => Verdict::no("the policies are being put in force"),
+        }
     }
 
     /// Begins to put what was read first in force.
@@ -63,49 +137,81 @@ impl Policies {
         self.apply(applier, registry, commands);
     }
 
-    /// Follows the files. An edit waits while the one before is put in force.
-    pub(super) fn look(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
+    /// Follows the files, the node's labels and the time. An edit waits while the one before is put in force. True when other
+    /// policies were chosen.
+    pub(super) fn look(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) -> bool {
         if self.hooking.is_some() {
-            return;
+            return false;
         }
         let look = self.files.look();
         tell(look.problems, commands);
-        let Some(policies) = look.policies else { return };
-        let (set, faults) = self.set_of(policies);
-        for fault in faults {
+        let is_time = self.changes_at.is_some_and(|at| at <= SystemTime::now());
+        let is_edited = look.policies.is_some();
+        look.policies.into_iter().for_each(|policies| self.set_local(policies));
+        let is_other = is_edited || is_time || self.node_labels.has_changed().unwrap_or(false);
+        if is_other {
+            self.choose_anew(applier, registry, commands);
+        }
+        is_other
+    }
+
+    fn choose_anew(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
+        // Seen from here on: what comes later is news.
+        let cluster =
+            self.cluster.as_mut().map_or_else(Default::default, |cluster| cluster.borrow_and_update().clone());
+        let (now, labels) = (SystemTime::now(), self.node_labels.borrow_and_update().clone());
+        let choice = choose(&self.local, &cluster, Here { now, node_labels: labels.as_ref() });
+        let objects = cluster.objects.values().filter_map(|object| object.policy());
+        self.changes_at = next_change(self.local.iter().chain(objects), now);
+        for fault in &choice.faults {
             notice(commands, NoticeLevel::Warning, "policy_refused", fault.to_string());
         }
-        self.set = set.into();
+        tell_idle(&self.choice, &choice, commands);
+        tell_left_out(&self.choice, &choice, commands);
+        self.choice = choice;
         self.apply(applier, registry, commands);
     }
 
     fn apply(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
-        match applier.to_attach(&self.set, registry) {
+        self.outcome.is_in_force = false;
+        match applier.to_attach(&self.choice.set, registry) {
             Ok(Some(bits)) => self.hooking = Some(Hooking::Attaching(spawn_blocking(applier.hooking(bits)))),
             Ok(None) => self.switch(applier, registry, commands),
-            Err(error) => tell_failed(&error, commands),
+            Err(error) => self.fail(&error, commands),
         }
     }
 
-    /// Waits, for ever when nothing is done with the hooks. May be dropped and called again.
-    pub(super) async fn hooked(&mut self) -> Option<Report> {
-        match &mut self.hooking {
-            Some(Hooking::Attaching(task) | Hooking::Detaching(task)) => task.await.ok(),
-            None => std::future::pending().await,
+    /// What is to be handled next. May be dropped and called again.
+    pub(super) async fn next(&mut self) -> News {
+        match (&mut self.hooking, &mut self.cluster) {
+            (Some(Hooking::Attaching(task) | Hooking::Detaching(task)), _) => News::Hooked(task.await.ok()),
+            (None, Some(cluster)) => match cluster.changed().await {
+                Ok(()) => News::Cluster,
+                // The watch ended with everything else.
+                Err(_) => std::future::pending().await,
+            },
+            (None, None) => std::future::pending().await,
         }
     }
 
-    /// What comes after [`Policies::hooked`].
-    pub(super) fn go_on(
-        &mut self,
-        report: Option<Report>,
-        applier: &mut Applier,
-        registry: &Registry,
-        commands: &Commands,
-    ) {
+    /// What comes after [`Policies::next`].
+    pub(super) fn go_on(&mut self, news: News, applier: &mut Applier, registry: &Registry, commands: &Commands) {
+        match news {
+            News::Hooked(report) => self.hooked(report, applier, registry, commands),
+            News::Cluster => {
+                self.tell_trouble(commands);
+                self.choose_anew(applier, registry, commands);
+            }
+        }
+    }
+
+    fn hooked(&mut self, report: Option<Report>, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         let done = self.hooking.take();
         match report {
-            Some(report) => tell_refused(&report.refused, commands),
+            Some(report) => {
+                tell_refused(&report.refused, commands);
+                self.outcome.hooks = report;
+            }
             None => notice(commands, NoticeLevel::Error, "hooks_failed", "changing the hooks failed".to_owned()),
         }
         if matches!(done, Some(Hooking::Attaching(_))) {
@@ -114,21 +220,29 @@ impl Policies {
     }
 
     fn switch(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
-        let left = match applier.switch(self.set.clone(), registry) {
+        let left = match applier.switch(self.choice.set.clone(), registry) {
             Ok(left) => {
+                (self.outcome.is_in_force, self.outcome.failure) = (true, None);
+                self.outcome.in_force = self.choice.judged.clone();
                 self.tell_in_force(applier, commands);
                 left
             }
             Err(error) => {
-                tell_failed(&error, commands);
+                self.fail(&error, commands);
                 Some(applier.plan().hooks)
             }
         };
         self.hooking = left.map(|bits| Hooking::Detaching(spawn_blocking(applier.hooking(bits))));
     }
 
+    fn fail(&mut self, error: &ApplyError, commands: &Commands) {
+        let message = format!("the policies could not be put in force, those before stay: {error}");
+        self.outcome.failure = Some(message.clone());
+        notice(commands, NoticeLevel::Error, "policies_failed", message);
+    }
+
     fn tell_in_force(&self, applier: &Applier, commands: &Commands) {
-        let names: Vec<&str> = self.set.policies().iter().map(|policy| &*policy.name).collect();
+        let names: Vec<&str> = self.choice.set.policies().iter().map(|policy| &*policy.name).collect();
         let hooked = applier.plan().hooks.iter().filter(|bits| **bits != 0).count();
         let message = match (names.is_empty(), hooked) {
             (true, _) => "no policy: nothing is attached (give -e or -f, or put a policy into the folder)".to_owned(),
@@ -138,11 +252,45 @@ impl Policies {
         };
         notice(commands, NoticeLevel::Info, "policies", message);
     }
+
+    /// Once when it begins or changes, and once when it ends.
+    fn tell_trouble(&mut self, commands: &Commands) {
+        let Some(cluster) = &self.cluster else { return };
+        let trouble = cluster.borrow().trouble.clone();
+        if trouble == self.told_trouble {
+            return;
+        }
+        match &trouble {
+            Some(trouble) => {
+                let message = format!("{trouble}; the policies known so far stay, trying again");
+                notice(commands, NoticeLevel::Warning, "kubernetes_unreachable", message);
+            }
+            None => notice(commands, NoticeLevel::Info, "kubernetes_answers", "the API server answers".to_owned()),
+        }
+        self.told_trouble = trouble;
+    }
 }
 
-fn tell_failed(error: &ApplyError, commands: &Commands) {
-    let message = format!("the policies could not be put in force, those before stay: {error}");
-    notice(commands, NoticeLevel::Error, "policies_failed", message);
+/// Policies of files that want nothing from now on.
+fn tell_idle(before: &Choice, now: &Choice, commands: &Commands) {
+    for (name, standing) in now.idle.iter().filter(|(name, standing)| before.idle.get(*name) != Some(*standing)) {
+        notice(commands, NoticeLevel::Info, "policy_idle", format!("policy {name} wants nothing here: {standing}"));
+    }
+}
+
+/// Objects that are left out in a version of which that was not told yet, and entries of them that are.
+fn tell_left_out(before: &Choice, now: &Choice, commands: &Commands) {
+    for (name, object) in &now.judged {
+        let is_news = before.judged.get(name).is_none_or(|known| !Arc::ptr_eq(known, object));
+        if let Some(left_out) = now.left_out.get(name).filter(|left| before.left_out.get(name) != Some(left)) {
+            let message = format!("KubeWard {name}: {}", left_out.message);
+            notice(commands, NoticeLevel::Warning, "policy_refused", message);
+        }
+        for refusal in object.read.iter().filter(|_| is_news).flat_map(|policy| &policy.refusals) {
+            let message = format!("KubeWard {name}: left out {refusal}");
+            notice(commands, NoticeLevel::Warning, "policy_refused", message);
+        }
+    }
 }
 
 fn tell_refused(refused: &[Refused], commands: &Commands) {

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 
 use super::fault::{Fault, Problem, Source};
 use super::filter::{ErrnoSet, Filter, PathPrefix};
+use super::labels::LabelSelector;
 use super::model::{FilterSpec, Limits, Mode, Policy, Spec};
 use super::selector::Selector;
 use super::want::{CallWant, CallWants};
@@ -28,6 +30,12 @@ pub struct CheckedPolicy {
     pub argv_bytes: u32,
     /// Accepted, but wants nothing for now.
     pub suspend: bool,
+    /// Which nodes; `None` and an empty one are every node.
+    pub node_selector: Option<LabelSelector>,
+    /// How long after `created` it ends.
+    pub expire_after: Option<Duration>,
+    /// When the object was made, or the file last changed. Whoever reads the policy says so: its text does not.
+    pub created: Option<SystemTime>,
     /// Entries that are left out, the rest applies.
     pub refusals: Vec<Refusal>,
     /// What is accepted and may still not be what its author meant.
@@ -77,13 +85,6 @@ fn absent_features(spec: &Spec) -> Vec<(&'static str, Problem)> {
     if !spec.capture.env.is_empty() {
         found.push(absent("spec.capture.env", "capture.env", "set it to [] or remove it"));
     }
-    if spec.node_selector.as_ref().is_some_and(|selector| !selector.is_empty()) {
-        let remedy = "remove it and give each node its own file";
-        found.push(absent("spec.nodeSelector", "nodeSelector without Kubernetes", remedy));
-    }
-    if spec.expire_after.is_some() {
-        found.push(absent("spec.expireAfter", "expireAfter", "remove it and delete the policy by hand"));
-    }
     found
 }
 
@@ -111,6 +112,9 @@ pub fn check(policy: Policy) -> Result<CheckedPolicy, Vec<Fault>> {
         arg_bytes: spec.capture.arg_bytes,
         argv_bytes: spec.capture.argv_bytes,
         suspend: spec.suspend,
+        node_selector: spec.node_selector,
+        expire_after: spec.expire_after,
+        created: None,
         refusals,
         warnings,
     })
@@ -234,7 +238,7 @@ impl CheckedPolicy {
         shape(&mut calls, false, false);
         let capture = super::model::Capture::default();
         CheckedPolicy {
-            source: Source { file: "command line".into(), document: 1 },
+            source: Source { file: "command line".into(), document: None },
             name: "-e".into(),
             calls,
             selector: Selector::default(),
@@ -243,6 +247,9 @@ impl CheckedPolicy {
             arg_bytes: capture.arg_bytes,
             argv_bytes: capture.argv_bytes,
             suspend: false,
+            node_selector: None,
+            expire_after: None,
+            created: None,
             refusals: Vec::new(),
             warnings: Vec::new(),
         }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::duration;
+use super::scope::Standing;
 use super::set::PolicySet;
 use super::want::{CallWant, CallWants};
 use crate::syscall;
@@ -10,7 +12,7 @@ use crate::syscall;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     pub policies: Vec<PolicyLine>,
-    /// All policies together that are not suspended.
+    /// All active policies together.
     pub union: Moments,
 }
 
@@ -22,7 +24,11 @@ pub struct PolicyLine {
     pub source: String,
     /// Which containers, in words.
     pub selector: String,
-    pub suspended: bool,
+    /// Which nodes, in words; absent: every node.
+    pub nodes: Option<String>,
+    /// When it ends by itself, in words; absent: never.
+    pub expires: Option<String>,
+    pub standing: Standing,
     pub moments: Moments,
     /// Entries left out, each with the reason.
     pub refused: Vec<String>,
@@ -41,11 +47,13 @@ pub struct Moments {
 
 impl PolicySet {
     pub fn describe(&self) -> Description {
-        let policies = self.policies().iter().map(|policy| PolicyLine {
+        let policies = self.policies().iter().zip(self.standings()).map(|(policy, standing)| PolicyLine {
             name: policy.name.to_string(),
             source: policy.source.to_string(),
             selector: policy.selector.to_string(),
-            suspended: policy.suspend,
+            nodes: policy.needs_node_labels().then(|| policy.node_selector.iter().map(ToString::to_string).collect()),
+            expires: policy.expire_after.map(duration::text),
+            standing: *standing,
             moments: Moments::of(&policy.calls),
             refused: policy.refusals.iter().map(ToString::to_string).collect(),
             warnings: policy.warnings.iter().map(ToString::to_string).collect(),
@@ -93,7 +101,10 @@ impl fmt::Display for Description {
 
 impl fmt::Display for PolicyLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let suspended = if self.suspended { ", suspended" } else { "" };
+        let standing = match self.standing {
+            Standing::Active => String::new(),
+            standing => format!(", {standing}"),
+        };
         let counts: Vec<String> = self
             .moments
             .rows()
@@ -102,9 +113,15 @@ impl fmt::Display for PolicyLine {
             .map(|(moment, names)| format!("{} {moment}", names.len()))
             .collect();
         let counts = if counts.is_empty() { "no calls".to_owned() } else { counts.join(", ") };
-        writeln!(f, "policy {} ({}){suspended}", self.name, self.source)?;
+        writeln!(f, "policy {} ({}){standing}", self.name, self.source)?;
         writeln!(f, "  containers: {}", self.selector)?;
+        if let Some(nodes) = &self.nodes {
+            writeln!(f, "  nodes: {nodes}")?;
+        }
         writeln!(f, "  calls: {counts}")?;
+        if let Some(expires) = &self.expires {
+            writeln!(f, "  ends: {expires} after its creation, or its file's last change")?;
+        }
         self.refused.iter().try_for_each(|refused| writeln!(f, "  left out: {refused}"))?;
         self.warnings.iter().try_for_each(|warning| writeln!(f, "  warning: {warning}"))
     }

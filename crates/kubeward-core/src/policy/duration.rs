@@ -34,6 +34,22 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
     Some(Duration::from_nanos(total_ns))
 }
 
+/// As policies write it, from the greatest unit down; what is below a nanosecond or beyond 584 years is cut.
+pub(super) fn text(duration: Duration) -> String {
+    let mut rest_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let mut text = String::new();
+    for (name, unit_ns) in UNITS.iter().rev().filter(|(name, _)| name.is_ascii()) {
+        if rest_ns >= *unit_ns {
+            text.push_str(&format!("{}{name}", rest_ns / unit_ns));
+            rest_ns %= unit_ns;
+        }
+    }
+    if text.is_empty() {
+        text.push_str("0s");
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +60,13 @@ mod tests {
         assert_eq!(parse("250\u{b5}s"), Some(Duration::from_micros(250)));
         assert_eq!(parse("1h30m"), Some(Duration::from_secs(5400)));
         assert_eq!(parse("0s"), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn text_says_the_same_duration() {
+        for written in ["0s", "250us", "1h30m", "26h", "1m1s1ms1us1ns"] {
+            assert_eq!(text(parse(written).expect("a duration")), written);
+        }
     }
 
     #[test]

@@ -10,13 +10,16 @@ use thiserror::Error;
 pub struct Source {
     /// The file's path or the object's name, as the caller gave it.
     pub file: Arc<str>,
-    /// Number of the YAML document in the file, from 1.
-    pub document: usize,
+    /// Number of the YAML document in the file, from 1; absent where there is no file.
+    pub document: Option<usize>,
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, document {}", self.file, self.document)
+        match self.document {
+            Some(document) => write!(f, "{}, document {document}", self.file),
+            None => f.write_str(&self.file),
+        }
     }
 }
 
@@ -84,6 +87,8 @@ pub enum Problem {
     Malformed { found: String, wanted: &'static str },
     #[error("{feature} is not in this version of KubeWard; {remedy}")]
     NotInThisBuild { feature: &'static str, remedy: &'static str },
+    #[error("nodeSelector goes by labels that Kubernetes keeps, and this agent runs without it; remove it and give each node its own file")]
+    NoNodeLabels,
     #[error("a policy named {name:?} is there already, from {other}; rename one of them")]
     NameTaken { name: String, other: Source },
     #[error("policy {name:?} is one too many: at most {limit} apply at a time; remove or join some")]

@@ -1,8 +1,8 @@
 //! Policies: what a user writes, what it wants of this kernel, and whether it wants an event.
 //!
 //! The flow: `read` (text to [`Policy`], every fault noted with its place) -> `check` (names to numbers;
-//! [`CheckedPolicy`]) -> `set` ([`PolicySet`]: the weakest union for the kernel, as a [`Profile`]) -> `judge`
-//! (the exact answer for each event).
+//! [`CheckedPolicy`]) -> `scope` (here and now) -> `set` ([`PolicySet`]: the weakest union for the kernel, as a
+//! [`Profile`]) -> `judge` (the exact answer for each event).
 //!
 //! Invariant: whatever [`Judge`] wants, the [`Profile`] of the same policies lets through.
 
@@ -19,6 +19,7 @@ mod labels;
 pub mod limits;
 mod model;
 mod read;
+mod scope;
 mod selector;
 mod set;
 mod want;
@@ -37,7 +38,8 @@ pub use judge::{Judge, Verdict};
 pub use labels::{Expression, LabelSelector, Operator};
 pub use limits::{MAX_ARGV_BYTES, MAX_ARG_BYTES, MAX_EVENTS};
 pub use model::{Capture, FilterSpec, Limits, Mode, Policy, Spec};
-pub use read::parse;
+pub use read::{parse, parse_object};
+pub use scope::{next_change, Here, Standing};
 pub use selector::Selector;
 pub use set::{hooks, PolicySet, Profile, Selected, MAX_POLICIES};
 pub use want::{CallWant, CallWants, CALL_NUMBERS};
@@ -55,4 +57,9 @@ pub fn load(file: &str, bytes: &[u8]) -> (Vec<CheckedPolicy>, Vec<Fault>) {
         }
     }
     (checked, faults)
+}
+
+/// Reads and checks one object of the API server, given as JSON; `name` is what messages call it.
+pub fn load_object(name: &str, json: &[u8]) -> Result<CheckedPolicy, Vec<Fault>> {
+    parse_object(name, json).and_then(check)
 }

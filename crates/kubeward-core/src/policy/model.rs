@@ -36,12 +36,14 @@ pub struct Spec {
     pub refused: bool,
     pub mode: Mode,
     pub selector: Selector,
+    /// Which nodes, by the node's labels; absent: every node.
     pub node_selector: Option<LabelSelector>,
     pub filter: FilterSpec,
     pub limits: Option<Limits>,
     pub capture: Capture,
     /// Accepted, but wants nothing for now.
     pub suspend: bool,
+    /// How long after its creation, or its file's last change, it stops to want anything.
     pub expire_after: Option<Duration>,
 }
 

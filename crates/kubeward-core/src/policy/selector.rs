@@ -85,6 +85,7 @@ mod tests {
             uid: "1".to_owned(),
             labels: labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
             source: PodSource::Cri,
+            workload: None,
         });
         Container {
             id: ContainerId(id.to_owned()),

@@ -60,6 +60,10 @@ pub enum Warning {
     WithoutPath { names: Vec<&'static str> },
     /// `burst` below `eventsPerSecond` means that a second's worth never comes at once.
     SmallBurst { burst: u32, events_per_second: u32 },
+    /// An agent without Kubernetes refuses the policy.
+    NeedsKubernetes,
+    /// `expireAfter` of no time.
+    ExpiredAtOnce,
 }
 
 impl fmt::Display for Warning {
@@ -77,6 +81,10 @@ impl fmt::Display for Warning {
                 f,
                 "spec.limits.burst {burst} is below eventsPerSecond {events_per_second}: bursts are cut to {burst} events"
             ),
+            Warning::NeedsKubernetes => f.write_str(
+                "spec.nodeSelector goes by labels that Kubernetes keeps: an agent that runs without it refuses the policy",
+            ),
+            Warning::ExpiredAtOnce => f.write_str("spec.expireAfter is no time at all: the policy never wants anything"),
         }
     }
 }
@@ -99,6 +107,12 @@ pub(super) fn about(spec: &Spec, calls: &CallWants, named: &[Named]) -> Vec<Warn
     if let Some(limits) = spec.limits.filter(|limits| limits.burst < limits.events_per_second) {
         let (burst, events_per_second) = (limits.burst, limits.events_per_second);
         warnings.push(Warning::SmallBurst { burst, events_per_second });
+    }
+    if spec.node_selector.as_ref().is_some_and(|selector| !selector.is_empty()) {
+        warnings.push(Warning::NeedsKubernetes);
+    }
+    if spec.expire_after.is_some_and(|after| after.is_zero()) {
+        warnings.push(Warning::ExpiredAtOnce);
     }
     warnings
 }

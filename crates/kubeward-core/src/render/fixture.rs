@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::container::{Container, ContainerId, ContainerSlot, PodRef, PodSource};
+use crate::container::{Container, ContainerId, ContainerSlot, PodRef, PodSource, Workload};
 use crate::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, Process, SockAddr, Stage, SyscallEvent, Text};
 use crate::syscall::{by_name, ArgKind};
 
@@ -45,6 +45,7 @@ pub(super) fn web_container() -> Container {
             uid: "c0ffee00-0000-4000-8000-000000000001".into(),
             labels: BTreeMap::from([("app".into(), "web".into()), ("zone".into(), "a".into())]),
             source: PodSource::Cri,
+            workload: Some(Workload { kind: "StatefulSet".into(), name: "web".into() }),
         }),
     }
 }
@@ -179,6 +180,7 @@ prop_compose! {
                 uid: names[0].clone(),
                 labels,
                 source: PodSource::Labels,
+                workload: Some(Workload { kind: names[1].clone(), name: names[2].clone() }),
             }),
         }
     }

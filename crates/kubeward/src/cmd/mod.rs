@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod crd;
 pub(crate) mod doctor;
+pub(crate) mod health;
 mod policies;
 pub(crate) mod policy;
 mod privilege;

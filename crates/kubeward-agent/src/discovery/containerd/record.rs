@@ -107,6 +107,8 @@ fn pod_of(record: &Record, sandbox: Option<&Record>) -> Option<PodRef> {
         uid: label(record, POD_UID).unwrap_or_default(),
         labels: with_pod_labels.map(pod_labels).unwrap_or_default(),
         source: if record.cri.is_some() { PodSource::Cri } else { PodSource::Labels },
+        // The runtime never learns of it.
+        workload: None,
     })
 }
 

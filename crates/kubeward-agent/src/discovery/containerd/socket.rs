@@ -70,6 +70,25 @@ pub enum SocketError {
     Ended(Arc<Path>),
 }
 
+impl SocketError {
+    /// The socket; `None` when there is none at all.
+    pub fn path(&self) -> Option<&Arc<Path>> {
+        match self {
+            SocketError::NoneFound(_) => None,
+            SocketError::Missing(path)
+            | SocketError::NotASocket(path)
+            | SocketError::Denied(path)
+            | SocketError::Refused(path)
+            | SocketError::Connect { path, .. }
+            | SocketError::Silent { path, .. }
+            | SocketError::NotContainerd { path, .. }
+            | SocketError::Rpc { path, .. }
+            | SocketError::Lost { path, .. }
+            | SocketError::Ended(path) => path.into(),
+        }
+    }
+}
+
 fn list(paths: &[Arc<Path>]) -> String {
     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -20,10 +20,10 @@ use super::rules::{self, MAX_MESSAGE, MAX_NODE_POLICIES, MAX_NODE_PROBES, MAX_RE
     namespaced,
     status = "NodeStatus",
     derive = "PartialEq",
-    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status","description":"True: the node's containers and policies are known and applied."}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status","description":"Whether the agent watches as its policies ask."}"#,
     printcolumn = r#"{"name":"Backend","type":"string","jsonPath":".status.backend","description":"The hooks that were asked for."}"#,
     printcolumn = r#"{"name":"Version","type":"string","jsonPath":".status.version","description":"Version of the agent."}"#,
-    printcolumn = r#"{"name":"Kernel","type":"string","jsonPath":".status.kernel","priority":1,"description":"Release of the kernel."}"#,
+    printcolumn = r#"{"name":"Kernel","type":"string","jsonPath":".status.kernel","priority":1,"description":"Release of the node's kernel."}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason","description":"One word for how the node stands."}"#
 )]
@@ -67,7 +67,7 @@ pub struct NodeStatus {
 }
 
 /// One policy on this node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodePolicy {
     /// Name of the KubeWard.
@@ -119,6 +119,8 @@ pub enum PolicyReason {
     Expired,
     /// `nodeSelector` does not select this node.
     NodeNotSelected,
+    /// There is a `nodeSelector`, and the labels of this node are not known yet.
+    NodeUnknown,
     /// Being put in force.
     Applying,
     /// Nothing of it can apply; an earlier generation that could stays in force.
@@ -136,7 +138,7 @@ pub enum PolicyReason {
 }
 
 /// An entry of a policy that is left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedEntry {
     /// Its place: `spec.kprobe[2].name`.
     #[schemars(length(max = MAX_WORD))]

@@ -36,7 +36,7 @@ const METADATA: &[&str] = &[
 /// YAML error is lost, since nobody knows where it belongs.
 pub fn parse(file: &str, bytes: &[u8]) -> (Vec<Policy>, Vec<Fault>) {
     let file: Arc<str> = file.into();
-    let source = |document| Source { file: file.clone(), document };
+    let source = |document| Source { file: file.clone(), document: Some(document) };
     let (documents, stop) = yaml::documents(bytes);
     let mut policies = Vec::new();
     let mut faults = Vec::new();
@@ -53,6 +53,21 @@ pub fn parse(file: &str, bytes: &[u8]) -> (Vec<Policy>, Vec<Fault>) {
         None => (),
     }
     (policies, faults)
+}
+
+/// Reads one object of the API server, given as JSON; `name` is what messages call it.
+pub fn parse_object(name: &str, json: &[u8]) -> Result<Policy, Vec<Fault>> {
+    let source = Source { file: name.into(), document: None };
+    let (documents, stop) = yaml::documents(json);
+    let read = match (documents.first(), stop) {
+        (Some(document), None) => policy(source, document),
+        (_, stop) => {
+            let problem = stop.map_or(Problem::Empty, |stop| stop.problem);
+            Err(vec![Fault { source, line: None, field: String::new(), problem }])
+        }
+    };
+    // Lines of a JSON text that nobody wrote.
+    read.map_err(|faults| faults.into_iter().map(|fault| Fault { line: None, ..fault }).collect())
 }
 
 fn policy(source: Source, document: &Document) -> Result<Policy, Vec<Fault>> {

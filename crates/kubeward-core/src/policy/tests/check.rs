@@ -90,11 +90,6 @@ fn features_that_are_not_there_are_refused_by_name() {
         ("  mode: Count", "spec.mode: mode: Count is not"),
         ("  capture: {dataBytes: 64}", "spec.capture.dataBytes: capture.dataBytes is not"),
         ("  capture: {env: [PATH]}", "spec.capture.env: capture.env is not"),
-        (
-            "  nodeSelector: {matchLabels: {canary: 'true'}}",
-            "spec.nodeSelector: nodeSelector without Kubernetes is not",
-        ),
-        ("  expireAfter: 1h", "spec.expireAfter: expireAfter is not"),
     ];
     for (spec, expected) in cases {
         let faults = faults_of(spec);
@@ -107,7 +102,7 @@ fn features_that_are_not_there_are_refused_by_name() {
 fn likely_mistakes_are_told() {
     let checked = policy(
         "web",
-        "  syscalls: [{name: open}, {name: read}, {name: sys_open}, {name: execve}, {name: execveat}]\n  exclude: [{name: creat}, {name: readv}, {name: pread64}, {name: preadv}, {name: preadv2}]\n  filter: {pathPrefix: [/etc]}\n  limits: {eventsPerSecond: 10, burst: 5}",
+        "  nodeSelector: {matchLabels: {canary: 'true'}}\n  expireAfter: 0s\n  syscalls: [{name: open}, {name: read}, {name: sys_open}, {name: execve}, {name: execveat}]\n  exclude: [{name: creat}, {name: readv}, {name: pread64}, {name: preadv}, {name: preadv2}]\n  filter: {pathPrefix: [/etc]}\n  limits: {eventsPerSecond: 10, burst: 5}",
     );
     let warnings: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -117,6 +112,8 @@ fn likely_mistakes_are_told() {
             "open is named, but not openat, openat2: programs may use those instead",
             "spec.filter.pathPrefix never lets through read: no path is known of them",
             "spec.limits.burst 5 is below eventsPerSecond 10: bursts are cut to 5 events",
+            "spec.nodeSelector goes by labels that Kubernetes keeps: an agent that runs without it refuses the policy",
+            "spec.expireAfter is no time at all: the policy never wants anything",
         ]
     );
 }
@@ -136,12 +133,19 @@ fn description_reads_as_text() {
     let set = set_of(vec![
         policy("web", "  kprobe: [{name: openat}]\n  syscalls: [{name: opnat}, {name: connect}]\n  selector: {namespaces: [default]}"),
         policy("audit", "  kretprobe: [{name: openat}, {name: openat2}]\n  suspend: true"),
+        policy("canary", "  syscalls: [{name: read}]\n  exclude: [{name: readv}, {name: pread64}, {name: preadv}, {name: preadv2}]\n  nodeSelector: {matchLabels: {canary: 'true'}}\n  expireAfter: 90m"),
     ]);
     let expected = "\
 policy audit (test.yaml, document 1), suspended
   containers: every container
   calls: 2 at return
   warning: openat is named, but not open, creat: programs may use those instead
+policy canary (test.yaml, document 1)
+  containers: every container
+  nodes: canary=true
+  calls: 1 at return
+  ends: 1h30m after its creation, or its file's last change
+  warning: spec.nodeSelector goes by labels that Kubernetes keeps: an agent that runs without it refuses the policy
 policy web (test.yaml, document 1)
   containers: namespaces default
   calls: 1 at entry, 1 at return
@@ -149,7 +153,7 @@ policy web (test.yaml, document 1)
   warning: openat is named, but not open, openat2, creat: programs may use those instead
 together:
   at entry (1): openat
-  at return (1): connect
+  at return (2): read connect
 ";
     assert_eq!(set.describe().to_string(), expected);
 }

@@ -206,3 +206,19 @@ proptest! {
         load("any", text.as_bytes());
     }
 }
+
+#[test]
+fn object_of_the_api_server_is_read_like_a_file_and_told_by_its_name() {
+    let json = |spec: &str| {
+        format!(
+            r#"{{"apiVersion":"kubeward.kubeward/v1","kind":"KubeWard","metadata":{{"name":"web"}},"spec":{spec}}}"#
+        )
+    };
+    let policy = load_object("KubeWard web", json(r#"{"kprobe":[{"name":"sys_openat"}]}"#).as_bytes());
+    assert_eq!(policy.expect("nothing is wrong").name.as_ref(), "web");
+    let faults = load_object("KubeWard web", json(r#"{"timing":"yes"}"#).as_bytes()).expect_err("no boolean");
+    assert_eq!(
+        faults[0].to_string(),
+        "KubeWard web: spec.timing: must be true or false without quotes, not the text \"yes\""
+    );
+}

@@ -3,6 +3,7 @@
 mod check;
 mod documents;
 mod judging;
+mod scope;
 mod union;
 
 use super::*;

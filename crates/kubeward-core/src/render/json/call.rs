@@ -2,7 +2,7 @@
 
 use super::member::{self, key, Fitting, TextMember};
 use super::JsonLines;
-use crate::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, SockAddr, Stage, SyscallEvent, Text};
+use crate::event::{Abi, Arg, ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text};
 use crate::render::base64;
 use crate::render::escape::{json_bytes, push_display, push_number, Place};
 use crate::render::line::Moment;
@@ -17,7 +17,7 @@ impl JsonLines {
         self.line(out, "syscall", moment, |lines, out, fitting| {
             member::word(out, key!("phase"), phase_name(event.phase));
             member::word(out, key!("stage"), stage_name(event.stage));
-            member::word(out, key!("probe"), probe_name(event.probe));
+            member::word(out, key!("probe"), event.probe.name());
             if event.identity == Identity::Namespace {
                 member::word(out, key!("identity"), "namespace");
             }
@@ -225,15 +225,5 @@ fn stage_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Setup => "setup",
         Stage::Run => "run",
-    }
-}
-
-fn probe_name(probe: Probe) -> &'static str {
-    match probe {
-        Probe::TpBtf => "tp_btf",
-        Probe::Tracepoint => "tracepoint",
-        Probe::Kprobe => "kprobe",
-        Probe::KprobeMulti => "kprobe_multi",
-        Probe::Fentry => "fentry",
     }
 }

@@ -104,6 +104,12 @@ fn pod_members(out: &mut Vec<u8>, pod: &PodRef, fitting: &Fitting) -> bool {
     if pod.source == PodSource::Labels {
         member::word(out, key!("source"), "labels");
     }
+    if let Some(workload) = &pod.workload {
+        out.extend_from_slice(b",\"workload\":{\"kind\":");
+        is_cut |= member::string(out, &workload.kind, limit);
+        is_cut |= optional(out, key!("name"), Some(&workload.name), limit);
+        out.push(b'}');
+    }
     is_cut
 }
 

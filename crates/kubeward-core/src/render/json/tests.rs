@@ -13,7 +13,7 @@ use crate::render::line::{ContainerChange, Gap, LedgerLine, LedgerScope, Notice,
 use crate::syscall::{by_name, ArgKind};
 
 fn json_lines() -> JsonLines {
-    JsonLines::new(&Stream { node: "n1".into(), run: "b007-1".into(), event_labels: vec!["app".into()] })
+    JsonLines::new(&Stream { node: "n1".into(), cluster: None, run: "b007-1".into(), event_labels: vec!["app".into()] })
 }
 
 fn line_of(write: impl FnOnce(&mut JsonLines, &mut Vec<u8>)) -> String {
@@ -47,7 +47,7 @@ fn call_line_has_the_documented_members_in_order() {
         r#""container":{"id":"ID","name":"app","image":"docker.io/library/web:1","image_digest":"sha256:DIGEST","#,
         r#""runtime":"containerd","runtime_namespace":"k8s.io"},"#,
         r#""k8s":{"namespace":"default","pod":"web-0","uid":"c0ffee00-0000-4000-8000-000000000001","#,
-        r#""labels":{"app":"web"}},"policies":["web"]}"#,
+        r#""workload":{"kind":"StatefulSet","name":"web"},"labels":{"app":"web"}},"policies":["web"]}"#,
         "\n"
     );
     let line = line_of(|lines, out| lines.syscall(out, &openat_event()));

@@ -20,8 +20,6 @@ pub(crate) enum SettingError {
     File { path: PathBuf, source: toml::de::Error },
     #[error("{name} from {source_name}: {message}")]
     Value { name: &'static str, source_name: String, message: String },
-    #[error("--kubernetes on: this version takes no policies from the Kubernetes API; use off, and -f")]
-    Kubernetes,
     #[error("--rotate-size and --rotate-keep need a file to rotate: give -o FILE")]
     RotationWithoutFile,
     #[error("--rotate-keep needs --rotate-size: without it no file is ever full")]
@@ -49,6 +47,8 @@ pub(super) struct File {
     pub(super) procfs_mount: Option<PathBuf>,
     pub(super) probe_backend: Option<String>,
     pub(super) node_name: Option<String>,
+    pub(super) cluster_name: Option<String>,
+    pub(super) socket: Option<PathBuf>,
     pub(super) event_labels: Option<Vec<String>>,
     pub(super) redact: Option<Vec<String>>,
     pub(super) log_level: Option<String>,

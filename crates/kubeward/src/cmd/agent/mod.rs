@@ -50,7 +50,8 @@ pub(crate) struct AgentArgs {
     #[arg(long)]
     print_config: bool,
 
-    /// Take policies from the Kubernetes API [default: auto]; this version cannot, so that auto is off
+    /// Take policies and pod labels from the Kubernetes API, and report to it: auto is on in a pod, on uses KUBECONFIG
+    /// outside of one [default: auto]
     #[arg(long, value_enum, value_name = "WHEN", env = "KUBEWARD_KUBERNETES")]
     kubernetes: Option<KubernetesArg>,
 
@@ -85,6 +86,15 @@ pub(crate) struct AgentArgs {
     /// This node's name in every line [default: the host's name]
     #[arg(long, value_name = "NAME", env = "KUBEWARD_NODE_NAME")]
     node_name: Option<String>,
+
+    /// This cluster's name in every line [default: none]
+    #[arg(long, value_name = "NAME", env = "KUBEWARD_CLUSTER_NAME")]
+    cluster_name: Option<String>,
+
+    /// Where the local API listens, for kubeward health among others; none: nowhere
+    /// [default: /run/kubeward/kubeward.sock]
+    #[arg(long, value_name = "PATH", env = "KUBEWARD_SOCKET")]
+    socket: Option<PathBuf>,
 
     /// Keys of container labels to show on every event, separated by commas
     #[arg(long, value_name = "KEYS", value_delimiter = ',', env = "KUBEWARD_EVENT_LABELS")]
@@ -128,9 +138,6 @@ fn start(args: &AgentArgs, sources: &clap::ArgMatches) -> anyhow::Result<ExitCod
     }
     let config = settings.config()?;
     log_to_stderr(settings.log_level(), settings.log_format());
-    if settings.kubernetes() == KubernetesArg::Auto {
-        tracing::info!("--kubernetes auto: this version takes no policies from the Kubernetes API, as with off");
-    }
     privilege::check()?;
     // Before the runtime starts its threads.
     let agent = Agent::prepare(config)?;

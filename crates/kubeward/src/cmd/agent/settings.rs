@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, ValueEnum};
-use kubeward_agent::config::{Config, Format, Target};
+use kubeward_agent::config::{Config, Format, Kubernetes, Target};
 use kubeward_agent::discovery::containerd::choose;
+use kubeward_agent::serve::client::DEFAULT_SOCKET;
 use kubeward_agent::sinks::Rotation;
 use kubeward_bpf::probe::Backend;
 use kubeward_core::redact::Redactor;
+use kubeward_core::render::line::Stream;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::file::{bytes_of, one_of, parsed, read_file, File, SettingError, Size};
@@ -38,6 +40,8 @@ pub(super) struct Settings {
     procfs_mount: Setting<PathBuf>,
     probe_backend: Setting<Backend>,
     node_name: Setting<String>,
+    cluster_name: Setting<Option<String>>,
+    socket: Setting<PathBuf>,
     event_labels: Setting<Vec<String>>,
     redact: Setting<Vec<String>>,
     log_level: Setting<LevelFilter>,
@@ -128,6 +132,14 @@ impl Settings {
                 Backend::Auto,
             ),
             node_name: from.pick("node_name", node_name, None, file.node_name, run_id::host_name()),
+            cluster_name: from.pick("cluster_name", args.cluster_name.clone(), None, file.cluster_name.map(Some), None),
+            socket: from.pick(
+                "socket",
+                args.socket.clone().unwrap_or_default(),
+                None,
+                file.socket,
+                DEFAULT_SOCKET.into(),
+            ),
             event_labels: from.pick("event_labels", args.event_labels.clone(), None, file.event_labels, vec![]),
             redact: from.pick("redact", args.redact.clone(), None, file.redact, vec![]),
             log_level: from.pick(
@@ -149,9 +161,6 @@ impl Settings {
 
     /// The settings as the agent takes them, checked together.
     pub(super) fn config(&self) -> Result<Config, SettingError> {
-        if self.kubernetes.value == KubernetesArg::On {
-            return Err(SettingError::Kubernetes);
-        }
         let calls = match self.calls.value.is_empty() {
             true => None,
             false => Some(calls_of(&self.calls.value).map_err(SettingError::Calls)?),
@@ -159,6 +168,11 @@ impl Settings {
         Ok(Config {
             calls,
             policies: self.policy.value.clone(),
+            kubernetes: match self.kubernetes.value {
+                KubernetesArg::Auto => Kubernetes::Auto,
+                KubernetesArg::On => Kubernetes::On,
+                KubernetesArg::Off => Kubernetes::Off,
+            },
             format: match self.format.value {
                 FormatArg::Json => Format::Json,
                 FormatArg::Text => Format::Text,
@@ -167,8 +181,12 @@ impl Settings {
             sockets: choose(&self.cri_socket.value)?,
             procfs: self.procfs_mount.value.clone(),
             backend: self.probe_backend.value,
-            stream: run_id::stream(Some(self.node_name.value.clone()), self.event_labels.value.clone()),
+            stream: Stream {
+                cluster: self.cluster_name.value.clone(),
+                ..run_id::stream(Some(self.node_name.value.clone()), self.event_labels.value.clone())
+            },
             redactor: Redactor::new(&self.redact.value)?,
+            socket: Some(self.socket.value.clone()).filter(|socket| socket != Path::new("none")),
         })
     }
 
@@ -186,10 +204,6 @@ impl Settings {
             (Some(size_bytes), keep) => Some(Rotation { size_bytes, keep: keep.unwrap_or(5) }),
         };
         Ok(Target::File { path: self.output.value.clone(), rotation })
-    }
-
-    pub(super) fn kubernetes(&self) -> KubernetesArg {
-        self.kubernetes.value
     }
 
     pub(super) fn log_level(&self) -> LevelFilter {
@@ -224,6 +238,12 @@ impl Display for Settings {
             ("procfs-mount", text(&self.procfs_mount.value.display()), &self.procfs_mount.source),
             ("probe-backend", text(&self.probe_backend.value), &self.probe_backend.source),
             ("node-name", text(&self.node_name.value), &self.node_name.source),
+            (
+                "cluster-name",
+                self.cluster_name.value.as_ref().map_or_else(String::new, |name| text(name)),
+                &self.cluster_name.source,
+            ),
+            ("socket", text(&self.socket.value.display()), &self.socket.source),
             ("event-labels", list(&self.event_labels.value), &self.event_labels.source),
             ("redact", list(&self.redact.value), &self.redact.source),
             ("log-level", text(&self.log_level.value), &self.log_level.source),
@@ -296,7 +316,6 @@ mod tests {
             |line: &[&str]| settings(line).and_then(|settings| settings.config()).expect_err("refused").to_string();
         assert!(refused(&["--rotate-size", "1M"]).contains("-o FILE"));
         assert!(refused(&["-o", "/tmp/x", "--rotate-keep", "3"]).contains("--rotate-size"));
-        assert!(refused(&["--kubernetes", "on"]).contains("off"));
         assert!(refused(&["-e", "opnat"]).contains("openat"));
         assert!(refused(&["--redact", "("]).contains("("));
         assert!(refused(&["--cri-socket", "tcp://x"]).contains("unix://"));
