@@ -101,6 +101,11 @@ fn standing(choice: &Choice, outcome: &Outcome, hooks: &Hooks, object: &Arc<Poli
             None => (PolicyReason::Applying, "being put in force".to_owned()),
         };
     };
+    in_force(policy, hooks)
+}
+
+/// How a policy stands that is in force.
+pub(super) fn in_force(policy: &CheckedPolicy, hooks: &Hooks) -> (PolicyReason, String) {
     if let Some(message) = hooks.refusal(policy) {
         return (PolicyReason::ProbeRefused, message);
     }
@@ -212,7 +217,7 @@ fn name(nr: u16) -> String {
 }
 
 /// The hooks by call number.
-struct Hooks<'a> {
+pub(super) struct Hooks<'a> {
     attached: BTreeSet<u16>,
     /// Served by a tracepoint, which shows refused calls too.
     by_tracepoint: BTreeSet<u16>,
@@ -220,7 +225,7 @@ struct Hooks<'a> {
 }
 
 impl<'a> Hooks<'a> {
-    fn new(report: &'a Report) -> Self {
+    pub(super) fn new(report: &'a Report) -> Self {
         let is_raw = |probe: Probe| matches!(probe, Probe::TpBtf | Probe::Tracepoint);
         Self {
             attached: report.attached.iter().map(|hook| hook.nr).collect(),
