@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod controller;
+pub(crate) mod crd;
 pub(crate) mod doctor;
 pub(crate) mod health;
 mod policies;
