@@ -7,10 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crate::kubernetes::crd::{FailingNode, KubeWardStatus, NodePolicy, PolicyReason};
 use crate::kubernetes::report::date;
 
-/// Nodes that a status names: with a thousand nodes it must not grow with them.
+/// Nodes, and entries left out, that a status names: with a thousand nodes it must not grow with them.
 const MAX_FAILING: usize = 10;
-/// Letters of a message.
-const MAX_MESSAGE: usize = 1000;
 
 /// A policy as the summary needs it.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +51,6 @@ pub fn summarise<'a>(
     let reason = reason(&conditions, &tally);
     for condition in &mut conditions {
         condition.observed_generation = Some(policy.generation);
-        condition.message = cut(&condition.message);
     }
     date(&mut conditions, &policy.old.conditions, now);
     let status = KubeWardStatus {
@@ -65,7 +62,7 @@ pub fn summarise<'a>(
         failing_nodes: tally.failing.into_iter().chain(tally.waiting).take(MAX_FAILING).collect(),
         last_update_time: Some(now.clone()),
     };
-    Summary { status, pending: tally.pending }
+    Summary { status: status.fitted(), pending: tally.pending }
 }
 
 /// Whether they say the same: when they were said is no difference.
@@ -159,7 +156,7 @@ impl<'a> Tally<'a> {
             self.failed += 1;
             if self.failing.len() < MAX_FAILING {
                 let reason = name(word.reason);
-                self.failing.push(FailingNode { node: node.to_owned(), reason, message: cut(&word.message) });
+                self.failing.push(FailingNode { node: node.to_owned(), reason, message: word.message.clone() });
             }
         }
     }
@@ -290,13 +287,6 @@ fn condition(type_: &str, status: &str, reason: &str, message: String) -> Condit
 /// As the object says it.
 fn name(reason: PolicyReason) -> String {
     format!("{reason:?}")
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(MAX_MESSAGE) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

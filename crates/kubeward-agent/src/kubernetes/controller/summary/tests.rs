@@ -165,10 +165,3 @@ fn agents_that_never_reported_are_told() {
     let message = "as it should be on 10 nodes; 2 of 12 agents have not reported: kubectl -n kubeward get pods";
     assert_eq!(told(&status, "Ready"), ("True", "Applied", message));
 }
-
-#[test]
-fn message_is_cut_at_a_letter() {
-    let long = NodePolicy { message: "ä".repeat(5000), ..word(PolicyReason::Invalid) };
-    let status = sum(&[Some(long)]);
-    assert_eq!(told(&status, "Accepted").2.chars().count(), MAX_MESSAGE + 3);
-}
