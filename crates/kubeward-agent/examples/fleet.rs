@@ -13,6 +13,7 @@ mod metrics;
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -20,7 +21,6 @@ use kubeward_agent::kubernetes::crd::definitions;
 use kubeward_testkit::kubernetes::{client_of, ApiServer};
 use serde_json::{json, Value};
 use tokio::runtime::Runtime;
-use tokio::time::sleep;
 
 use agents::Fleet;
 use metrics::Metrics;
@@ -73,7 +73,7 @@ impl Run {
         })?;
         println!("  controller: {} MB resident", self.controller.resident_kb()? / 1024);
         self.phase(&format!("rest, {rest} s"), || {
-            self.runtime.block_on(sleep(Duration::from_secs(rest.try_into()?)));
+            sleep(Duration::from_secs(rest.try_into()?));
             Ok(())
         })?;
         self.phase("edit of one policy", || {
@@ -94,7 +94,7 @@ impl Run {
         let (before, started) = (Metrics::read(&self.server)?, Instant::now());
         work()?;
         let took = started.elapsed();
-        self.runtime.block_on(sleep(TRAIL));
+        sleep(TRAIL);
         println!("{name}: {:.1} s", took.as_secs_f64());
         Metrics::read(&self.server)?.print_since(&before);
         Ok(())
