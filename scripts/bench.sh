@@ -32,8 +32,7 @@ apply() {
 case ${1:-calls} in
 calls) ;;
 apply)
-    programs=$(tests/kubernetes/fetch.sh) || die "the API server is not to be had: see the messages above"
-    KUBEWARD_KUBERNETES_DIR=$programs apply
+    apply
     exit
     ;;
 *) die "bench.sh: no such measurement: $1 (calls or apply)" ;;
