@@ -144,6 +144,12 @@ async fn containerd_image_with_the_daemonsets_rights_names_the_calls_of_others_a
     agent.ready();
     let pid = node.containerd.init_pid(NAMESPACE, &running.container_id)?;
     assert_confined(pid)?;
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        let (command, limit) = kubelet.probe(probe);
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let answer = node.cri.exec(&running.container_id, &command, limit).await?;
+        assert_eq!(answer.exit_code, 0, "{probe}: {}", String::from_utf8_lossy(&answer.stderr));
+    }
     let mut told = Told::start_labelled(&node.containerd, "web", &crate::told::POD)?;
     agent.sees(&mut told, "mkdirat")?;
     told.tell("mkdir /marker")?;
