@@ -117,6 +117,7 @@ tier_containerd() {
             echo "not run: containerd $version (its package cannot be fetched: $(tail -1 "$scratch/fetch"))" >>"$not_run"
         fi
     done
+    script docker tests/docker/test.sh
 }
 
 # Kubernetes' own CRD server, built once from Debian's packages; what it lacks comes from tests/support's fake cluster.
