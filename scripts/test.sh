@@ -101,6 +101,7 @@ tier_unit() {
 tier_root() {
     nextest 'test(/(^|::)root_/)'
     script readme tests/readme.sh
+    script guide tests/guide.sh
 }
 
 # The machine's own containerd, then the newer ones that Debian has, unpacked and not installed.
