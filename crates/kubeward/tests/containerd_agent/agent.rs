@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::fake_api::{FakeApi, NODE};
 use crate::follow::{Follow, LIMIT};
 use crate::stream::{is_call, is_container_line, is_notice, Stream};
 use crate::told::Told;
@@ -53,17 +54,40 @@ impl Agent {
 
     /// The same with an output of the caller's.
     pub(crate) fn start_writing_to(socket: &Path, policy: &Path, output: &Path) -> Result<Self> {
+        Self::spawn(socket, policy, output, &["--kubernetes", "off"], &[])
+    }
+
+    /// One that is node `n1` of the cluster whose API server this is.
+    pub(crate) fn start_in_cluster(socket: &Path, policy: &Path, api: &FakeApi) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let output = dir.path().join("events.jsonl");
+        let options = ["--kubernetes", "on", "--node-name", NODE];
+        let mut agent = Self::spawn(socket, policy, &output, &options, &[("KUBECONFIG", &api.kubeconfig())])?;
+        agent.folders.push(dir);
+        Ok(agent)
+    }
+
+    fn spawn(
+        socket: &Path,
+        policy: &Path,
+        output: &Path,
+        options: &[&str],
+        environment: &[(&str, &Path)],
+    ) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let log = dir.path().join("log");
         let (events, follow_log) = (Follow::of(output), Follow::of(&log));
         let process = Command::new(binary())
-            .args(["agent", "--kubernetes", "off", "--format", "json", "-f"])
+            .arg("agent")
+            .args(options)
+            .args(["--format", "json", "-f"])
             .arg(policy)
             .arg("--cri-socket")
             .arg(socket)
             .arg("-o")
             .arg(output)
             .env_clear()
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?)

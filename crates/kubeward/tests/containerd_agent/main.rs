@@ -8,11 +8,13 @@
 mod agent;
 mod containers;
 mod ends;
+mod fake_api;
 mod follow;
 mod maps;
 mod names;
 mod outages;
 mod own_container;
+mod pods;
 mod policies;
 mod policy;
 mod stream;
