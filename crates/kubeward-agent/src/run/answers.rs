@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use kubeward_core::container::ContainerSlot;
-use kubeward_core::policy::{CheckedPolicy, Selected};
-use kubeward_core::syscall::by_nr;
+use kubeward_core::policy::Selected;
 
 use super::containers::Containers;
-use super::policies::{Outcome, Policies};
+use super::policies::Policies;
+use super::status::{in_force, Hooks};
 use crate::control::{Applier, LeftOut, Plan};
 use crate::kubernetes::crd::PolicyReason;
 use crate::pipeline::{Command, Commands};
@@ -40,53 +40,36 @@ pub(super) fn answer(
 /// Those that were chosen, and the cluster's that were left out, in order of names.
 fn list_policies(containers: &Containers, policies: &Policies, plan: &Plan) -> Vec<proto::Policy> {
     let (choice, outcome) = (policies.choice(), policies.outcome());
+    let hooks = Hooks::new(&outcome.hooks);
     let mut watched = watched_by(containers, plan);
     let mut list: BTreeMap<String, proto::Policy> = BTreeMap::new();
     for policy in choice.set.policies() {
-        let mut message = policy_message(policy);
-        let unserved = unserved(policy, outcome);
-        let reason = reason(policy, outcome, !unserved.is_empty());
-        message.refusals.extend(unserved);
-        message.in_force = outcome.is_in_force;
-        message.containers = watched.remove(&*policy.name).unwrap_or_default();
-        (message.reason, message.message) = (word(reason), outcome.failure.clone().unwrap_or_default());
-        list.insert(message.name.clone(), message);
+        let (reason, message) = match &outcome.failure {
+            _ if outcome.is_in_force => in_force(policy, &hooks),
+            Some(failure) => (PolicyReason::ApplyFailed, failure.clone()),
+            None => (PolicyReason::Applying, String::new()),
+        };
+        let told = proto::Policy {
+            in_force: outcome.is_in_force,
+            reason: word(reason),
+            message,
+            containers: watched.remove(&*policy.name).unwrap_or_default(),
+            ..policy_message(policy)
+        };
+        list.insert(told.name.clone(), told);
     }
     for (name, LeftOut { reason, message }) in &choice.left_out {
-        let as_read =
-            || choice.judged.get(name).and_then(|object| object.policy()).map(policy_message).unwrap_or_default();
-        let left_out =
-            list.entry(name.to_string()).or_insert_with(|| proto::Policy { name: name.to_string(), ..as_read() });
-        (left_out.reason, left_out.message) = (word(*reason), message.clone());
+        let object = choice.judged.get(name).and_then(|object| object.policy());
+        let as_read = || object.map(policy_message).unwrap_or_default();
+        let told = list.entry(name.to_string()).or_insert_with(as_read);
+        (told.name, told.reason, told.message) = (name.to_string(), word(*reason), message.clone());
     }
     list.into_values().collect()
-}
-
-/// How a policy that was chosen stands.
-fn reason(policy: &CheckedPolicy, outcome: &Outcome, has_unserved: bool) -> PolicyReason {
-    match outcome {
-        Outcome { failure: Some(_), .. } => PolicyReason::ApplyFailed,
-        Outcome { is_in_force: false, .. } => PolicyReason::Applying,
-        _ if has_unserved => PolicyReason::ProbeRefused,
-        _ if !policy.refusals.is_empty() => PolicyReason::PartlyAccepted,
-        _ if policy.calls.is_empty() => PolicyReason::Empty,
-        _ => PolicyReason::Applied,
-    }
 }
 
 /// As it stands in a status: serde and Debug both write the variant's name.
 fn word(reason: PolicyReason) -> String {
     format!("{reason:?}")
-}
-
-/// The policy's calls that no hook serves.
-fn unserved(policy: &CheckedPolicy, outcome: &Outcome) -> Vec<String> {
-    let refused = outcome.hooks.refused.iter().filter(|refused| !policy.calls.get(refused.nr.into()).is_none());
-    let told = refused.map(|refused| {
-        let name = by_nr(refused.nr.into()).map_or("?", |call| call.name);
-        format!("{name}: {}", refused.reason)
-    });
-    told.collect()
 }
 
 /// Ids of containers by the name of a policy in force.

@@ -3,4 +3,5 @@
 mod documents;
 mod parity;
 mod server;
+mod status;
 mod structure;

@@ -24,6 +24,9 @@ pub(crate) fn binary() -> PathBuf {
     std::env::var_os("KUBEWARD_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kubeward").into(), PathBuf::from)
 }
 
+/// The local API's, in the folder of the agent's log.
+const SOCKET: &str = "agent.sock";
+
 /// An agent with its output and log. Dropping it kills it.
 pub(crate) struct Agent {
     /// Absent for one that runs in a container, and when it was stopped.
@@ -86,6 +89,8 @@ impl Agent {
             .arg(socket)
             .arg("-o")
             .arg(output)
+            .arg("--socket")
+            .arg(dir.path().join(SOCKET))
             .env_clear()
             .envs(environment.iter().copied())
             .stdin(Stdio::null())

@@ -33,6 +33,8 @@ struct State {
     objects: BTreeMap<(&'static str, String), Value>,
     /// Resource, type and object of each change; the resourceVersion is how many there were.
     history: Vec<(&'static str, &'static str, Value)>,
+    /// Resource that may not be listed.
+    forbidden: Option<&'static str>,
 }
 
 impl FakeApi {
@@ -60,6 +62,11 @@ impl FakeApi {
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
+    }
+
+    /// From now on, lists of this resource are answered by 403.
+    pub(crate) fn forbid(&self, resource: Option<&'static str>) {
+        self.world.state().forbidden = resource;
     }
 
     /// Makes or changes an object: its metadata.
@@ -96,12 +103,11 @@ impl World {
         let is_watch = query.contains("watch=true");
         match resource.filter(|_| first.starts_with("GET ")) {
             Some(resource) if is_watch => self.watch(&connection, resource, version(query))?,
+            Some(resource) if self.state().forbidden == Some(resource) => {
+                respond(&connection, 403, &status(403, "Forbidden", "the fake forbids it"))?;
+            }
             Some(resource) => respond(&connection, 200, &self.list(resource))?,
-            None => respond(
-                &connection,
-                404,
-                &json!({"kind": "Status", "apiVersion": "v1", "code": 404, "status": "Failure", "reason": "NotFound", "message": "the fake has no such thing"}),
-            )?,
+            None => respond(&connection, 404, &status(404, "NotFound", "the fake has no such thing"))?,
         }
         Ok(connection.shutdown(Shutdown::Both)?)
     }
@@ -140,6 +146,10 @@ fn version(query: &str) -> usize {
 
 fn object(metadata: Value) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+}
+
+fn status(code: u16, reason: &str, message: &str) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message})
 }
 
 fn respond(mut connection: &TcpStream, code: u16, value: &Value) -> Result<()> {

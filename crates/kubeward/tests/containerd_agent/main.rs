@@ -6,10 +6,12 @@
 //! The watched containers run `told`, which makes a call when the test says so: no test waits for time to pass.
 
 mod agent;
+mod as_pod;
 mod containers;
 mod ends;
 mod fake_api;
 mod follow;
+mod kubelet;
 mod maps;
 mod names;
 mod outages;

@@ -88,6 +88,21 @@ fn containerd_pod_that_is_relabelled_enters_and_leaves_a_policy_and_so_does_the_
 }
 
 #[test]
+fn containerd_agent_that_may_not_list_pods_says_so_and_goes_on_when_it_may() -> Result<()> {
+    let containerd = containerd_with_image()?;
+    let policies = Policies::new(&[])?;
+    let api = FakeApi::start()?;
+    api.forbid(Some("pods"));
+    let mut agent = Agent::start_in_cluster(&containerd.socket(), policies.folder(), &api)?;
+    agent.ready();
+    agent.logged("pods: not allowed to list (403): grant our role the verb list on pods", 0);
+    api.forbid(None);
+    agent.logged("pods: the API server answers again", 0);
+    agent.stop();
+    Ok(())
+}
+
+#[test]
 fn containerd_policy_file_ends_by_itself() -> Result<()> {
     let containerd = containerd_with_image()?;
     let policies = Policies::new(&[])?;

@@ -1,5 +1,6 @@
 //! Our custom resources: their Rust types, the rules of their fields, and the definitions that are made of them.
 
+mod fit;
 mod node;
 mod policy;
 mod rules;
