@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::fake_api::{FakeApi, NODE};
 use crate::follow::{Follow, LIMIT};
 use crate::stream::{is_call, is_container_line, is_notice, Stream};
 use crate::told::Told;
@@ -59,6 +60,18 @@ impl Agent {
         Self::start_with(socket, output, |agent| {
             agent.args(["--kubernetes", "off", "-f"]).arg(policy);
         })
+    }
+
+    /// One that has policies of a file or folder beside, and is node `n1` of the cluster whose API server this is.
+    pub(crate) fn start_in_fake_cluster(socket: &Path, policy: &Path, api: &FakeApi) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let output = dir.path().join("events.jsonl");
+        let mut agent = Self::start_with(socket, &output, |agent| {
+            agent.args(["--kubernetes", "on", "--node-name", NODE, "-f"]).arg(policy);
+            agent.env("KUBECONFIG", api.kubeconfig());
+        })?;
+        agent.folders.push(dir);
+        Ok(agent)
     }
 
     /// Starts one that takes policies from an API server, as the agent of the node of this name.
