@@ -36,6 +36,8 @@ pub(crate) struct Agent {
     logged: Vec<String>,
     /// Of the log, and of the output where the caller has none.
     folders: Vec<TempDir>,
+    /// Of the local API; absent for one that somebody else started.
+    socket: Option<PathBuf>,
 }
 
 /// An agent that has ended in order.
@@ -76,19 +78,26 @@ impl Agent {
             .with_context(|| format!("starting {}", binary().display()))?;
         let mut agent = Self::reading(events, follow_log);
         agent.process = Some(process);
+        agent.socket = Some(dir.path().join(SOCKET));
         agent.folders.push(dir);
         Ok(agent)
     }
 
     /// One that somebody else started.
     pub(crate) fn reading(events: Follow, log: Follow) -> Self {
-        Self { process: None, events, stream: Stream::default(), log, logged: Vec::new(), folders: Vec::new() }
+        let (stream, logged, folders) = (Stream::default(), Vec::new(), Vec::new());
+        Self { process: None, events, stream, log, logged, folders, socket: None }
     }
 
     /// Returns when containerd answers and the policies are in force.
     pub(crate) fn ready(&mut self) {
         self.line("the policies in force", |line| is_notice(line, "policies"));
         self.line("containerd's answer", |line| is_notice(line, "containerd_answers"));
+    }
+
+    /// Of its local API.
+    pub(crate) fn socket(&self) -> &Path {
+        self.socket.as_deref().expect("the agent was started here")
     }
 
     pub(crate) fn pid(&self) -> Pid {

@@ -9,6 +9,7 @@ mod agent;
 mod containers;
 mod ends;
 mod follow;
+mod local_api;
 mod maps;
 mod names;
 mod outages;
