@@ -82,8 +82,19 @@ cannot() {
     esac
 }
 
+# The Helm chart, where Helm can be had: on a machine without network the rest of the tier still counts.
+helm_chart() {
+    if tests/helm/fetch.sh >"$scratch/fetch" 2>&1; then
+        nextest 'test(/(^|::)helm_/)'
+    else
+        cat "$scratch/fetch" >&2
+        echo "not run: Helm chart (Helm cannot be fetched: $(tail -1 "$scratch/fetch"))" >>"$not_run"
+    fi
+}
+
 tier_unit() {
-    nextest 'not test(/(^|::)(root|containerd)_/)'
+    nextest 'not test(/(^|::)(root|containerd|helm)_/)'
+    helm_chart
     script fuzz scripts/fuzz.sh 10
 }
 

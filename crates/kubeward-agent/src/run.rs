@@ -37,8 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Format, Kubernetes, Target};
 use crate::control::{Applier, NodeLabels, PolicyFiles, LOOK_EVERY};
-use crate::discovery::containerd;
-use crate::discovery::{Change, ProcFs};
+use crate::discovery::{containerd, Change, ProcFs};
 use crate::heartbeat::Heartbeat;
 use crate::kubernetes::client::is_in_pod;
 use crate::kubernetes::pods;
@@ -129,7 +128,7 @@ impl Agent {
         let mut ledgers = every(LEDGER_EVERY);
         ledgers.reset();
         loop {
-            standing.turn(verdict(&policies, cluster.as_ref()));
+            standing.turn(verdict(policies.verdict(applier.plan()), cluster.as_ref()));
             tokio::select! {
                 change = discovery.changes.recv() => match change {
                     Some(Change::Settled { .. }) => standing.socket_settled(),
@@ -194,12 +193,12 @@ impl Agent {
 }
 
 /// Whether all is in force that is known, and this agent is the only one of its node's name.
-fn verdict(policies: &Policies, cluster: Option<&Cluster>) -> Verdict {
+fn verdict(policies: Verdict, cluster: Option<&Cluster>) -> Verdict {
     match cluster.and_then(Cluster::usurper) {
         Some(usurper) => {
             Verdict::no(format!("another agent has this node's name: {usurper}; give each its own --node-name"))
         }
-        None => policies.verdict(),
+        None => policies,
     }
 }
 

@@ -27,6 +27,7 @@ enum Command {
     Health(cmd::health::HealthArgs),
     Policy(cmd::policy::PolicyArgs),
     Syscalls(cmd::syscalls::SyscallsArgs),
+    Crd(cmd::crd::CrdArgs),
     Doctor(cmd::doctor::DoctorArgs),
     /// Print the version
     #[command(after_help = "Examples:\n  kubeward version\n  kubeward --version")]
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Command::Health(args) => cmd::health::run(&args),
         Command::Policy(args) => cmd::policy::run(&args),
         Command::Syscalls(args) => cmd::syscalls::run(&args),
+        Command::Crd(args) => cmd::crd::run(&args),
         Command::Doctor(args) => cmd::doctor::run(&args),
         Command::Version => cmd::version(),
     }

@@ -165,11 +165,7 @@ impl Known {
         let (mut policies, mut faults) = policy::load(&path.display().to_string(), &bytes);
         policies.iter_mut().for_each(|policy| policy.created = Some(modified));
         if node_labels == NodeLabels::Never {
-            let mut judged = Vec::new();
-            for policy in policies {
-                policy.without_node_labels().map_or_else(|fault| faults.push(fault), |policy| judged.push(policy));
-            }
-            policies = judged;
+            faults.extend(policies.iter().filter_map(CheckedPolicy::fault_without_node_labels));
         }
         let left_out = policies.iter().flat_map(|policy| {
             let name = policy.name.to_string();

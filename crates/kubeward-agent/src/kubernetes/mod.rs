@@ -8,5 +8,7 @@ pub mod node;
 pub mod pods;
 pub mod policies;
 pub mod report;
+#[cfg(test)]
+mod scripted;
 pub mod trouble;
 pub mod watch;

@@ -63,3 +63,55 @@ async fn follow(client: Client, node: &str, sender: watch::Sender<Option<BTreeMa
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{json, Value};
+
+    use super::*;
+    use crate::kubernetes::scripted::server;
+
+    fn n1(version: &str, zone: &str) -> Value {
+        json!({"name": "n1", "uid": "n", "resourceVersion": version, "labels": {"zone": zone}})
+    }
+
+    fn labels(zone: &str) -> Option<BTreeMap<String, String>> {
+        Some(BTreeMap::from([("zone".to_owned(), zone.to_owned())]))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn labels_of_this_node_alone_are_followed() {
+        let (client, mut requests) = server();
+        let (mut told, _) = spawn(client, "n1", CancellationToken::new());
+        assert_eq!(*told.borrow(), None);
+        let list = requests.list().await;
+        assert_eq!(list.path(), "/api/v1/nodes");
+        assert!(list.query().contains("fieldSelector=metadata.name=n1"), "{}", list.query());
+        list.objects("10", &[n1("7", "a")]);
+        told.changed().await.expect("the watch goes on");
+        assert_eq!(*told.borrow_and_update(), labels("a"));
+        let events = requests.watch().await.events();
+        // kubelet writes its status every few minutes.
+        events.event("MODIFIED", &n1("11", "a"));
+        events.event("MODIFIED", &n1("12", "b"));
+        told.changed().await.expect("the watch goes on");
+        assert_eq!(*told.borrow_and_update(), labels("b"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_told_stays_when_the_node_or_the_server_is_gone() {
+        let (client, mut requests) = server();
+        let (mut told, _) = spawn(client, "n1", CancellationToken::new());
+        requests.list().await.objects("10", &[n1("7", "a")]);
+        told.changed().await.expect("the watch goes on");
+        let events = requests.watch().await.events();
+        events.event("DELETED", &n1("11", "a"));
+        events.gone();
+        requests.list().await.refuse(500, "etcd is away");
+        requests.list().await.objects("20", &[]);
+        requests.watch().await.events().event("ADDED", &n1("21", "a"));
+        requests.watch().await;
+        assert_eq!(*told.borrow_and_update(), labels("a"));
+        assert!(!told.has_changed().expect("the watch goes on"));
+    }
+}

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{spawn_blocking, JoinHandle};
 
 use super::notice;
-use crate::control::{choose, Applier, ApplyError, Choice, PolicyFiles, Problem};
+use crate::control::{choose, Applier, ApplyError, Choice, Plan, PolicyFiles, Problem};
 use crate::kubernetes::node::{self, NodeLabelsReceiver};
 use crate::kubernetes::policies::{ClusterPolicies, PolicyObject};
 use crate::pipeline::Commands;
@@ -122,12 +122,12 @@ impl Policies {
         &self.outcome
     }
 
-    /// Whether those known are in force.
-    pub(super) fn verdict(&self) -> Verdict {
-        match &self.outcome {
-            Outcome { is_in_force: true, .. } => Verdict::yes("the policies known are in force"),
-            Outcome { failure: Some(failure), .. } => Verdict::no(failure),
-            _ => Verdict::no("the policies are being put in force"),
+    /// Whether those known are in force, which is what `plan` says.
+    pub(super) fn verdict(&self, plan: &Plan) -> Verdict {
+        match &self.outcome.failure {
+            _ if Arc::ptr_eq(&self.choice.set, &plan.set) => Verdict::yes("the policies known are in force"),
+            Some(failure) => Verdict::no(failure),
+            None => Verdict::no("the policies are being put in force"),
         }
     }
 

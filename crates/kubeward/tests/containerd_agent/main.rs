@@ -6,9 +6,11 @@
 //! The watched containers run `told`, which makes a call when the test says so: no test waits for time to pass.
 
 mod agent;
+mod as_pod;
 mod containers;
 mod ends;
 mod follow;
+mod kubelet;
 mod local_api;
 mod maps;
 mod names;

@@ -5,6 +5,8 @@
 
 mod pod;
 mod roster;
+#[cfg(test)]
+mod tests;
 
 pub use pod::{Pod, PodKey};
 pub use roster::Roster;

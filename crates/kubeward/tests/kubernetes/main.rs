@@ -1,0 +1,4 @@
+//! KubeWard and Kubernetes' own API server.
+
+mod crd;
+mod harness;
