@@ -16,6 +16,7 @@ mod ends;
 mod fake_api;
 mod follow;
 mod kubelet;
+mod local_api;
 mod maps;
 mod names;
 mod outages;
