@@ -11,6 +11,7 @@ mod as_pod;
 mod cluster;
 mod cluster_outages;
 mod cluster_policies;
+mod cluster_status;
 mod containers;
 mod ends;
 mod fake_api;
