@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use kubeward_testkit::containerd::cri::messages::{ContainerConfig, PodSandboxConfig};
@@ -84,6 +85,18 @@ impl Node {
         let sandbox_id = self.cri.run_configured_sandbox(&sandbox).await?;
         let container_id = self.cri.run_configured_container(&sandbox_id, &sandbox, config).await?;
         Ok(Running { sandbox_id, container_id })
+    }
+
+    /// With what the container ended by itself. CRI of containerd 1.6 can only be asked again and again.
+    async fn ended(&self, running: &Running) -> Result<i32> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            if let Some(code) = self.cri.exit_code(&running.container_id).await? {
+                return Ok(code);
+            }
+            ensure!(Instant::now() < deadline, "the agent still runs after {LIMIT:?}");
+            sleep(Duration::from_millis(20));
+        }
     }
 
     fn agent(&self) -> Result<Agent> {
@@ -221,8 +234,7 @@ async fn refusal(change: impl Fn(&mut Value)) -> Result<String> {
     let mut agent = node.agent()?;
     let running = node.run(&kubelet).await?;
     let line = agent.logged("was refused", 0);
-    node.cri.stop_container(&running.container_id, kubelet.grace_seconds()).await?;
-    assert_eq!(node.cri.exit_code(&running.container_id).await?, Some(1));
+    assert_eq!(node.ended(&running).await?, 1);
     Ok(line)
 }
 
