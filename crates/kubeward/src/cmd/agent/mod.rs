@@ -76,7 +76,7 @@ fn start(args: &AgentArgs, sources: &clap::ArgMatches) -> anyhow::Result<ExitCod
     ended.map(|()| ExitCode::SUCCESS)
 }
 
-fn log_to_stderr(level: LevelFilter, format: FormatArg) {
+pub(super) fn log_to_stderr(level: LevelFilter, format: FormatArg) {
     // Where standard error is gone there is nobody to tell of that either.
     let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).log_internal_errors(false);
     let log = log.with_target(false);
