@@ -58,6 +58,10 @@ impl Api {
         Ok(Self { client: wait_for(client_of(kubeconfig))? })
     }
 
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Any call. An error only when there is no answer at all.
     pub fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Result<Answer> {
         let mut request = Request::builder().method(method.clone()).uri(path);

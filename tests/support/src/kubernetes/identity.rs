@@ -13,6 +13,15 @@ pub(super) struct Identity {
     dir: PathBuf,
 }
 
+/// How somebody proves who it is.
+pub(super) enum Credential<'a> {
+    /// The member of `system:masters` that may do all.
+    Administrator,
+    Token(&'a str),
+    /// A file that may change, as a service account's does.
+    TokenFile(&'a Path),
+}
+
 impl Identity {
     pub(super) fn make(dir: &Path) -> Result<Self> {
         let identity = Self { dir: dir.to_owned() };
@@ -45,12 +54,16 @@ impl Identity {
         Ok(BASE64_STANDARD.encode(fs::read(self.path(file)).with_context(|| format!("reading {file}"))?))
     }
 
-    /// Writes the administrator's kubeconfig, which needs no other file.
-    pub(super) fn write_kubeconfig(&self, file: &Path, url: &str) -> Result<()> {
-        let user = json!({
-            "client-certificate-data": self.inline("admin.crt")?,
-            "client-key-data": self.inline("admin.key")?,
-        });
+    /// Writes a kubeconfig that needs no other file, but a token's where that is asked for.
+    pub(super) fn write_kubeconfig(&self, file: &Path, url: &str, credential: Credential) -> Result<()> {
+        let user = match credential {
+            Credential::Administrator => json!({
+                "client-certificate-data": self.inline("admin.crt")?,
+                "client-key-data": self.inline("admin.key")?,
+            }),
+            Credential::Token(token) => json!({ "token": token }),
+            Credential::TokenFile(path) => json!({ "tokenFile": path }),
+        };
         let cluster = json!({ "server": url, "certificate-authority-data": self.inline("ca.crt")? });
         write_config(file, &cluster, &user)
     }

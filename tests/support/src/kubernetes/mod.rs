@@ -3,9 +3,11 @@
 mod api;
 mod background;
 mod etcd;
+mod fake;
 mod identity;
 mod programs;
 mod server;
 
 pub use api::{client_of, Answer, Api};
+pub use fake::{FakeCluster, Fault, Request};
 pub use server::ApiServer;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::api::Api;
 use super::etcd::{free_port, Etcd};
-use super::identity::{write_kubeconfig_to_nowhere, Identity};
+use super::identity::{write_kubeconfig_to_nowhere, Credential, Identity};
 use super::programs::Programs;
 
 /// From the start of the server to its first answer; a second on an idle machine.
@@ -63,7 +63,7 @@ impl ApiServer {
         let etcd = Etcd::start(&programs, dir.path())?;
         let port = free_port()?;
         let kubeconfig = dir.path().join("kubeconfig");
-        identity.write_kubeconfig(&kubeconfig, &format!("https://127.0.0.1:{port}"))?;
+        identity.write_kubeconfig(&kubeconfig, &format!("https://127.0.0.1:{port}"), Credential::Administrator)?;
         write_kubeconfig_to_nowhere(&dir.path().join("nowhere"))?;
         let api = Api::of(&kubeconfig)?;
         let mut server = Self { programs, dir, identity, etcd, port, daemon: None, api };
@@ -84,6 +84,10 @@ impl ApiServer {
     /// The administrator's calls.
     pub fn api(&self) -> &Api {
         &self.api
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// `kill -9` of the server; what it stored stays.
@@ -171,12 +175,16 @@ impl ApiServer {
 
     /// Applies definitions of custom resources; returns when the resources are served.
     pub fn install_crds<T: Serialize>(&self, definitions: &[T]) -> Result<()> {
-        for definition in definitions {
-            let definition = serde_json::to_value(definition)?;
-            let name = definition["metadata"]["name"].as_str().context("a definition has a name")?;
-            let path = format!("{DEFINITIONS}/{name}");
-            self.api.apply(&path, &definition)?;
-            self.api.wait_until(&path, ESTABLISHED_LIMIT, is_established)?;
+        let definitions: Vec<Value> = definitions.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
+        let path = |definition: &Value| match definition["metadata"]["name"].as_str() {
+            Some(name) => Ok(format!("{DEFINITIONS}/{name}")),
+            None => bail!("a definition without a name: {definition}"),
+        };
+        for definition in &definitions {
+            self.api.apply(&path(definition)?, definition)?;
+        }
+        for definition in &definitions {
+            self.api.wait_until(&path(definition)?, ESTABLISHED_LIMIT, is_established)?;
         }
         Ok(())
     }
