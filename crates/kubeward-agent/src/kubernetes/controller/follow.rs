@@ -33,7 +33,8 @@ const DAEMON_SETS: &str = "daemonsets";
 /// Who owns the status.
 const MANAGER: &str = "kubeward-controller";
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// For one answer; less than the loop may take to come round.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// Nodes of a list that are in memory at once in the size they have on the wire, tens of kilobytes each.
 const NODES_A_PAGE: u32 = 50;
