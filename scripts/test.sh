@@ -101,6 +101,7 @@ tier_unit() {
 tier_root() {
     nextest 'test(/(^|::)root_/)'
     script readme tests/readme.sh
+    script guide tests/guide.sh
 }
 
 # The machine's own containerd, then the newer ones that Debian has, unpacked and not installed.
@@ -117,6 +118,7 @@ tier_containerd() {
             echo "not run: containerd $version (its package cannot be fetched: $(tail -1 "$scratch/fetch"))" >>"$not_run"
         fi
     done
+    script docker tests/docker/test.sh
 }
 
 # Kubernetes' own CRD server, built once from Debian's packages; what it lacks comes from tests/support's fake cluster.

@@ -23,7 +23,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Trace(cmd::trace::TraceArgs),
-    Agent(cmd::agent::AgentArgs),
+    Agent(Box<cmd::agent::AgentArgs>),
+    Controller(cmd::controller::ControllerArgs),
     Health(cmd::health::HealthArgs),
     Policy(cmd::policy::PolicyArgs),
     Syscalls(cmd::syscalls::SyscallsArgs),
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
             let (_, sources) = matches.subcommand().expect("the command was just matched");
             cmd::agent::run(&args, sources)
         }
+        Command::Controller(args) => cmd::controller::run(&args),
         Command::Health(args) => cmd::health::run(&args),
         Command::Policy(args) => cmd::policy::run(&args),
         Command::Syscalls(args) => cmd::syscalls::run(&args),

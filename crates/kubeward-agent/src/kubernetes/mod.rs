@@ -3,6 +3,7 @@
 //! This module must not know the kernel side: policies leave it as checked policies, labels as texts.
 
 pub mod client;
+pub mod controller;
 pub mod crd;
 pub mod node;
 pub mod pods;

@@ -14,11 +14,10 @@ use super::containers::Runtimes;
 use super::policies::{Outcome, Policies};
 use crate::config::Config;
 use crate::control::{Choice, Plan};
-use crate::kubernetes::crd::{NodePolicy, NodeProbe, NodeStatus, PolicyReason, RefusedEntry, RefusedProbe};
+use crate::kubernetes::crd::{
+    NodePolicy, NodeProbe, NodeStatus, PolicyReason, RefusedEntry, RefusedProbe, MAX_REFUSED_ENTRIES,
+};
 use crate::kubernetes::policies::PolicyObject;
-
-/// Entries that are left out, as many as an object lists.
-const MAX_REFUSED: usize = 10;
 
 /// A refused hook is told in at most so many letters: verifier logs are long.
 const MAX_MESSAGE: usize = 256;
@@ -45,7 +44,7 @@ impl About {
 
     pub(super) fn status(&self, policies: &Policies, plan: &Plan, runtimes: Runtimes<'_>) -> NodeStatus {
         let (choice, outcome) = (policies.choice(), policies.outcome());
-        NodeStatus {
+        let status = NodeStatus {
             run: self.run.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: self.kernel.clone(),
@@ -55,7 +54,8 @@ impl About {
             policies: node_policies(choice, outcome, plan),
             probes: node_probes(&outcome.hooks),
             refused_probes: refused_probes(&outcome.hooks),
-        }
+        };
+        status.fitted()
     }
 }
 
@@ -71,7 +71,7 @@ fn node_policies(choice: &Choice, outcome: &Outcome, plan: &Plan) -> Vec<NodePol
         let refusals = object.read.as_ref().map_or(&[][..], |policy| &policy.refusals);
         let refused = refusals
             .iter()
-            .take(MAX_REFUSED)
+            .take(MAX_REFUSED_ENTRIES)
             .map(|refusal| RefusedEntry { field: refusal.field.clone(), message: refusal.to_string() });
         NodePolicy {
             name: name.to_string(),

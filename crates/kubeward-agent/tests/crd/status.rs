@@ -4,14 +4,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kubeward_agent::kubernetes::crd::{
     definitions, FailingNode, KubeWard, KubeWardNode, KubeWardNodeSpec, KubeWardSpec, KubeWardStatus, NodePolicy,
-    NodeProbe, NodeStatus, PolicyReason, RefusedEntry, RefusedProbe,
+    NodeProbe, NodeStatus, PolicyReason, RefusedEntry, RefusedProbe, MAX_MESSAGE, MAX_NODE_POLICIES,
+    MAX_REFUSED_ENTRIES,
 };
 
 use super::server::refusals;
 
 /// Longer than any bound, of letters that are two bytes long.
 fn long() -> String {
-    "é".repeat(5000)
+    "é".repeat(MAX_MESSAGE + 1)
 }
 
 fn condition() -> Condition {
@@ -36,7 +37,7 @@ fn node_policy() -> NodePolicy {
         calls: 512,
         selects_containers: false,
         covers_refused: false,
-        refused: vec![RefusedEntry { field: long(), message: long() }; 600],
+        refused: vec![RefusedEntry { field: long(), message: long() }; MAX_REFUSED_ENTRIES + 1],
         refused_total: 2048,
     }
 }
@@ -51,9 +52,9 @@ fn the_fullest_node_status_fits_once_it_is_cut() {
         architecture: long(),
         backend: long(),
         conditions: vec![condition(); 20],
-        policies: vec![node_policy(); 1000],
-        probes: vec![NodeProbe { call: long(), backend: long(), symbol: long() }; 1000],
-        refused_probes: vec![RefusedProbe { call: long(), message: long() }; 1000],
+        policies: vec![node_policy(); MAX_NODE_POLICIES + 1],
+        probes: vec![NodeProbe { call: long(), backend: long(), symbol: long() }; 600],
+        refused_probes: vec![RefusedProbe { call: long(), message: long() }; 600],
     };
     let [_, definition] = definitions();
     node.status = Some(status.clone());
@@ -72,7 +73,7 @@ fn the_fullest_policy_status_fits_once_it_is_cut() {
         calls: i64::MAX,
         reason: long(),
         conditions: vec![condition(); 20],
-        failing_nodes: vec![FailingNode { node: long(), reason: long(), message: long() }; 1000],
+        failing_nodes: vec![FailingNode { node: long(), reason: long(), message: long() }; 600],
         last_update_time: Some(Time(Timestamp::UNIX_EPOCH)),
     };
     let [definition, _] = definitions();

@@ -79,6 +79,13 @@ impl Kubelet<'_> {
         self.spec()["terminationGracePeriodSeconds"].as_i64().expect("a number")
     }
 
+    /// The command of an exec probe, and its limit in seconds.
+    pub(crate) fn probe(&self, name: &str) -> (Vec<String>, i64) {
+        let probe = &self.container()[name];
+        let command = items(&probe["exec"]["command"]).iter().map(text).collect();
+        (command, probe["timeoutSeconds"].as_i64().expect("a number"))
+    }
+
     pub(crate) fn namespaces(&self) -> NamespaceOption {
         let mode = |member: &str| if self.spec()[member] == true { NODE } else { POD };
         // Unless they share it, each container has its own pid namespace.

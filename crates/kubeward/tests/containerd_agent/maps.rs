@@ -37,7 +37,7 @@ pub(crate) fn held(process: u32) -> Result<Held> {
     for entry in fs::read_dir(format!("/proc/{process}/fdinfo"))? {
         // Descriptors come and go while they are listed.
         let Ok(facts) = fs::read_to_string(entry?.path()) else { continue };
-        let id = |name: &str| facts.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        let id = |name: &str| facts.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u32>().ok());
         programs.extend(id("prog_id:"));
         maps.extend(id("map_id:"));
     }

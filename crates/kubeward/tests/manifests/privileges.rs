@@ -50,10 +50,7 @@ fn an_agent_sees_two_folders_of_the_host_and_writes_neither() {
         for (name, path) in [("run", run), ("tracing", "/sys/kernel/tracing")] {
             let mounts = items(&pod["containers"][0]["volumeMounts"]);
             let mount = mounts.iter().find(|mount| mount["name"] == name).expect("it is mounted");
-            let expected = json!({
-                "name": name, "mountPath": path, "readOnly": true, "mountPropagation": "HostToContainer",
-            });
-            assert_eq!(mount, &expected);
+            assert_eq!((&mount["mountPath"], &mount["readOnly"]), (&path.into(), &true.into()));
         }
     }
 }

@@ -102,7 +102,6 @@ spec:
             - name: tracing
               mountPath: /sys/kernel/tracing
               readOnly: true
-              mountPropagation: HostToContainer
             - name: socket
               mountPath: /var/run/kubeward
       volumes:

@@ -60,7 +60,7 @@ impl Containerd {
     fn with_disabled(&self, more: &str) -> String {
         let (dir, socket) = (self.dir().display(), self.socket());
         format!(
-            "version = 2\nroot = \"{dir}/root\"\nstate = \"{dir}/state\"\ndisabled_plugins = [{more}{NEVER}]\n\
+            "version = 2\nroot = \"{dir}/root\"\nstate = \"{dir}/run/containerd\"\ndisabled_plugins = [{more}{NEVER}]\n\
              [grpc]\naddress = \"{}\"\n",
             socket.display()
         )

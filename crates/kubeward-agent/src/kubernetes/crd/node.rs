@@ -20,10 +20,10 @@ use super::rules::{self, MAX_MESSAGE, MAX_NODE_POLICIES, MAX_NODE_PROBES, MAX_RE
     namespaced,
     status = "NodeStatus",
     derive = "PartialEq",
-    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status","description":"True: the node's containers and policies are known and applied."}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status","description":"Whether the agent watches as its policies ask."}"#,
     printcolumn = r#"{"name":"Backend","type":"string","jsonPath":".status.backend","description":"The hooks that were asked for."}"#,
     printcolumn = r#"{"name":"Version","type":"string","jsonPath":".status.version","description":"Version of the agent."}"#,
-    printcolumn = r#"{"name":"Kernel","type":"string","jsonPath":".status.kernel","priority":1,"description":"Release of the kernel."}"#,
+    printcolumn = r#"{"name":"Kernel","type":"string","jsonPath":".status.kernel","priority":1,"description":"Release of the node's kernel."}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason","description":"One word for how the node stands."}"#
 )]

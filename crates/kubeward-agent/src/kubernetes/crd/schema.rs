@@ -18,15 +18,6 @@ pub fn definitions() -> [CustomResourceDefinition; 2] {
     [KubeWard::crd(), without_status_subresource(KubeWardNode::crd())].map(finished)
 }
 
-/// With the subresource an agent's first word would be two writes, one for the object and one for its status. The agent
-/// alone writes either, so that nothing is kept apart by it; `.status` reads the same.
-fn without_status_subresource(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
-    for version in &mut definition.spec.versions {
-        version.subresources = None;
-    }
-    definition
-}
-
 /// The definitions as YAML, as `kubectl apply` takes them.
 pub fn manifest() -> String {
     let documents = definitions().map(|definition| {
@@ -34,6 +25,15 @@ pub fn manifest() -> String {
         serde_saphyr::to_string(&with_whole_numbers(value)).expect("a definition is plain data")
     });
     documents.iter().fold(HEADER.to_owned(), |text, document| text + "---\n" + document)
+}
+
+/// With the subresource an agent's first word would be two writes, one for the object and one for its status. The agent
+/// alone writes either, so that nothing is kept apart by it; `.status` reads the same.
+fn without_status_subresource(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut definition.spec.versions {
+        version.subresources = None;
+    }
+    definition
 }
 
 fn finished(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {

@@ -28,6 +28,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::crd::NodeStatus;
 
+pub(in crate::kubernetes) use object::date;
+
 /// Who reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {

@@ -128,7 +128,7 @@ impl Writer {
 
     /// The agent's status is perhaps another than the object's.
     fn consider_status(&mut self) {
-        let status = self.status.borrow_and_update().clone();
+        let status = self.newest_status();
         let before = self.written.as_ref();
         if status == NodeStatus::default() || before.is_some_and(|before| says_the_same(before, &status)) {
             if self.unanswered_claim().is_none() {
@@ -346,9 +346,14 @@ impl Writer {
         }
     }
 
+    /// Within the schema's bounds: for one text that is too long the server would refuse all of it.
+    fn newest_status(&mut self) -> NodeStatus {
+        self.status.borrow_and_update().clone().fitted()
+    }
+
     /// The status to write, each condition with the moment since when it holds.
     fn dated_status(&mut self) -> NodeStatus {
-        let mut status = self.status.borrow_and_update().clone();
+        let mut status = self.newest_status();
         let before = self.written.as_ref().map_or(&[][..], |before| &before.conditions);
         date(&mut status.conditions, before, &this_second());
         status
