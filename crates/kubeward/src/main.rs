@@ -23,7 +23,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Trace(cmd::trace::TraceArgs),
-    Agent(cmd::agent::AgentArgs),
+    Agent(Box<cmd::agent::AgentArgs>),
     Controller(cmd::controller::ControllerArgs),
     Health(cmd::health::HealthArgs),
     Policy(cmd::policy::PolicyArgs),

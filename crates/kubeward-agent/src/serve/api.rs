@@ -114,3 +114,70 @@ impl KubeWard for Api {
         Ok(Response::new(proto::ListContainersResponse { containers: self.ask(Question::Containers).await? }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::super::question::questions;
+    use super::*;
+    use crate::pipeline::Accounts;
+
+    fn api(questions: Questions) -> Api {
+        let facts = Facts {
+            node: "n1".to_owned(),
+            cluster: None,
+            run: "r1".to_owned(),
+            kernel: "6.1".to_owned(),
+            architecture: "x86_64".to_owned(),
+            started_unix_ns: 1,
+            backend: "auto".to_owned(),
+            backend_reasons: Vec::new(),
+        };
+        let checks = Checks::new(|| Verdict::yes("it is"), || Verdict::no("not yet"));
+        Api { facts, checks: checks.into(), questions }
+    }
+
+    fn ledger() -> Request<proto::GetLedgerRequest> {
+        Request::new(proto::GetLedgerRequest {})
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn owner_that_hangs_is_told_and_not_waited_for() {
+        let (asking, _never_answered) = questions();
+        let status = api(asking).get_ledger(ledger()).await.expect_err("nobody answers");
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert!(status.message().contains("kubeward health"), "{status}");
+    }
+
+    #[tokio::test]
+    async fn agent_that_ends_says_so() {
+        let (asking, asked) = questions();
+        drop(asked);
+        let status = api(asking).get_ledger(ledger()).await.expect_err("nobody is there");
+        assert_eq!(status.code(), Code::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn question_goes_to_its_owner_and_the_answer_back() {
+        let (asking, mut asked) = questions();
+        let api = api(asking);
+        let owner = async {
+            let Some(Question::Ledger(reply)) = asked.recv().await else { panic!("the ledger was asked for") };
+            reply.send(Accounts::default()).expect("the request waits");
+        };
+        let (answer, ()) = tokio::join!(api.get_ledger(ledger()), owner);
+        assert_eq!(answer.expect("it was answered").get_ref().containers.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn conditions_are_the_health_services() {
+        let (asking, _) = questions();
+        let info = api(asking).get_info(Request::new(proto::GetInfoRequest {})).await.expect("nobody is asked");
+        let told =
+            |condition: &proto::Condition| (condition.r#type.clone(), condition.holds, condition.message.clone());
+        let conditions: Vec<_> = info.get_ref().conditions.iter().map(told).collect();
+        let expected = [("Alive", true, "it is"), ("Ready", false, "not yet")];
+        assert_eq!(conditions, expected.map(|(kind, holds, why)| (kind.to_owned(), holds, why.to_owned())));
+    }
+}

@@ -1,6 +1,7 @@
 //! What the agent's parts know, as messages of the API. Pure.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kubeward_core::container::Container;
 use kubeward_core::event::Abi;
@@ -17,7 +18,7 @@ use crate::pipeline::{Accounts, TableNow};
 pub(super) fn ledger(accounts: Accounts) -> proto::GetLedgerResponse {
     let Accounts { mut containers, node, doubts } = accounts;
     containers.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
-    let of_container = |(container, account): &(std::sync::Arc<Container>, Account)| proto::ContainerAccount {
+    let of_container = |(container, account): &(Arc<Container>, Account)| proto::ContainerAccount {
         container: Some(container_name(container)),
         account: Some(self::account(account)),
     };
@@ -127,5 +128,81 @@ fn container_name(container: &Container) -> proto::ContainerName {
         name: container.name.clone(),
         pod_namespace: pod.map(|pod| pod.namespace.clone()),
         pod: pod.map(|pod| pod.name.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kubeward_core::container::{ContainerId, ContainerSlot};
+    use kubeward_core::event::Call;
+    use kubeward_core::syscall::by_name;
+
+    use super::*;
+
+    fn container(id: &str) -> Arc<Container> {
+        Arc::new(Container {
+            id: ContainerId(id.to_owned()),
+            name: None,
+            image: None,
+            image_digest: None,
+            runtime: "containerd",
+            runtime_namespace: None,
+            labels: BTreeMap::new(),
+            pod: None,
+        })
+    }
+
+    /// These calls of these containers, each made `count` times with that result.
+    fn table(calls: &[(&str, &str, CallResult, u64)]) -> TableNow {
+        let stats = calls.iter().map(|&(id, name, result, count)| {
+            let mut table = CallTable::default();
+            let entry = by_name(name).expect("the catalogue has it");
+            let call = Call { abi: Abi::Native, nr: entry.nr.into(), entry: Some(entry) };
+            table.add(ContainerSlot(1), &call, result, count).expect("there is room");
+            let (_, stats) = table.iter().next().expect("it was added");
+            (container(id), stats.clone())
+        });
+        TableNow { calls: stats.collect(), used: calls.len(), overflow: 3 }
+    }
+
+    #[test]
+    fn stats_are_in_order_and_of_the_containers_asked_for() {
+        let told = |containers: &[&str]| {
+            let made = [
+                ("b", "openat", CallResult::Errno(2), 5),
+                ("a", "openat", CallResult::Success, 1),
+                ("b", "read", CallResult::Unfinished, 7),
+            ];
+            let answer = stats(table(&made), &containers.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>());
+            assert_eq!((answer.results_used, answer.results_room, answer.overflow), (3, 65_536, 3));
+            let text = answer.calls.iter().map(|stats| {
+                let one = &stats.results[0];
+                format!("{} {} {} {:?} {}", stats.container, stats.call, stats.nr, one.error, one.count)
+            });
+            text.collect::<Vec<_>>()
+        };
+        let of_b = ["b read 0 None 7", "b openat 257 Some(\"ENOENT\") 5"];
+        assert_eq!(told(&["b"]), of_b);
+        assert_eq!(told(&[]), ["a openat 257 None 1", of_b[0], of_b[1]]);
+    }
+
+    #[test]
+    fn latency_ends_with_its_last_filled_bucket() {
+        let mut measured = Latency::default();
+        assert_eq!(latency(&measured).buckets, Vec::<u64>::new());
+        [1, 5, 5].into_iter().for_each(|duration_ns| measured.record(duration_ns));
+        assert_eq!(latency(&measured), proto::Latency { total_ns: 11, buckets: vec![1, 0, 2] });
+    }
+
+    #[test]
+    fn every_reason_is_told_also_with_nothing() {
+        let mut known = Account { seen: 4, emitted: 1, ..Account::default() };
+        known.filtered.add(FilterReason::Policy, 1);
+        known.lost.add(LossReason::Ring, 2);
+        let told = account(&known);
+        assert_eq!((told.filtered.len(), told.lost.len()), (FilterReason::ALL.len(), LossReason::ALL.len()));
+        assert_eq!((told.filtered["policy"], told.lost["ring"], told.lost["output"], told.balanced), (1, 2, 0, true));
     }
 }

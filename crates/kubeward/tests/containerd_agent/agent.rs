@@ -37,6 +37,8 @@ pub(crate) struct Agent {
     logged: Vec<String>,
     /// Of the log, and of the output where the caller has none.
     folders: Vec<TempDir>,
+    /// Of the local API; absent for one that somebody else started.
+    socket: Option<PathBuf>,
 }
 
 /// An agent that has ended in order.
@@ -105,13 +107,15 @@ impl Agent {
         let process = command.spawn().with_context(|| format!("starting {}", binary().display()))?;
         let mut agent = Self::reading(events, follow_log);
         agent.process = Some(process);
+        agent.socket = Some(dir.path().join(SOCKET));
         agent.folders.push(dir);
         Ok(agent)
     }
 
     /// One that somebody else started.
     pub(crate) fn reading(events: Follow, log: Follow) -> Self {
-        Self { process: None, events, stream: Stream::default(), log, logged: Vec::new(), folders: Vec::new() }
+        let (stream, logged, folders) = (Stream::default(), Vec::new(), Vec::new());
+        Self { process: None, events, stream, log, logged, folders, socket: None }
     }
 
     /// Returns when containerd answers and the policies are in force.
@@ -122,9 +126,8 @@ impl Agent {
 
     /// What `kubeward health` says of it: whether it holds, and why.
     pub(crate) fn health(&self, is_ready: bool) -> Result<(bool, String)> {
-        let socket = self.folders.first().context("the agent's folder is ours")?.path().join(SOCKET);
         let mut command = Command::new(binary());
-        command.arg("health").args(is_ready.then_some("--ready")).arg("--socket").arg(socket);
+        command.arg("health").args(is_ready.then_some("--ready")).arg("--socket").arg(self.socket());
         let output = command.output()?;
         let said = [output.stdout, output.stderr].concat();
         Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
@@ -139,6 +142,11 @@ impl Agent {
                 return Ok(health);
             }
         }
+    }
+
+    /// Of its local API.
+    pub(crate) fn socket(&self) -> &Path {
+        self.socket.as_deref().expect("the agent was started here")
     }
 
     pub(crate) fn pid(&self) -> Pid {

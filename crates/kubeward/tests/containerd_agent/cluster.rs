@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use kubeward_agent::kubernetes::crd::definitions;
 use kubeward_testkit::containerd::Containerd;
 use kubeward_testkit::kubernetes::ApiServer;
@@ -53,6 +53,18 @@ impl Cluster {
         let object =
             self.server.api().wait_until(&format!("{NODES}/{node}"), TOLD_WITHIN, |object| holds(&object["status"]))?;
         Ok(object["status"].clone())
+    }
+
+    /// The status of a policy, once `holds` of it.
+    pub(crate) fn policy_status(&self, name: &str, holds: impl Fn(&Value) -> bool + Sync) -> Result<Value> {
+        let object = self.server.api().wait_until(&path(name), TOLD_WITHIN, |object| holds(&object["status"]))?;
+        Ok(object["status"].clone())
+    }
+
+    /// A policy's row of `kubectl get kubewards`.
+    pub(crate) fn columns(&self, name: &str) -> Result<Vec<String>> {
+        let table = self.server.api().table(POLICIES)?;
+        table.into_iter().find(|row| row[0] == name).with_context(|| format!("no row of {name}"))
     }
 
     /// What it says of one policy, once that has this reason.
