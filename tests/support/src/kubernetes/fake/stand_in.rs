@@ -14,7 +14,13 @@ struct StandIn {
 }
 
 const STAND_INS: [StandIn; 7] = [
-    StandIn { group: "", kind: "Pod", plural: "pods", namespaced: true, selectable: &[".spec.nodeName"] },
+    StandIn {
+        group: "",
+        kind: "Pod",
+        plural: "pods",
+        namespaced: true,
+        selectable: &[".spec.nodeName", ".status.phase"],
+    },
     StandIn { group: "", kind: "Node", plural: "nodes", namespaced: false, selectable: &[] },
     StandIn { group: "", kind: "Namespace", plural: "namespaces", namespaced: false, selectable: &[] },
     StandIn { group: "", kind: "Event", plural: "events", namespaced: true, selectable: &[] },
@@ -49,6 +55,7 @@ impl StandIn {
         let group = fake_group(self.group);
         let any = |properties: Value| json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": properties });
         let spec = any(json!({ "nodeName": { "type": "string" } }));
+        let status = any(json!({ "phase": { "type": "string" } }));
         let selectable: Vec<Value> = self.selectable.iter().map(|path| json!({ "jsonPath": path })).collect();
         json!({
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -59,7 +66,7 @@ impl StandIn {
                 "names": { "plural": self.plural, "kind": self.kind, "listKind": format!("{}List", self.kind) },
                 "versions": [{
                     "name": "v1", "served": true, "storage": true, "selectableFields": selectable,
-                    "schema": { "openAPIV3Schema": any(json!({ "spec": spec })) },
+                    "schema": { "openAPIV3Schema": any(json!({ "spec": spec, "status": status })) },
                 }],
             },
         })
