@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{spawn_blocking, JoinHandle};
 
 use super::notice;
-use crate::control::{choose, Applier, ApplyError, Choice, PolicyFiles, Problem};
+use crate::control::{choose, Applier, ApplyError, Choice, HookBits, PolicyFiles, Problem};
 use crate::kubernetes::policies::{ClusterPolicies, PolicyObject};
 use crate::pipeline::Commands;
 use crate::registry::Registry;
@@ -24,8 +24,10 @@ pub struct InvalidPolicies(pub Vec<String>);
 
 /// What is done with the hooks, in a thread of its own: containers come and go meanwhile.
 enum Hooking {
-    Attaching(JoinHandle<Report>),
-    Detaching(JoinHandle<Report>),
+    /// Everything is about to be shown that the policies to come want: some tens of milliseconds. Edits wait.
+    Serving(JoinHandle<Report>),
+    /// What serves at once gives way to what shall serve: seconds. It ends when an edit comes.
+    Settling(JoinHandle<Report>),
 }
 
 /// Something to be handled by [`Policies::go_on`].
@@ -128,7 +130,7 @@ impl Policies {
 
     /// Follows the files. An edit waits while the one before is put in force.
     pub(super) fn look(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
-        if self.hooking.is_some() {
+        if matches!(self.hooking, Some(Hooking::Serving(_))) {
             return;
         }
         let look = self.files.look();
@@ -170,7 +172,7 @@ impl Policies {
 
     fn apply(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         match applier.to_attach(&self.choice.set, registry) {
-            Ok(Some(bits)) => self.hooking = Some(Hooking::Attaching(spawn_blocking(applier.hooking(bits)))),
+            Ok(Some(bits)) => self.hooking = Some(Hooking::Serving(spawn_blocking(applier.serving(bits)))),
             Ok(None) => self.switch(applier, registry, commands),
             Err(error) => self.fail(&error, commands),
         }
@@ -179,12 +181,15 @@ impl Policies {
     /// What is to be handled next. May be dropped and called again.
     pub(super) async fn next(&mut self) -> News {
         match (&mut self.hooking, &mut self.cluster) {
-            (Some(Hooking::Attaching(task) | Hooking::Detaching(task)), _) => News::Hooked(task.await.ok()),
-            (None, Some(cluster)) => match cluster.changed().await {
-                Ok(()) => News::Cluster,
-                // The watch ended with everything else.
-                Err(_) => std::future::pending().await,
+            (Some(Hooking::Serving(task)), _) | (Some(Hooking::Settling(task)), None) => News::Hooked(task.await.ok()),
+            (Some(Hooking::Settling(task)), Some(cluster)) => tokio::select! {
+                report = task => News::Hooked(report.ok()),
+                () = changed(cluster) => News::Cluster,
             },
+            (None, Some(cluster)) => {
+                changed(cluster).await;
+                News::Cluster
+            }
             (None, None) => std::future::pending().await,
         }
     }
@@ -209,8 +214,12 @@ impl Policies {
             }
             None => notice(commands, NoticeLevel::Error, "hooks_failed", "changing the hooks failed".to_owned()),
         }
-        if matches!(done, Some(Hooking::Attaching(_))) {
+        if matches!(done, Some(Hooking::Serving(_))) {
             self.switch(applier, registry, commands);
+            // What serves meanwhile gives way also where the policies go on to want it all, or were not put in force.
+            if self.hooking.is_none() {
+                self.settle(applier.plan().hooks, applier);
+            }
         }
     }
 
@@ -226,7 +235,13 @@ impl Policies {
                 Some(applier.plan().hooks)
             }
         };
-        self.hooking = left.map(|bits| Hooking::Detaching(spawn_blocking(applier.hooking(bits))));
+        if let Some(bits) = left {
+            self.settle(bits, applier);
+        }
+    }
+
+    fn settle(&mut self, hooks: HookBits, applier: &Applier) {
+        self.hooking = Some(Hooking::Settling(spawn_blocking(applier.settling(hooks))));
     }
 
     fn fail(&mut self, error: &ApplyError, commands: &Commands) {
@@ -262,6 +277,14 @@ impl Policies {
             None => notice(commands, NoticeLevel::Info, "kubernetes_answers", "the API server answers".to_owned()),
         }
         self.told_trouble = trouble;
+    }
+}
+
+/// Returns when there are other policies in the cluster.
+async fn changed(cluster: &mut watch::Receiver<ClusterPolicies>) {
+    if cluster.changed().await.is_err() {
+        // The watch ended with everything else.
+        std::future::pending::<()>().await;
     }
 }
 
