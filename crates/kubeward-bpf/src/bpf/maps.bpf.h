@@ -83,7 +83,7 @@ struct pending_call {
 	u16 nr;	     /* native */
 	u16 call_nr; /* as in the caller's table */
 	u8 flags;
-	u8 has_items; /* the task's record_buffer holds what was read at entry */
+	u8 has_items;  /* the task's record_buffer holds what was read at entry */
 	u16 told;      /* a mark of moves.bpf.h, 0: none */
 	u32 told_move; /* and the move that it was left in */
 	u64 left_ns;   /* CLOCK_MONOTONIC at the last return that sys_exit showed during a move */

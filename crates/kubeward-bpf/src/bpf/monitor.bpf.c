@@ -289,6 +289,16 @@ int list_tasks(struct bpf_iter__task *ctx)
 	return 0;
 }
 
+static __noinline int date_call(struct kw_inside *inside, struct pending_call *pending)
+{
+	if (!pending)
+		return 0;
+	inside->since_ns = pending->left_ns;
+	if (pending->active && pending->mono_ns > pending->left_ns)
+		inside->since_ns = pending->mono_ns;
+	return 0;
+}
+
 /* A sleeping or preempted task's registers, and those of a running one that came by a call, say which call that was. */
 SEC("iter/task")
 int list_inside(struct bpf_iter__task *ctx)
@@ -316,8 +326,7 @@ int list_inside(struct bpf_iter__task *ctx)
 	if (!profile || !(profile->want[bounded(nr)] & (KW_WANT_EXIT | KW_WANT_CALL)))
 		return 0;
 	pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
-	if (pending)
-		inside.since_ns = pending->active && pending->mono_ns > pending->left_ns ? pending->mono_ns : pending->left_ns;
+	date_call(&inside, pending);
 	inside.nr = nr;
 	bpf_seq_write(ctx->meta->seq, &inside, sizeof(inside));
 	return 0;

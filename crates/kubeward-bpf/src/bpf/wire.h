@@ -196,16 +196,16 @@ enum kw_hook {
 
 /* One for the whole node. */
 struct kw_settings {
-	__u32 silenced;	   /* 1: no program looks at anything */
-	__u32 host_mnt_ns; /* tasks in it are no container's unless their cgroup says so */
-	__u32 emit_setup;  /* 1: calls of stage setup are emitted too */
-	__u32 ns_entries;  /* entries in namespace_map; 0 saves the look-up */
-	__u32 pid_level;   /* of the agent's pid namespace; 0: the initial one */
-	__u32 move_nr;	   /* of the move in which calls go from one kind of hook to the other; 0: none do */
-	__u32 tag_slot;		       /* what tag_tasks is to work on */
-	__u32 tag_mode;		       /* enum kw_tag_mode */
-	__u64 tag_cgroup;	       /* v2 cgroup id */
-	__u8 raw_hooks[KW_CALLS];      /* enum kw_hook: what the raw tracepoints serve of each call */
+	__u32 silenced;		  /* 1: no program looks at anything */
+	__u32 host_mnt_ns;	  /* tasks in it are no container's unless their cgroup says so */
+	__u32 emit_setup;	  /* 1: calls of stage setup are emitted too */
+	__u32 ns_entries;	  /* entries in namespace_map; 0 saves the look-up */
+	__u32 pid_level;	  /* of the agent's pid namespace; 0: the initial one */
+	__u32 move_nr;		  /* of the move in which calls go from one kind of hook to the other; 0: none do */
+	__u32 tag_slot;		  /* what tag_tasks is to work on */
+	__u32 tag_mode;		  /* enum kw_tag_mode */
+	__u64 tag_cgroup;	  /* v2 cgroup id */
+	__u8 raw_hooks[KW_CALLS]; /* enum kw_hook: what the raw tracepoints serve of each call */
 	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do; both in a move alone */
 };
 
