@@ -20,8 +20,15 @@ use crate::pipeline::{Command, Commands, Doubts};
 use crate::registry::{Entry, Registry};
 
 /// Between two looks at what the hooks wait for: a call that goes on, or a hook that goes.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(2);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How far the hooks are what they shall be.
+#[derive(Debug)]
+pub struct Settled {
+    pub report: Report,
+    /// Something must happen first, and then it must be tried again. All that is wanted is shown meanwhile.
+    pub waits: bool,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
@@ -83,33 +90,32 @@ impl Applier {
     }
 
     /// Has the calls shown by the hooks that shall show them, and takes away what is not needed: to be called from a thread that
-    /// may block for seconds. It ends early when other hooks are asked for.
-    pub fn settling(&self, bits: HookBits) -> impl FnOnce() -> Report + Send + 'static {
+    /// may block for seconds. It ends early when other hooks are asked for. `again`: it has been tried, and had to wait.
+    pub fn settling(&self, bits: HookBits, again: bool) -> impl FnOnce() -> Settled + Send + 'static {
         let (probes, asked) = (self.probes.clone(), self.asked.clone());
         let own = asked.fetch_add(1, Ordering::Relaxed) + 1;
         move || {
-            let lock = || probes.lock().unwrap_or_else(PoisonError::into_inner);
             let is_asked = || asked.load(Ordering::Relaxed) == own;
-            let mut probes_now = lock();
-            // Were others asked for meanwhile, these would take what they need away.
-            let mut report = if is_asked() { probes_now.serve(&bits) } else { probes_now.report() };
-            drop(probes_now);
-            let mut pause = FIRST_PAUSE;
-            while is_asked() {
-                let mut probes = lock();
-                let settling = probes.settle();
-                report = probes.report();
-                drop(probes);
-                match settling {
-                    Settling::More => pause = FIRST_PAUSE,
-                    Settling::Waits => {
-                        wait_while(pause, is_asked);
-                        pause = LAST_PAUSE.min(2 * pause);
-                    }
-                    Settling::Done => break,
+            if again {
+                wait_while(RETRY_AFTER, is_asked);
+            }
+            // One step at a time, so that an edit need not wait for all of them. Once other hooks are asked for, these would
+            // take away what they need.
+            let step = |make: &dyn Fn(&mut Probes) -> Settling| {
+                let mut probes = probes.lock().unwrap_or_else(PoisonError::into_inner);
+                let settling = if is_asked() { make(&mut probes) } else { Settling::Done };
+                (settling, probes.report())
+            };
+            step(&|probes| {
+                probes.serve(&bits);
+                Settling::More
+            });
+            loop {
+                match step(&Probes::settle) {
+                    (Settling::More, _) => {}
+                    (settling, report) => return Settled { report, waits: settling == Settling::Waits },
                 }
             }
-            report
         }
     }
 
@@ -218,11 +224,13 @@ impl Drop for Applier {
     }
 }
 
+const LOOK_AT_EDITS_EVERY: Duration = Duration::from_millis(50);
+
 fn wait_while(time: Duration, is_asked: impl Fn() -> bool) {
     let mut waited = Duration::ZERO;
     while waited < time && is_asked() {
-        thread::sleep(FIRST_PAUSE);
-        waited += FIRST_PAUSE;
+        thread::sleep(LOOK_AT_EDITS_EVERY);
+        waited += LOOK_AT_EDITS_EVERY;
     }
 }
 

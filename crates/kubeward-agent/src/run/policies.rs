@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{spawn_blocking, JoinHandle};
 
 use super::notice;
-use crate::control::{choose, Applier, ApplyError, Choice, HookBits, PolicyFiles, Problem};
+use crate::control::{choose, Applier, ApplyError, Choice, HookBits, PolicyFiles, Problem, Settled};
 use crate::kubernetes::policies::{ClusterPolicies, PolicyObject};
 use crate::pipeline::Commands;
 use crate::registry::Registry;
@@ -27,13 +27,15 @@ enum Hooking {
     /// Everything is about to be shown that the policies to come want: some tens of milliseconds. Edits wait.
     Serving(JoinHandle<Report>),
     /// What serves at once gives way to what shall serve: seconds. It ends when an edit comes.
-    Settling(JoinHandle<Report>),
+    Settling(JoinHandle<Settled>),
 }
 
 /// Something to be handled by [`Policies::go_on`].
 pub(super) enum News {
-    /// The hooks are as they were asked to be; `None`: the thread that changed them died.
-    Hooked(Option<Report>),
+    /// All is shown that was asked for; `None`: the thread that changed the hooks died.
+    Served(Option<Report>),
+    /// The hooks are as they shall be, or wait.
+    Settled(Option<Settled>),
     /// The cluster's policies changed.
     Cluster,
 }
@@ -181,9 +183,10 @@ impl Policies {
     /// What is to be handled next. May be dropped and called again.
     pub(super) async fn next(&mut self) -> News {
         match (&mut self.hooking, &mut self.cluster) {
-            (Some(Hooking::Serving(task)), _) | (Some(Hooking::Settling(task)), None) => News::Hooked(task.await.ok()),
+            (Some(Hooking::Serving(task)), _) => News::Served(task.await.ok()),
+            (Some(Hooking::Settling(task)), None) => News::Settled(task.await.ok()),
             (Some(Hooking::Settling(task)), Some(cluster)) => tokio::select! {
-                report = task => News::Hooked(report.ok()),
+                settled = task => News::Settled(settled.ok()),
                 () = changed(cluster) => News::Cluster,
             },
             (None, Some(cluster)) => {
@@ -197,7 +200,22 @@ impl Policies {
     /// What comes after [`Policies::next`].
     pub(super) fn go_on(&mut self, news: News, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         match news {
-            News::Hooked(report) => self.hooked(report, applier, registry, commands),
+            News::Served(report) => {
+                self.hooking = None;
+                self.tell_hooks(report, commands);
+                self.switch(applier, registry, commands);
+                // What serves meanwhile gives way also where nothing goes.
+                if self.hooking.is_none() {
+                    self.settle(applier.plan().hooks, applier, false);
+                }
+            }
+            News::Settled(settled) => {
+                self.hooking = None;
+                if settled.as_ref().is_some_and(|settled| settled.waits) {
+                    self.settle(applier.plan().hooks, applier, true);
+                }
+                self.tell_hooks(settled.map(|settled| settled.report), commands);
+            }
             News::Cluster => {
                 self.tell_trouble(commands);
                 self.choose_anew(applier, registry, commands);
@@ -205,21 +223,15 @@ impl Policies {
         }
     }
 
-    fn hooked(&mut self, report: Option<Report>, applier: &mut Applier, registry: &Registry, commands: &Commands) {
-        let done = self.hooking.take();
+    fn tell_hooks(&mut self, report: Option<Report>, commands: &Commands) {
         match report {
             Some(report) => {
-                tell_refused(&report.refused, commands);
+                if report.refused != self.outcome.hooks.refused {
+                    tell_refused(&report.refused, commands);
+                }
                 self.outcome.hooks = report;
             }
             None => notice(commands, NoticeLevel::Error, "hooks_failed", "changing the hooks failed".to_owned()),
-        }
-        if matches!(done, Some(Hooking::Serving(_))) {
-            self.switch(applier, registry, commands);
-            // What serves meanwhile gives way also where the policies go on to want it all, or were not put in force.
-            if self.hooking.is_none() {
-                self.settle(applier.plan().hooks, applier);
-            }
         }
     }
 
@@ -236,12 +248,12 @@ impl Policies {
             }
         };
         if let Some(bits) = left {
-            self.settle(bits, applier);
+            self.settle(bits, applier, false);
         }
     }
 
-    fn settle(&mut self, hooks: HookBits, applier: &Applier) {
-        self.hooking = Some(Hooking::Settling(spawn_blocking(applier.settling(hooks))));
+    fn settle(&mut self, hooks: HookBits, applier: &Applier, again: bool) {
+        self.hooking = Some(Hooking::Settling(spawn_blocking(applier.settling(hooks, again))));
     }
 
     fn fail(&mut self, error: &ApplyError, commands: &Commands) {
