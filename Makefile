@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test lint format bench docker clean
+.PHONY: help setup build run test lint format bench docker manifests clean
 
 TARGET := x86_64-unknown-linux-gnu
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -37,9 +37,12 @@ format: ## Format the Rust and the C in place
 bench: build ## Measure what watching costs per call (as root)
 	@scripts/bench.sh
 
-docker: build ## Build the container image from bin/kubeward
+docker: build ## Build the container image from bin/kubeward, as IMAGE
 	@command -v docker >/dev/null || { echo "error: docker is not installed (Debian: apt-get install docker.io)" >&2; exit 1; }
-	docker build --file deployments/Dockerfile --tag $(IMAGE) bin
+	docker build --file deployments/Dockerfile --build-arg VERSION=$(VERSION) --tag $(IMAGE) bin
+
+manifests: ## Make deployments/kubeward.yaml and the chart's copy of it for IMAGE
+	@scripts/manifests.sh $(VERSION) $(IMAGE)
 
 clean: ## Remove everything that was built
 	cargo clean

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# What watching costs: nanoseconds added to each of 400,000 one-byte reads and writes (dd), the median of five runs.
-# Indicative: run it on a machine that does nothing else.
+# Measurements: bench.sh [calls|apply]. Indicative: run them on a machine that does nothing else.
+#
+# calls: what watching costs, in nanoseconds added to each of 400,000 one-byte reads and writes (dd), the median of five runs.
+# apply: how long after the creation of a policy in a Kubernetes API server its first record comes, of 50 policies.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
@@ -20,6 +22,21 @@ median_ns() {
     local run
     for ((run = 0; run < RUNS; run++)); do took_ns "$@"; done | sort -n | sed -n "$((RUNS / 2 + 1))p"
 }
+
+apply() {
+    export KUBEWARD_BIN
+    cargo test --quiet --locked -p kubeward --test containerd_agent -- --ignored --nocapture measure_from_creation |
+        grep 'from creation to first record'
+}
+
+case ${1:-calls} in
+calls) ;;
+apply)
+    apply
+    exit
+    ;;
+*) die "bench.sh: no such measurement: $1 (calls or apply)" ;;
+esac
 
 workload=(dd if=/dev/zero of=/dev/null bs=1 "count=$BLOCKS" status=none)
 bare=$(median_ns "${workload[@]}")

@@ -38,6 +38,7 @@ busybox-static   /usr/share/doc/busybox-static
 cpio             cpio
 git              git
 python3          python3
+python3-venv     /usr/share/doc/python3-venv
 jq               jq
 tar              tar
 xz-utils         xz

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs every tier that this machine can run, and says which it cannot: test.sh [unit|root|containerd|vm]...
+# Runs every tier that this machine can run, and says which it cannot: test.sh [unit|root|containerd|kubernetes|vm]...
 #
-# A tier that runs no test has failed. A root, containerd or vm test that fails is tried once more. The last line is
+# A tier that runs no test has failed. A root, containerd, kubernetes or vm test that fails is tried once more. The last line is
 # `N passed, M failed`; the exit status is 0 only when M is 0.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
@@ -82,14 +82,26 @@ cannot() {
     esac
 }
 
+# The Helm chart, where Helm can be had: on a machine without network the rest of the tier still counts.
+helm_chart() {
+    if tests/helm/fetch.sh >"$scratch/fetch" 2>&1; then
+        nextest 'test(/(^|::)helm_/)'
+    else
+        cat "$scratch/fetch" >&2
+        echo "not run: Helm chart (Helm cannot be fetched: $(tail -1 "$scratch/fetch"))" >>"$not_run"
+    fi
+}
+
 tier_unit() {
-    nextest 'not test(/(^|::)(root|containerd)_/)'
+    nextest 'not test(/(^|::)(root|containerd|kubernetes|helm)_/)'
+    helm_chart
     script fuzz scripts/fuzz.sh 10
 }
 
 tier_root() {
     nextest 'test(/(^|::)root_/)'
     script readme tests/readme.sh
+    script guide tests/guide.sh
 }
 
 # The machine's own containerd, then the newer ones that Debian has, unpacked and not installed.
@@ -106,6 +118,26 @@ tier_containerd() {
             echo "not run: containerd $version (its package cannot be fetched: $(tail -1 "$scratch/fetch"))" >>"$not_run"
         fi
     done
+    script docker tests/docker/test.sh
+}
+
+# Kubernetes' own CRD server, built once from Debian's packages; what it lacks comes from tests/support's fake cluster.
+tier_kubernetes() {
+    local reason
+    if tests/kubernetes/fetch.sh >"$scratch/fetch" 2>&1; then
+        say "kubernetes: $(tr '\n' ' ' <"$(tail -1 "$scratch/fetch")/release")"
+        nextest 'test(/(^|::)kubernetes_/)'
+        return
+    fi
+    cat "$scratch/fetch" >&2
+    reason="kubernetes tier (its server cannot be built: $(tail -1 "$scratch/fetch"))"
+    if [ "${CI:-}" = true ]; then
+        echo "--- failed: $reason" >>"$failures"
+        failed=$((failed + 1))
+    else
+        echo "not run: $reason" >>"$not_run"
+        skipped=yes
+    fi
 }
 
 tier_vm() {
@@ -118,7 +150,7 @@ name_what_this_kernel_lacks() {
         echo "not run: kprobe backend natively (CONFIG_KPROBES is off)" >>"$not_run"
 }
 
-[ $# -gt 0 ] || set -- unit root containerd vm
+[ $# -gt 0 ] || set -- unit root containerd kubernetes vm
 cargo_tool cargo-nextest "$NEXTEST_VERSION"
 [ -x "$KUBEWARD_BIN" ] || die "bin/kubeward is missing: run 'make build' first"
 
@@ -127,15 +159,16 @@ cargo nextest run --workspace --locked --no-run >&2 || die "the tests do not bui
 
 name_what_this_kernel_lacks
 for tier in "$@"; do
-    [ "$(type -t "tier_$tier")" = function ] || die "no such tier: $tier (unit, root, containerd or vm)"
+    [ "$(type -t "tier_$tier")" = function ] || die "no such tier: $tier (unit, root, containerd, kubernetes or vm)"
     reason=$(cannot "$tier")
     if [ -n "$reason" ]; then
         echo "not run: $reason" >>"$not_run"
         continue
     fi
     say "--- tier $tier"
-    started=$SECONDS passed=0 failed=0
+    started=$SECONDS passed=0 failed=0 skipped=no
     "tier_$tier"
+    [ "$skipped" = no ] || continue
     finish "$tier" "$passed" "$failed"
     say "--- tier $tier took $((SECONDS - started)) s"
 done

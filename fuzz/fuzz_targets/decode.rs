@@ -41,7 +41,7 @@ fn frame(data: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn check_lines(event: &SyscallEvent) {
-    let stream = Stream { node: "n1".into(), run: "r1".into(), event_labels: Vec::new() };
+    let stream = Stream { node: "n1".into(), cluster: None, run: "r1".into(), event_labels: Vec::new() };
     let mut json = Vec::new();
     JsonLines::new(&stream).syscall(&mut json, event);
     assert!(json.len() <= MAX_LINE_BYTES, "a line of {} bytes", json.len());

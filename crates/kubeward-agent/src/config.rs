@@ -50,4 +50,6 @@ pub struct Config {
     /// What all lines of this run have in common.
     pub stream: Stream,
     pub redactor: Redactor,
+    /// Where the local API listens; `None`: nowhere.
+    pub socket: Option<PathBuf>,
 }

@@ -5,8 +5,10 @@
 pub mod config;
 pub mod control;
 pub mod discovery;
+pub mod heartbeat;
 pub mod kubernetes;
 pub mod pipeline;
 pub mod registry;
 pub mod run;
+pub mod serve;
 pub mod sinks;

@@ -3,12 +3,16 @@
 //! - events: the reader's thread runs the pipeline, a writer's thread the output
 //! - control: policy files and the cluster's objects -> plan -> hooks and maps, in the main task; hooks change in a thread that may block
 //! - discovery: containerd -> registry -> maps, in the main task
+//! - local API: a question -> the main task, which answers or passes it on to the pipeline
 //!
 //! The main task alone changes registry, plan and maps and says what the hooks are to be: one after the other.
 
+mod answers;
 mod cluster;
 mod containers;
+mod local_api;
 mod policies;
+mod standing;
 mod status;
 
 pub use policies::InvalidPolicies;
@@ -31,15 +35,22 @@ use tokio::signal::unix::{signal, Signal, SignalKind};
 use tokio::time::{interval, timeout, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Format, Target};
-use crate::control::{Applier, PolicyFiles, LOOK_EVERY};
-use crate::discovery::containerd;
-use crate::discovery::ProcFs;
+use crate::config::{Config, Format, Kubernetes, Target};
+use crate::control::{Applier, NodeLabels, PolicyFiles, LOOK_EVERY};
+use crate::discovery::{containerd, Change, ProcFs};
+use crate::heartbeat::Heartbeat;
+use crate::kubernetes::client::is_in_pod;
+use crate::kubernetes::pods;
 use crate::pipeline::{self, Command, Commands, Lines, Parts, Pipeline, Queue};
+use crate::serve::health::Verdict;
+use crate::serve::Socket;
 use crate::sinks::{LogFile, Output, Stream};
 use cluster::Cluster;
 use containers::Containers;
+use local_api::LocalApi;
 use policies::Policies;
+use standing::Standing;
+use status::About;
 
 /// Between two ledgers in the stream.
 const LEDGER_EVERY: Duration = Duration::from_secs(60);
@@ -56,16 +67,18 @@ pub struct Agent {
     freed: Receiver<ContainerSlot>,
     applier: Applier,
     policies: Policies,
+    api: LocalApi,
 }
 
 impl Agent {
-    /// Loads the programs, reads the policies, opens the output.
+    /// Reads the policies, opens the output and the local API's socket, loads the programs.
     ///
     /// To be called from the process's first thread, before others are started: the hooks' self-test needs that.
     pub fn prepare(config: Config) -> anyhow::Result<Self> {
-        let mut policies = Policies::new(PolicyFiles::new(config.policies.clone()), config.calls);
+        let mut policies = Policies::new(PolicyFiles::new(config.policies.clone(), node_labels(&config)), config.calls);
         policies.first_look()?;
         let output = open_output(&config.target)?;
+        let socket = config.socket.as_deref().map(Socket::claim).transpose()?;
         let engine = Arc::new(Engine::load(&LoadOptions::default())?);
         let probes = Probes::new(engine.clone(), config.backend)?;
         exempt_this_process(&engine)?;
@@ -73,6 +86,8 @@ impl Agent {
         let (commands, receiver) = pipeline::commands();
         let (freed_sender, freed) = channel();
         let account_engine = engine.clone();
+        let heartbeat = Heartbeat::default();
+        let api = LocalApi::new(socket, &config, &probes, heartbeat.clone());
         let pipeline = Pipeline::new(Parts {
             kernel_account: Box::new(move |slot| account_engine.maps().account(slot).ok()),
             commands: receiver,
@@ -80,45 +95,69 @@ impl Agent {
             redactor: config.redactor.clone(),
             lines: lines(&config),
             output: Box::new(Queue::spawn(output).context("starting the writer")?),
-            table: false,
+            table: true,
             freed: Some(freed_sender),
+            heartbeat,
         });
         let applier = Applier::new(engine.clone(), probes, commands.clone());
-        Ok(Self { config, engine, commands, pipeline, freed, applier, policies })
+        Ok(Self { config, engine, commands, pipeline, freed, applier, policies, api })
     }
 
     /// Watches until a signal ends it.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Agent { config, engine, commands, pipeline, freed, mut applier, mut policies } = self;
+        let Agent { config, engine, commands, pipeline, freed, mut applier, mut policies, api } = self;
         let mut ending = Ending::new()?;
         let mut hangup = signal(SignalKind::hangup()).context("taking SIGHUP")?;
         let reader = Reader::spawn(engine.clone(), pipeline)?;
         let shutdown = CancellationToken::new();
         let mut discovery = containerd::watch(&config.sockets, &ProcFs::new(&config.procfs), &shutdown);
         let mut containers = Containers::new(engine.clone(), commands.clone(), freed)?;
-        let cluster = Cluster::start(config.kubernetes, &commands, &shutdown).await?;
-        if let Some(cluster) = &cluster {
-            policies.follow(cluster.policies.clone());
+        let mut standing = Standing::new(discovery.sockets);
+        let (server, mut questions) = api.start(&standing, &shutdown)?;
+        let mut pods = pods::never_told();
+        let mut cluster = Cluster::start(&config, &commands, &shutdown).await?;
+        if let Some(cluster) = &mut cluster {
+            pods = std::mem::replace(&mut cluster.pods, pods);
+            policies.follow(cluster.policies.clone(), cluster.node_labels.clone());
         }
         policies.put_in_force(&mut applier, containers.registry(), &commands);
+        let about = About::this_node(&config);
+        // Whether what this node says of itself may be otherwise since it was said.
+        let mut is_news = true;
         let mut looks = every(LOOK_EVERY);
         let mut ledgers = every(LEDGER_EVERY);
         ledgers.reset();
         loop {
+            standing.turn(verdict(policies.verdict(applier.plan()), cluster.as_ref()));
             tokio::select! {
                 change = discovery.changes.recv() => match change {
-                    Some(change) => containers.on_change(change, &mut applier),
+                    Some(Change::Settled { .. }) => standing.socket_settled(),
+                    Some(change) => {
+                        is_news = true;
+                        containers.on_change(change, &mut applier);
+                    }
                     None => anyhow::bail!("discovery ended by itself"),
                 },
+                Some(change) = pods.recv() => {
+                    is_news = true;
+                    containers.on_pods(change, &mut applier);
+                }
                 news = policies.next() => {
+                    is_news = true;
                     policies.go_on(news, &mut applier, containers.registry(), &commands);
                 }
                 _ = looks.tick() => {
-                    policies.look(&mut applier, containers.registry(), &commands);
+                    is_news |= policies.look(&mut applier, containers.registry(), &commands);
                     containers.look();
+                    if let Some(cluster) = cluster.as_ref().filter(|_| std::mem::take(&mut is_news)) {
+                        cluster.say(about.status(&policies, applier.plan(), containers.runtimes()));
+                    }
                     if reader.is_finished() {
                         break;
                     }
+                }
+                Some(question) = questions.recv() => {
+                    answers::answer(question, &containers, &policies, &mut applier, &commands);
                 }
                 _ = ledgers.tick() => {
                     commands.send(Command::Ledger(applier.doubts()));
@@ -140,6 +179,9 @@ impl Agent {
         if let Some(cluster) = cluster {
             end_within_limit("what speaks with the API server", cluster.stopped()).await;
         }
+        if let Some(server) = server {
+            server.stopped().await;
+        }
         let doubts = applier.doubts();
         let ended = tokio::task::spawn_blocking(move || {
             let (pipeline, read) = reader.stop();
@@ -147,6 +189,25 @@ impl Agent {
             read
         });
         ended.await.context("the reader's end")?.context("reading the ring")
+    }
+}
+
+/// Whether all is in force that is known, and this agent is the only one of its node's name.
+fn verdict(policies: Verdict, cluster: Option<&Cluster>) -> Verdict {
+    match cluster.and_then(Cluster::usurper) {
+        Some(usurper) => {
+            Verdict::no(format!("another agent has this node's name: {usurper}; give each its own --node-name"))
+        }
+        None => policies,
+    }
+}
+
+/// Whether `nodeSelector` will ever have labels to go by.
+fn node_labels(config: &Config) -> NodeLabels {
+    match config.kubernetes {
+        Kubernetes::On => NodeLabels::FromKubernetes,
+        Kubernetes::Auto if is_in_pod() => NodeLabels::FromKubernetes,
+        Kubernetes::Auto | Kubernetes::Off => NodeLabels::Never,
     }
 }
 

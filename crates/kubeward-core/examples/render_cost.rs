@@ -91,7 +91,7 @@ fn measure(name: &str, mut write: impl FnMut(&mut Vec<u8>, &SyscallEvent)) {
 }
 
 fn main() {
-    let stream = Stream { node: "n1".into(), run: "b007-1".into(), event_labels: vec!["app".into()] };
+    let stream = Stream { node: "n1".into(), cluster: None, run: "b007-1".into(), event_labels: vec!["app".into()] };
     let mut json = JsonLines::new(&stream);
     measure("json", |out, event| json.syscall(out, event));
     let mut text = TextLines::new(TextOptions { time: TimeFormat::Clock, container: true });

@@ -23,9 +23,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Trace(cmd::trace::TraceArgs),
-    Agent(cmd::agent::AgentArgs),
+    Agent(Box<cmd::agent::AgentArgs>),
+    Controller(cmd::controller::ControllerArgs),
+    Health(cmd::health::HealthArgs),
     Policy(cmd::policy::PolicyArgs),
     Syscalls(cmd::syscalls::SyscallsArgs),
+    Crd(cmd::crd::CrdArgs),
     Doctor(cmd::doctor::DoctorArgs),
     /// Print the version
     #[command(after_help = "Examples:\n  kubeward version\n  kubeward --version")]
@@ -44,8 +47,11 @@ fn main() -> ExitCode {
             let (_, sources) = matches.subcommand().expect("the command was just matched");
             cmd::agent::run(&args, sources)
         }
+        Command::Controller(args) => cmd::controller::run(&args),
+        Command::Health(args) => cmd::health::run(&args),
         Command::Policy(args) => cmd::policy::run(&args),
         Command::Syscalls(args) => cmd::syscalls::run(&args),
+        Command::Crd(args) => cmd::crd::run(&args),
         Command::Doctor(args) => cmd::doctor::run(&args),
         Command::Version => cmd::version(),
     }

@@ -19,6 +19,9 @@ pub struct Image {
     pub name: String,
     pub labels: BTreeMap<String, String>,
     has_busybox: bool,
+    /// Folders and files that any program expects.
+    has_system: bool,
+    entrypoint: Vec<String>,
     /// Path in the image without leading slash, and the static program on this machine.
     programs: Vec<(String, PathBuf)>,
 }
@@ -28,9 +31,33 @@ impl Image {
         Self { has_busybox: true, ..Self::scratch(name) }
     }
 
-    /// Nothing but empty folders, as `FROM scratch`.
+    /// A few empty folders and no program.
     pub fn scratch(name: &str) -> Self {
-        Self { name: name.to_owned(), labels: BTreeMap::new(), has_busybox: false, programs: Vec::new() }
+        Self { has_system: true, ..Self::empty(name) }
+    }
+
+    /// Nothing at all, as `FROM scratch`.
+    pub fn empty(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            labels: BTreeMap::new(),
+            has_busybox: false,
+            has_system: false,
+            entrypoint: Vec::new(),
+            programs: Vec::new(),
+        }
+    }
+
+    /// Adds a statically linked program under that path.
+    pub fn program_at(mut self, in_image: &str, path: &Path) -> Self {
+        self.programs.push((in_image.trim_start_matches('/').to_owned(), path.to_owned()));
+        self
+    }
+
+    /// The program that a container runs unless it names one.
+    pub fn entrypoint(mut self, words: &[&str]) -> Self {
+        self.entrypoint = words.iter().map(|word| (*word).to_owned()).collect();
+        self
     }
 
     /// Adds a statically linked program as `/bin/<file name>`.
@@ -64,21 +91,25 @@ impl Image {
 
     fn layer(&self) -> Result<Vec<u8>> {
         let mut tar = tar::Builder::new(Vec::new());
-        for directory in ["bin/", "tmp/", "etc/", "proc/", "sys/", "dev/"] {
-            let mut header = header(0o755, 0);
-            header.set_entry_type(tar::EntryType::Directory);
-            tar.append_data(&mut header, directory, std::io::empty())?;
+        if self.has_system {
+            append_system(&mut tar)?;
         }
         if self.has_busybox {
             append_busybox(&mut tar)?;
         }
-        append(&mut tar, "etc/hostname", 0o644, b"kubeward-test\n")?;
-        append(&mut tar, "etc/passwd", 0o644, b"root:x:0:0:root:/:/bin/sh\n")?;
         for (name, program) in &self.programs {
             let bytes = fs::read(program).with_context(|| format!("reading program {}", program.display()))?;
             append(&mut tar, name, 0o755, &bytes)?;
         }
         Ok(tar.into_inner()?)
+    }
+
+    fn default_command(&self) -> &'static [&'static str] {
+        if self.entrypoint.is_empty() {
+            &["/bin/sleep", "1000000"]
+        } else {
+            &[]
+        }
     }
 
     fn config(&self, layer: &[u8]) -> Result<Vec<u8>> {
@@ -91,10 +122,22 @@ impl Image {
         Ok(serde_json::to_vec(&json!({
             "architecture": architecture,
             "os": "linux",
-            "config": {"Env": ["PATH=/bin"], "Cmd": ["/bin/sleep", "1000000"], "Labels": self.labels},
+            "config": {
+                "Env": ["PATH=/bin"], "Entrypoint": self.entrypoint, "Cmd": self.default_command(), "Labels": self.labels,
+            },
             "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
         }))?)
     }
+}
+
+fn append_system(tar: &mut tar::Builder<Vec<u8>>) -> Result<()> {
+    for directory in ["bin/", "tmp/", "etc/", "proc/", "sys/", "dev/"] {
+        let mut header = header(0o755, 0);
+        header.set_entry_type(tar::EntryType::Directory);
+        tar.append_data(&mut header, directory, std::io::empty())?;
+    }
+    append(tar, "etc/hostname", 0o644, b"kubeward-test\n")?;
+    append(tar, "etc/passwd", 0o644, b"root:x:0:0:root:/:/bin/sh\n")
 }
 
 fn append_busybox(tar: &mut tar::Builder<Vec<u8>>) -> Result<()> {

@@ -1,7 +1,8 @@
-//! What tests of the whole program share: a private containerd with hand-built images.
+//! What tests of the whole program share: a private containerd with hand-built images, a private API server.
 //!
 //! Nothing here knows KubeWard itself. A harness that cannot start fails its test with the remedy; it never
 //! lets one pass unrun.
 
 pub mod containerd;
 pub mod image;
+pub mod kubernetes;

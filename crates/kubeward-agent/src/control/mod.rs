@@ -14,4 +14,4 @@ pub use apply::{Applier, ApplyError, Settled};
 pub use choose::{choose, Choice, LeftOut};
 pub use kernel::{hook_bits, kernel_profile};
 pub use reconcile::{reconcile, HookBits, Plan, ProfileId, Step, TooManyProfiles};
-pub use source::{Look, PolicyFiles, Problem, LOOK_EVERY};
+pub use source::{Look, NodeLabels, PolicyFiles, Problem, LOOK_EVERY};

@@ -1,7 +1,7 @@
 //! Policy files and folders, looked at again and again.
 //!
 //! A change is noticed by the file's metadata, every [`LOOK_EVERY`]: that works on every file system, and a ConfigMap's folder
-//! of links. Folders are read for `*.yaml`, `*.yml` and `*.json`. A file that was good once and is broken or gone now keeps its
+//! of links. A policy's `expireAfter` counts from that change too. Folders are read for `*.yaml`, `*.yml` and `*.json`. A file that was good once and is broken or gone now keeps its
 //! last good policies, unless it went from a folder.
 
 use std::collections::BTreeMap;
@@ -77,17 +77,26 @@ impl Problem {
     }
 }
 
+/// Where the labels come from that `nodeSelector` goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeLabels {
+    FromKubernetes,
+    /// The agent runs without Kubernetes: a policy with a `nodeSelector` is refused.
+    Never,
+}
+
 /// The files and folders of `-f`.
 #[derive(Debug)]
 pub struct PolicyFiles {
     paths: Vec<PathBuf>,
+    node_labels: NodeLabels,
     known: BTreeMap<PathBuf, Known>,
     has_looked: bool,
 }
 
 impl PolicyFiles {
-    pub fn new(paths: Vec<PathBuf>) -> Self {
-        Self { paths, known: BTreeMap::new(), has_looked: false }
+    pub fn new(paths: Vec<PathBuf>, node_labels: NodeLabels) -> Self {
+        Self { paths, node_labels, known: BTreeMap::new(), has_looked: false }
     }
 
     /// Reads what changed since the last look. Costs one `stat` a file when nothing did.
@@ -101,7 +110,8 @@ impl PolicyFiles {
             stays
         });
         for path in files {
-            has_changed |= self.known.entry(path.clone()).or_default().look(&path, &mut look.problems);
+            has_changed |=
+                self.known.entry(path.clone()).or_default().look(&path, self.node_labels, &mut look.problems);
         }
         if has_changed {
             look.policies = Some(self.known.values().flat_map(|known| known.good.iter().cloned()).collect());
@@ -135,15 +145,15 @@ impl PolicyFiles {
 
 impl Known {
     /// True when the file's good policies are others now.
-    fn look(&mut self, path: &Path, problems: &mut Vec<Problem>) -> bool {
+    fn look(&mut self, path: &Path, node_labels: NodeLabels, problems: &mut Vec<Problem>) -> bool {
         let metadata = fs::metadata(path);
         let version = metadata.as_ref().ok().map(Version::of);
         if version.is_some() && version == self.version {
             return false;
         }
         self.version = version;
-        let bytes = match metadata.and_then(|_| read(path)) {
-            Ok(bytes) => bytes,
+        let (bytes, modified) = match metadata.and_then(|metadata| Ok((read(path)?, metadata.modified()?))) {
+            Ok(read) => read,
             Err(source) => {
                 if !std::mem::replace(&mut self.is_told, true) {
                     problems.push(Problem::Unreadable { path: path.to_owned(), source });
@@ -152,7 +162,11 @@ impl Known {
             }
         };
         self.is_told = false;
-        let (policies, faults) = policy::load(&path.display().to_string(), &bytes);
+        let (mut policies, mut faults) = policy::load(&path.display().to_string(), &bytes);
+        policies.iter_mut().for_each(|policy| policy.created = Some(modified));
+        if node_labels == NodeLabels::Never {
+            faults.extend(policies.iter().filter_map(CheckedPolicy::fault_without_node_labels));
+        }
         let left_out = policies.iter().flat_map(|policy| {
             let name = policy.name.to_string();
             policy
@@ -186,6 +200,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use tempfile::TempDir;
 
     use super::*;
@@ -214,7 +230,7 @@ mod tests {
     #[test]
     fn folder_is_followed() {
         let folder = folder(&[("a.yaml", &document("a", "{}")), ("notes.txt", "no policy"), (".b.yaml", "hidden")]);
-        let mut files = PolicyFiles::new(vec![folder.path().to_owned()]);
+        let mut files = PolicyFiles::new(vec![folder.path().to_owned()], NodeLabels::Never);
         assert_eq!(names(&files.look()), Some(vec!["a"]));
         assert_eq!(names(&files.look()), None);
         write(&folder, "b.yml", &document("b", "{}"));
@@ -226,7 +242,7 @@ mod tests {
     #[test]
     fn broken_edit_keeps_the_last_good_version_and_is_told_once() {
         let folder = folder(&[("a.yaml", &document("a", "{}"))]);
-        let mut files = PolicyFiles::new(vec![folder.path().join("a.yaml")]);
+        let mut files = PolicyFiles::new(vec![folder.path().join("a.yaml")], NodeLabels::Never);
         assert_eq!(names(&files.look()), Some(vec!["a"]));
         write(&folder, "a.yaml", "kind: [");
         let look = files.look();
@@ -244,7 +260,7 @@ mod tests {
     #[test]
     fn named_file_that_goes_keeps_its_policies_and_is_told_once() {
         let folder = folder(&[("a.yaml", &document("a", "{}"))]);
-        let mut files = PolicyFiles::new(vec![folder.path().join("a.yaml")]);
+        let mut files = PolicyFiles::new(vec![folder.path().join("a.yaml")], NodeLabels::Never);
         files.look();
         fs::remove_file(folder.path().join("a.yaml")).expect("it is there");
         let look = files.look();
@@ -255,9 +271,36 @@ mod tests {
     }
 
     #[test]
+    fn node_selector_is_refused_where_no_labels_will_come() {
+        let folder = folder(&[("a.yaml", &document("a", "{nodeSelector: {matchLabels: {canary: 'true'}}}"))]);
+        let path = vec![folder.path().join("a.yaml")];
+        let look = PolicyFiles::new(path.clone(), NodeLabels::Never).look();
+        assert_eq!(names(&look), Some(vec![]));
+        assert!(look.problems[0].is_refusal(), "{:?}", look.problems);
+        assert!(look.problems[0]
+            .to_string()
+            .contains("spec.nodeSelector: nodeSelector goes by labels that Kubernetes"));
+        let look = PolicyFiles::new(path, NodeLabels::FromKubernetes).look();
+        assert_eq!((names(&look), look.problems.len()), (Some(vec!["a"]), 0));
+    }
+
+    #[test]
+    fn policy_is_as_old_as_its_files_last_change() {
+        let folder = folder(&[("a.yaml", &document("a", "{expireAfter: 1h}"))]);
+        let path = folder.path().join("a.yaml");
+        let mut files = PolicyFiles::new(vec![path.clone()], NodeLabels::Never);
+        for changed in [SystemTime::UNIX_EPOCH + Duration::from_secs(7), SystemTime::UNIX_EPOCH] {
+            File::options().write(true).open(&path).and_then(|file| file.set_modified(changed)).expect("it is ours");
+            let policies = files.look().policies.expect("the file changed");
+            assert_eq!(policies[0].created, Some(changed));
+            assert_eq!(policies[0].expires_at(), Some(changed + Duration::from_secs(3600)));
+        }
+    }
+
+    #[test]
     fn unknown_name_is_left_out_and_the_rest_applies() {
         let folder = folder(&[("a.yaml", &document("a", "{syscalls: [{name: opnat}, {name: mkdir}]}"))]);
-        let mut files = PolicyFiles::new(vec![folder.path().join("a.yaml")]);
+        let mut files = PolicyFiles::new(vec![folder.path().join("a.yaml")], NodeLabels::Never);
         let look = files.look();
         assert_eq!(names(&look), Some(vec!["a"]));
         assert!(

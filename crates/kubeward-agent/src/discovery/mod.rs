@@ -69,6 +69,10 @@ pub enum Change {
         /// Instances that are being watched on this socket.
         running: usize,
     },
+    /// The first attempt at this socket is over: what runs there has been told, or nothing answers. Told once.
+    Settled {
+        socket: Arc<Path>,
+    },
     /// The runtime does not answer. Told once for each error, not for each attempt; attempts go on.
     Failing {
         error: containerd::SocketError,

@@ -86,6 +86,40 @@ impl fmt::Display for Trouble {
     }
 }
 
+/// The object is not there, which is an answer and no trouble. Told apart from a resource that is not there by the name in
+/// the details.
+pub fn is_absent_object(error: &kube::Error, name: &str) -> bool {
+    match error {
+        kube::Error::Api(status) => {
+            status.code == 404 && status.details.as_ref().is_some_and(|details| details.name == name)
+        }
+        _ => false,
+    }
+}
+
+/// Logs a trouble once, until it is another or is over.
+#[derive(Debug, Default)]
+pub struct Telling {
+    told: Option<String>,
+}
+
+impl Telling {
+    pub fn failed(&mut self, trouble: &Trouble) {
+        let text = trouble.to_string();
+        if self.told.as_ref() != Some(&text) {
+            tracing::warn!("{text}; trying again");
+            self.told = Some(text);
+        }
+    }
+
+    /// It goes again: `what`.
+    pub fn went_well(&mut self, what: &str) {
+        if self.told.take().is_some() {
+            tracing::info!("{what}");
+        }
+    }
+}
+
 /// The cause at the bottom: what stands above it repeats that a request failed.
 fn innermost(error: &kube::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
@@ -115,5 +149,16 @@ mod tests {
         assert!(refused(401).contains("token"));
         assert!(refused(404).contains("deployments/kubeward.yaml"));
         assert_eq!(refused(500), "pods: the API server says 500: because");
+    }
+
+    #[test]
+    fn absent_object_is_not_an_absent_definition() {
+        let answer = |code, name: &str| {
+            let details = serde_json::from_value(serde_json::json!({ "name": name })).expect("all may be absent");
+            kube::Error::Api(Box::new(Status { code, details: Some(details), ..Status::default() }))
+        };
+        assert!(is_absent_object(&answer(404, "n1"), "n1"));
+        assert!(!is_absent_object(&answer(404, ""), "n1"));
+        assert!(!is_absent_object(&answer(403, "n1"), "n1"));
     }
 }

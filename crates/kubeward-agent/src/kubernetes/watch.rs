@@ -5,25 +5,30 @@ use std::time::Duration;
 
 use futures_util::stream::BoxStream;
 use futures_util::StreamExt;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, watcher, DefaultBackoff, Event};
-use kube::runtime::WatchStreamExt;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
-use tokio::time::{sleep, timeout_at, Instant};
+use tokio::time::{sleep_until, timeout_at, Instant};
 
 use super::trouble::Trouble;
 
 /// For a list to come; a server that takes the request and says nothing would be waited for without an end.
 const LIST_WITHIN: Duration = Duration::from_secs(30);
 
-/// Before a watch that is stuck begins anew, plus as much again at random.
-const BEGIN_ANEW_AFTER: Duration = Duration::from_secs(1);
-
 type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
 
-/// Lists come from the API server's cache, not from etcd.
+/// A watch is asked anew after this; after less by up to a quarter, so that those of many agents that began together part.
+const WATCH_SECONDS: u32 = 290;
+
+/// Lists come from the API server's cache, not from etcd; which they do only as a whole, without pages.
 pub fn config() -> watcher::Config {
-    watcher::Config::default().any_semantic()
+    watcher::Config { page_size: None, ..exact_config() }.any_semantic()
+}
+
+/// Lists come from etcd, and so are never behind: for a single object, or a single client.
+pub fn exact_config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS - fastrand::u32(0..WATCH_SECONDS / 4))
 }
 
 /// One watched resource.
@@ -33,6 +38,11 @@ pub struct Watch<K> {
     events: Events<K>,
     /// Until when the list that is being read must be complete; `None` when it is.
     listed_by: Option<Instant>,
+    /// 0.8 s after the first failure, doubled to at most 30 s, each with up to as much again at random. The library's own way
+    /// to wait starts over with each attempt to list, and so would ask every second for ever.
+    backoff: DefaultBackoff,
+    /// Nothing is asked before.
+    rests_until: Option<Instant>,
 }
 
 impl<K> Watch<K>
@@ -41,52 +51,79 @@ where
 {
     /// `resource` is the plural, for messages. With `Api<PartialObjectMeta<_>>` the server sends metadata and nothing else.
     pub fn new(resource: &'static str, api: Api<K>, config: watcher::Config) -> Self {
-        let begin = move || watcher(api.clone(), config.clone()).backoff(DefaultBackoff::default()).boxed();
+        let begin = move || watcher(api.clone(), config.clone()).boxed();
         let events = begin();
-        Self { resource, begin: Box::new(begin), events, listed_by: Some(Instant::now() + LIST_WITHIN) }
+        let listed_by = Some(Instant::now() + LIST_WITHIN);
+        Self {
+            resource,
+            begin: Box::new(begin),
+            events,
+            listed_by,
+            backoff: DefaultBackoff::default(),
+            rests_until: None,
+        }
     }
 
     /// The next event, or why there is none for now: attempts go on. May be dropped and called again.
     pub async fn next(&mut self) -> Result<Event<K>, Trouble> {
+        if let Some(end) = self.rests_until {
+            sleep_until(end).await;
+            self.rests_until = None;
+        }
         let next = match self.listed_by {
-            Some(deadline) => match timeout_at(deadline, self.events.next()).await {
-                Ok(next) => next,
-                Err(_) => {
-                    self.begin_anew();
-                    return Err(Trouble::Silent { resource: self.resource, waited: LIST_WITHIN });
-                }
-            },
-            None => self.events.next().await,
+            Some(deadline) => timeout_at(deadline, self.events.next()).await,
+            None => Ok(self.events.next().await),
         };
         match next {
-            Some(Ok(event)) => {
-                match event {
-                    Event::Init => self.listed_by = Some(Instant::now() + LIST_WITHIN),
-                    Event::InitDone => self.listed_by = None,
-                    _ => {}
-                }
+            Ok(Some(Ok(event))) => {
+                self.note(&event);
                 Ok(event)
             }
-            Some(Err(error)) => {
-                // The library waits before it tries again; that is not the list's time.
-                self.listed_by = self.listed_by.map(|_| Instant::now() + 2 * LIST_WITHIN);
-                if is_gone(&error) {
-                    sleep(BEGIN_ANEW_AFTER.mul_f32(1.0 + fastrand::f32())).await;
-                    self.begin_anew();
+            Ok(Some(Err(error))) => {
+                match is_gone(&error) {
+                    true => self.begin_anew(),
+                    false => self.rest(),
                 }
                 Err(Trouble::of_watch(self.resource, &error))
             }
-            None => {
+            Ok(None) => {
                 self.begin_anew();
                 let message = "the watch ended".to_owned();
                 Err(Trouble::Unreachable { resource: self.resource, message })
             }
+            Err(_) => {
+                self.begin_anew();
+                Err(Trouble::Silent { resource: self.resource, waited: LIST_WITHIN })
+            }
         }
     }
 
+    fn note(&mut self, event: &Event<K>) {
+        match event {
+            // Said before the server is asked, so that it is no answer of it.
+            Event::Init => self.listed_by = Some(Instant::now() + LIST_WITHIN),
+            Event::InitApply(_) => {}
+            Event::InitDone => {
+                self.listed_by = None;
+                self.backoff.reset();
+            }
+            Event::Apply(_) | Event::Delete(_) => self.backoff.reset(),
+        }
+    }
+
+    /// The list's time does not run meanwhile.
+    fn rest(&mut self) {
+        let pause = self.backoff.next().unwrap_or(LIST_WITHIN);
+        let end = Instant::now() + pause;
+        self.rests_until = Some(end);
+        self.listed_by = self.listed_by.map(|_| end + LIST_WITHIN);
+    }
+
+    /// Not at once: what did not answer is not to be asked by all agents together.
     fn begin_anew(&mut self) {
         self.events = (self.begin)();
-        self.listed_by = Some(Instant::now() + LIST_WITHIN);
+        self.listed_by = Some(Instant::now());
+        self.rest();
     }
 }
 

@@ -6,9 +6,11 @@ use kubeward_bpf::wire::{self, Wire};
 use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::ledger::{Account, LossReason};
 use kubeward_core::render::line::{ContainerChange, Gap, LedgerLine, LedgerScope};
+use kubeward_core::table::{CallKey, CallStats};
 
 use super::account::settle;
 use super::clock::{monotonic_ns, Clocks};
+use super::command::{Accounts, TableNow};
 use super::flow::{Member, Pipeline};
 
 /// Between two looks at clocks and losses while the ring is quiet, and while it is busy.
@@ -104,19 +106,30 @@ impl Pipeline {
         }
     }
 
-    /// A line for each container and one for the node. Gives back the containers' accounts.
-    pub(super) fn tell_accounts(&mut self, is_final: bool) -> Vec<(Arc<Container>, Account)> {
-        let mut accounts = Vec::new();
-        let told = self.members.iter().filter(|(_, member)| member.is_told).map(|(&slot, _)| slot);
-        for slot in told.collect::<Vec<_>>() {
-            if let Some((container, account)) = self.account(slot, is_final) {
-                self.tell_account(LedgerScope::Container(&container), &account, is_final);
-                accounts.push((container, account));
-            }
+    /// A line for each container and one for the node. Gives them back.
+    pub(super) fn tell_accounts(&mut self, is_final: bool) -> Accounts {
+        let accounts = self.accounts(is_final);
+        for (container, account) in &accounts.containers {
+            self.tell_account(LedgerScope::Container(container), account, is_final);
         }
-        let node: Account = accounts.iter().map(|(_, account)| account).chain([&self.ended]).sum();
-        self.tell_account(LedgerScope::Node, &node, is_final);
+        self.tell_account(LedgerScope::Node, &accounts.node, is_final);
         accounts
+    }
+
+    /// Those of the containers that the stream speaks of, in order of their slots.
+    pub(super) fn accounts(&self, is_final: bool) -> Accounts {
+        let told = self.members.iter().filter(|(_, member)| member.is_told);
+        let containers: Vec<_> = told.filter_map(|(&slot, _)| self.account(slot, is_final)).collect();
+        let node = containers.iter().map(|(_, account)| account).chain([&self.ended]).sum();
+        Accounts { containers, node, doubts: self.doubts }
+    }
+
+    pub(super) fn table_now(&self) -> TableNow {
+        let Some(table) = &self.table else { return TableNow::default() };
+        let of_member = |(key, stats): (&CallKey, &CallStats)| {
+            Some((self.members.get(&key.slot)?.container.clone(), stats.clone()))
+        };
+        TableNow { calls: table.iter().filter_map(of_member).collect(), used: table.used(), overflow: table.overflow() }
     }
 
     fn tell_account(&mut self, scope: LedgerScope<'_>, account: &Account, is_final: bool) {
@@ -177,6 +190,10 @@ impl Pipeline {
             self.ended.add(&account);
         }
         self.members.remove(&slot);
+        // The slot will be another's.
+        if let Some(table) = &mut self.table {
+            table.remove(slot);
+        }
         self.programs.forget(slot);
         self.judge.forget(slot);
         if let Some(previous) = &mut self.previous {

@@ -4,8 +4,11 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::Arc;
 
 use kubeward_core::container::{Container, ContainerSlot};
+use kubeward_core::ledger::Account;
 use kubeward_core::policy::{PolicySet, Selected};
 use kubeward_core::render::line::NoticeLevel;
+use kubeward_core::table::CallStats;
+use tokio::sync::oneshot;
 
 /// Commands that wait. When full the sender waits too, at most until the ring is drained next.
 const WAITING: usize = 1024;
@@ -55,6 +58,36 @@ pub enum Command {
     },
     /// Open the output's file anew.
     ReopenOutput,
+    /// Give every account as it stands, as [`Command::Ledger`] would tell it. Who asked may have gone.
+    GiveAccounts {
+        doubts: Doubts,
+        reply: oneshot::Sender<Accounts>,
+    },
+    /// Give a copy of the table by call. Costs the reader some 100 ns for each call of each container.
+    GiveTable {
+        reply: oneshot::Sender<TableNow>,
+    },
+}
+
+/// Every account at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Accounts {
+    /// Of every container that some policy has selected and that has not ended.
+    pub containers: Vec<(Arc<Container>, Account)>,
+    /// The same and those that ended.
+    pub node: Account,
+    pub doubts: Doubts,
+}
+
+/// The table by call at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct TableNow {
+    /// Of every container that has not ended.
+    pub calls: Vec<(Arc<Container>, CallStats)>,
+    /// Results in use, of [`kubeward_core::table::CallTable::ROOM`].
+    pub used: usize,
+    /// Calls that were not counted for want of room.
+    pub overflow: u64,
 }
 
 /// The sending side. Cheap to clone.

@@ -23,6 +23,7 @@ use super::lines::Lines;
 use super::output::EventOutput;
 use super::programs::Programs;
 use super::switch::Previous;
+use crate::heartbeat::Heartbeat;
 
 /// The kernel side's account of a container; `None` when the kernel cannot say.
 pub type KernelAccount = Box<dyn Fn(ContainerSlot) -> Option<wire::Account> + Send>;
@@ -39,6 +40,8 @@ pub struct Parts {
     pub table: bool,
     /// Told of each slot that was closed and whose records are all read.
     pub freed: Option<Sender<ContainerSlot>>,
+    /// Beats whenever the ring was drained.
+    pub heartbeat: Heartbeat,
 }
 
 /// Takes records and gives lines. Owned by the reader's thread; [`Pipeline::finish`] ends it.
@@ -51,8 +54,9 @@ pub struct Pipeline {
     redactor: Redactor,
     pub(super) lines: Lines,
     pub(super) output: Box<dyn EventOutput>,
-    table: Option<CallTable>,
+    pub(super) table: Option<CallTable>,
     freed: Option<Sender<ContainerSlot>>,
+    heartbeat: Heartbeat,
     pub(super) clocks: Clocks,
     pub(super) programs: Programs,
     pub(super) members: BTreeMap<ContainerSlot, Member>,
@@ -114,6 +118,7 @@ impl Pipeline {
             output: parts.output,
             table: parts.table.then(CallTable::default),
             freed: parts.freed,
+            heartbeat: parts.heartbeat,
             clocks: Clocks::sample(),
             programs: Programs::default(),
             members: BTreeMap::new(),
@@ -136,8 +141,7 @@ impl Pipeline {
         self.book_losses();
         let accounts = self.tell_accounts(true);
         self.output.settle();
-        let total = accounts.iter().map(|(_, account)| account).chain([&self.ended]).sum();
-        Finished { accounts, total, table: self.table }
+        Finished { accounts: accounts.containers, total: accounts.node, table: self.table }
     }
 
     fn call(&mut self, record: CallRecord) {
@@ -288,6 +292,14 @@ impl Pipeline {
             }
             Command::Notice { level, code, message } => self.tell_notice(level, code, &message),
             Command::ReopenOutput => self.output.reopen(),
+            // Whoever asked may have given up waiting.
+            Command::GiveAccounts { doubts, reply } => {
+                self.doubts = doubts;
+                let _ = reply.send(self.accounts(false));
+            }
+            Command::GiveTable { reply } => {
+                let _ = reply.send(self.table_now());
+            }
         }
     }
 
@@ -345,5 +357,6 @@ impl RecordSink for Pipeline {
         self.output.flush();
         self.book_losses();
         self.since_drained = 0;
+        self.heartbeat.beat();
     }
 }

@@ -19,7 +19,7 @@ mod tests;
 
 pub use account::UserCounts;
 pub use clock::Clocks;
-pub use command::{commands, Command, Commands, Doubts};
+pub use command::{commands, Accounts, Command, Commands, Doubts, TableNow};
 pub use flow::{Finished, KernelAccount, Parts, Pipeline};
 pub use lines::Lines;
 pub use output::{Direct, EventOutput, Losses};

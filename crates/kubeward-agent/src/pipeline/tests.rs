@@ -14,8 +14,10 @@ use kubeward_core::render::json::JsonLines;
 use kubeward_core::render::line::{NoticeLevel, Stream};
 use kubeward_core::syscall::by_name;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use super::*;
+use crate::heartbeat::Heartbeat;
 
 const A: ContainerSlot = ContainerSlot(1);
 const B: ContainerSlot = ContainerSlot(2);
@@ -72,6 +74,7 @@ struct Rig {
     kernel: Kernel,
     freed: Receiver<ContainerSlot>,
     set: Arc<PolicySet>,
+    heartbeat: Heartbeat,
 }
 
 impl Rig {
@@ -80,8 +83,9 @@ impl Rig {
         let (commands, receiver) = commands();
         let (freed_sender, freed) = channel();
         let (output, kernel) = (FakeOutput::default(), Kernel::default());
+        let heartbeat = Heartbeat::default();
         let accounts = kernel.clone();
-        let stream = Stream { node: "n1".to_owned(), run: "r".to_owned(), event_labels: Vec::new() };
+        let stream = Stream { node: "n1".to_owned(), cluster: None, run: "r".to_owned(), event_labels: Vec::new() };
         let pipeline = Pipeline::new(Parts {
             kernel_account: Box::new(move |slot| accounts.lock().expect("no test panics with it").get(&slot).copied()),
             commands: receiver,
@@ -91,8 +95,9 @@ impl Rig {
             output: Box::new(output.clone()),
             table: true,
             freed: Some(freed_sender),
+            heartbeat: heartbeat.clone(),
         });
-        Self { pipeline, commands, output, kernel, freed, set }
+        Self { pipeline, commands, output, kernel, freed, set, heartbeat }
     }
 
     fn open(&self, slot: ContainerSlot, id: &str) {
@@ -202,6 +207,56 @@ fn closed_container_is_told_when_its_last_record_is_read() {
     assert_eq!(rig.output.of("container").last().map(|line| line["change"].clone()), Some("gone".into()));
     let finished = rig.pipeline.finish(Doubts::default());
     assert_eq!((finished.accounts.len(), finished.total.emitted), (0, 2), "the node keeps its numbers");
+}
+
+/// What a command that gives something gives.
+fn given<T>(rig: &mut Rig, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> T {
+    let (reply, mut answer) = oneshot::channel();
+    rig.commands.send(command(reply));
+    rig.pipeline.drained();
+    answer.try_recv().expect("it is answered with the drain")
+}
+
+#[test]
+fn accounts_are_given_as_the_ledger_would_tell_them() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+    rig.open(A, "a");
+    rig.record(&record(A, "mkdir", 0));
+    rig.record(&record(A, "rmdir", 0));
+    let doubts = Doubts { skipped: 1, missed_returns: 2 };
+    let accounts = given(&mut rig, |reply| Command::GiveAccounts { doubts, reply });
+    let (container, account) = &accounts.containers[0];
+    assert_eq!((&*container.id.0, account.seen, account.emitted, account.filtered.total()), ("a", 2, 1, 1));
+    assert_eq!((accounts.node, accounts.doubts), (*account, doubts));
+    assert!(rig.output.of("ledger").is_empty(), "nothing is told of it in the stream");
+}
+
+#[test]
+fn table_is_of_containers_that_are_there() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+    rig.open(A, "a");
+    rig.record(&record(A, "mkdir", 0));
+    rig.record(&record(A, "mkdir", -17));
+    let table = given(&mut rig, |reply| Command::GiveTable { reply });
+    let (container, stats) = &table.calls[0];
+    assert_eq!((&*container.id.0, stats.calls(), stats.errors(), table.used), ("a", 2, 1, 2));
+    rig.commands.send(Command::Close { slot: A });
+    (0..20).for_each(|_| rig.pipeline.drained());
+    // The slot is another's now.
+    rig.open(A, "b");
+    let table = given(&mut rig, |reply| Command::GiveTable { reply });
+    assert_eq!((table.calls.len(), table.used), (0, 0));
+}
+
+#[test]
+fn reader_beats_with_every_drain() {
+    let mut rig = Rig::new("{}");
+    while rig.heartbeat.age().as_millis() == 0 {
+        std::hint::spin_loop();
+    }
+    let before = rig.heartbeat.age();
+    rig.pipeline.drained();
+    assert!(rig.heartbeat.age() < before, "{before:?}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use kubeward_core::render::line::NoticeLevel;
 use super::notice;
 use crate::control::Applier;
 use crate::discovery::{Change, InitTask, Instance};
+use crate::kubernetes::pods::{PodChange, PodKey, Roster};
 use crate::pipeline::Commands;
 use crate::registry::{Entry, Registry};
 
@@ -32,6 +33,8 @@ pub(super) struct Containers {
     commands: Commands,
     freed: Receiver<ContainerSlot>,
     registry: Registry,
+    /// What the API server said of this node's pods; empty without one.
+    pods: Roster,
     /// Closed and read, but some task may still carry their tag.
     resting: BTreeSet<ContainerSlot>,
     /// Of those the kernel has not yet seen the workload's first exec.
@@ -65,13 +68,15 @@ impl Containers {
         let host_mnt_ns = tasks.iter().find(|task| task.pid == 1).unwrap_or(own).ns.mnt_ns;
         engine.maps().change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
         let own_cgroup = own.cgroup;
-        let (registry, resting, in_setup) = (Registry::default(), BTreeSet::new(), BTreeSet::new());
+        let (registry, pods) = (Registry::default(), Roster::default());
+        let (resting, in_setup) = (BTreeSet::new(), BTreeSet::new());
         let (runtimes, has_seen_kubelets) = (BTreeMap::new(), false);
         Ok(Self {
             engine,
             commands,
             freed,
             registry,
+            pods,
             resting,
             in_setup,
             own_cgroup,
@@ -89,18 +94,19 @@ impl Containers {
         Runtimes { sockets: &self.runtimes, has_seen_kubelets: self.has_seen_kubelets }
     }
 
+    /// Whether the container's own program runs; `None` when the kernel cannot say.
+    pub(super) fn is_running(&self, slot: ContainerSlot) -> Option<bool> {
+        self.engine.maps().is_running(slot).ok()
+    }
+
     pub(super) fn on_change(&mut self, change: Change, applier: &mut Applier) {
         match change {
             Change::Appeared { instance, container, noticed: _ } => {
                 self.has_seen_kubelets |= &*instance.namespace == KUBELETS_NAMESPACE;
-                self.appeared(instance, container, applier);
+                self.appeared(instance, self.pods.complete(container), applier);
             }
             Change::Changed { instance, container } => {
-                if let Some(entry) = self.registry.change(&instance, container) {
-                    if let Err(error) = applier.change(entry) {
-                        tracing::error!(container = %instance.id, "the change is not in force: {error}");
-                    }
-                }
+                self.changed(&instance, self.pods.complete(container), applier);
             }
             // It is found by the container's cgroup, or by its namespaces.
             Change::ExecStarted { .. } => {}
@@ -119,11 +125,34 @@ impl Containers {
                 self.runtimes.remove(Path::new(""));
                 self.runtimes.insert(socket.to_path_buf(), Ok(version));
             }
+            Change::Settled { .. } => {}
             Change::Failing { error } => {
                 let socket = error.path().map_or_else(PathBuf::new, |path| path.to_path_buf());
                 let message = format!("{:#}; trying again", anyhow::Error::from(error));
                 self.runtimes.insert(socket, Err(message.clone()));
                 notice(&self.commands, NoticeLevel::Warning, "containerd_unreachable", message);
+            }
+        }
+    }
+
+    /// The API server tells of this node's pods: containers of those that are others now are judged anew.
+    pub(super) fn on_pods(&mut self, change: PodChange, applier: &mut Applier) {
+        let registry = &self.registry;
+        let pods = self.pods.take(change, |pod| has_container(registry, pod));
+        let is_concerned = |entry: &Entry| PodKey::of(&entry.container).is_some_and(|pod| pods.contains(&pod));
+        let completed = registry.iter().filter(|(_, entry)| is_concerned(entry)).filter_map(|(instance, entry)| {
+            let completed = self.pods.complete(entry.container.clone());
+            (!Arc::ptr_eq(&completed, &entry.container)).then(|| (instance.clone(), completed))
+        });
+        for (instance, container) in completed.collect::<Vec<_>>() {
+            self.changed(&instance, container, applier);
+        }
+    }
+
+    fn changed(&mut self, instance: &Instance, container: Arc<Container>, applier: &mut Applier) {
+        if let Some(entry) = self.registry.change(instance, container) {
+            if let Err(error) = applier.change(entry) {
+                tracing::error!(container = %instance.id, "the change is not in force: {error}");
             }
         }
     }
@@ -177,6 +206,9 @@ impl Containers {
     fn gone(&mut self, instance: &Instance, applier: &mut Applier) {
         self.in_setup.remove(instance);
         if let Some(entry) = self.registry.close(instance) {
+            if let Some(pod) = PodKey::of(&entry.container).filter(|pod| !has_container(&self.registry, pod)) {
+                self.pods.last_container_ended(&pod);
+            }
             if let Err(error) = applier.close(&entry, &self.registry) {
                 tracing::error!(container = %instance.id, "ending the watch: {error}");
             }
@@ -230,6 +262,10 @@ impl Containers {
             rests
         });
     }
+}
+
+fn has_container(registry: &Registry, pod: &PodKey) -> bool {
+    registry.iter().any(|(_, entry)| PodKey::of(&entry.container).as_ref() == Some(pod))
 }
 
 fn init_of(tasks: &[Task], init: InitTask) -> Option<&Task> {

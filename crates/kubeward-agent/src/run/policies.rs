@@ -12,10 +12,12 @@ use tokio::sync::watch;
 use tokio::task::{spawn_blocking, JoinHandle};
 
 use super::notice;
-use crate::control::{choose, Applier, ApplyError, Choice, HookBits, PolicyFiles, Problem, Settled};
+use crate::control::{choose, Applier, ApplyError, Choice, HookBits, Plan, PolicyFiles, Problem, Settled};
+use crate::kubernetes::node::{self, NodeLabelsReceiver};
 use crate::kubernetes::policies::{ClusterPolicies, PolicyObject};
 use crate::pipeline::Commands;
 use crate::registry::Registry;
+use crate::serve::health::Verdict;
 
 /// The policies of the command line could not be used: their author is there to mend them.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,8 @@ pub(super) enum News {
 /// How what was chosen last fared.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
+    /// What was chosen last is in force.
+    pub(super) is_in_force: bool,
     /// The versions of the cluster's objects that were judged for what is in force.
     pub(super) in_force: BTreeMap<Arc<str>, Arc<PolicyObject>>,
     /// Why what was chosen last could not be put in force; what was before stays.
@@ -58,11 +62,9 @@ pub(super) struct Policies {
     local: Vec<CheckedPolicy>,
     /// Absent where Kubernetes is not asked.
     cluster: Option<watch::Receiver<ClusterPolicies>>,
-    /// Absent while nobody has told them.
-    node_labels: Option<BTreeMap<String, String>>,
+    node_labels: NodeLabelsReceiver,
     /// What the cluster's watch suffers from, as told last.
     told_trouble: Option<String>,
-    has_other_labels: bool,
     /// When time alone changes what is in force next.
     changes_at: Option<SystemTime>,
     choice: Choice,
@@ -79,9 +81,8 @@ impl Policies {
             calls,
             local: Vec::new(),
             cluster: None,
-            node_labels: None,
+            node_labels: node::never_told(),
             told_trouble: None,
-            has_other_labels: false,
             changes_at: None,
             choice: Choice::default(),
             outcome: Outcome::default(),
@@ -95,7 +96,8 @@ impl Policies {
         let look = self.files.look();
         let (refusals, left_out): (Vec<_>, Vec<_>) = look.problems.into_iter().partition(Problem::is_refusal);
         self.set_local(look.policies.unwrap_or_default());
-        let choice = choose(&self.local, &ClusterPolicies::default(), self.here());
+        let here = Here { now: SystemTime::now(), node_labels: None };
+        let choice = choose(&self.local, &ClusterPolicies::default(), here);
         let faults: Vec<String> =
             refusals.iter().map(ToString::to_string).chain(choice.faults.iter().map(ToString::to_string)).collect();
         if !faults.is_empty() {
@@ -111,9 +113,9 @@ impl Policies {
         self.local = policies;
     }
 
-    /// Takes policies from the cluster, too.
-    pub(super) fn follow(&mut self, cluster: watch::Receiver<ClusterPolicies>) {
-        self.cluster = Some(cluster);
+    /// Takes policies from the cluster, too, and the labels that `nodeSelector` goes by.
+    pub(super) fn follow(&mut self, cluster: watch::Receiver<ClusterPolicies>, node_labels: NodeLabelsReceiver) {
+        (self.cluster, self.node_labels) = (Some(cluster), node_labels);
     }
 
     pub(super) fn choice(&self) -> &Choice {
@@ -124,45 +126,47 @@ impl Policies {
         &self.outcome
     }
 
+    /// Whether those known are in force, which is what `plan` says.
+    pub(super) fn verdict(&self, plan: &Plan) -> Verdict {
+        match &self.outcome.failure {
+            _ if Arc::ptr_eq(&self.choice.set, &plan.set) => Verdict::yes("the policies known are in force"),
+            Some(failure) => Verdict::no(failure),
+            None => Verdict::no("the policies are being put in force"),
+        }
+    }
+
     /// Begins to put what was read first in force.
     pub(super) fn put_in_force(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         tell(std::mem::take(&mut self.untold), commands);
         self.apply(applier, registry, commands);
     }
 
-    /// Follows the files. An edit waits while the one before is put in force.
-    pub(super) fn look(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
+    /// Follows the files, the node's labels and the time. An edit waits while the one before is put in force. True when other
+    /// policies were chosen.
+    pub(super) fn look(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) -> bool {
         if matches!(self.hooking, Some(Hooking::Serving(_))) {
-            return;
+            return false;
         }
         let look = self.files.look();
         tell(look.problems, commands);
         let is_time = self.changes_at.is_some_and(|at| at <= SystemTime::now());
         let is_edited = look.policies.is_some();
         look.policies.into_iter().for_each(|policies| self.set_local(policies));
-        if is_edited || is_time || std::mem::take(&mut self.has_other_labels) {
+        let is_other = is_edited || is_time || self.node_labels.has_changed().unwrap_or(false);
+        if is_other {
             self.choose_anew(applier, registry, commands);
         }
-    }
-
-    fn here(&self) -> Here<'_> {
-        Here { now: SystemTime::now(), node_labels: self.node_labels.as_ref() }
-    }
-
-    /// The labels that `nodeSelector` goes by; heeded at the next look.
-    pub(super) fn set_node_labels(&mut self, labels: BTreeMap<String, String>) {
-        self.has_other_labels |= self.node_labels.as_ref() != Some(&labels);
-        self.node_labels = Some(labels);
+        is_other
     }
 
     fn choose_anew(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         // Seen from here on: what comes later is news.
         let cluster =
             self.cluster.as_mut().map_or_else(Default::default, |cluster| cluster.borrow_and_update().clone());
-        let here = self.here();
-        let choice = choose(&self.local, &cluster, here);
+        let (now, labels) = (SystemTime::now(), self.node_labels.borrow_and_update().clone());
+        let choice = choose(&self.local, &cluster, Here { now, node_labels: labels.as_ref() });
         let objects = cluster.objects.values().filter_map(|object| object.policy());
-        self.changes_at = next_change(self.local.iter().chain(objects), here.now);
+        self.changes_at = next_change(self.local.iter().chain(objects), now);
         for fault in &choice.faults {
             notice(commands, NoticeLevel::Warning, "policy_refused", fault.to_string());
         }
@@ -173,6 +177,7 @@ impl Policies {
     }
 
     fn apply(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
+        self.outcome.is_in_force = false;
         match applier.to_attach(&self.choice.set, registry) {
             Ok(Some(bits)) => self.hooking = Some(Hooking::Serving(spawn_blocking(applier.serving(bits)))),
             Ok(None) => self.switch(applier, registry, commands),
@@ -238,7 +243,8 @@ impl Policies {
     fn switch(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         let left = match applier.switch(self.choice.set.clone(), registry) {
             Ok(left) => {
-                (self.outcome.in_force, self.outcome.failure) = (self.choice.judged.clone(), None);
+                (self.outcome.is_in_force, self.outcome.failure) = (true, None);
+                self.outcome.in_force = self.choice.judged.clone();
                 self.tell_in_force(applier, commands);
                 left
             }

@@ -11,19 +11,56 @@ use kubeward_core::policy::{CallWant, CheckedPolicy, Selected};
 use kubeward_core::syscall::by_nr;
 
 use super::containers::Runtimes;
-use super::policies::Outcome;
+use super::policies::{Outcome, Policies};
+use crate::config::Config;
 use crate::control::{Choice, Plan};
-use crate::kubernetes::crd::{NodePolicy, NodeProbe, PolicyReason, RefusedEntry, RefusedProbe};
+use crate::kubernetes::crd::{
+    NodePolicy, NodeProbe, NodeStatus, PolicyReason, RefusedEntry, RefusedProbe, MAX_REFUSED_ENTRIES,
+};
 use crate::kubernetes::policies::PolicyObject;
-
-/// Entries that are left out, as many as an object lists.
-const MAX_REFUSED: usize = 10;
 
 /// A refused hook is told in at most so many letters: verifier logs are long.
 const MAX_MESSAGE: usize = 256;
 
+/// What does not change while the agent runs.
+#[derive(Debug, Clone)]
+pub(super) struct About {
+    run: String,
+    backend: &'static str,
+    kernel: String,
+    architecture: String,
+}
+
+impl About {
+    pub(super) fn this_node(config: &Config) -> Self {
+        let system = rustix::system::uname();
+        Self {
+            run: config.stream.run.clone(),
+            backend: config.backend.name(),
+            kernel: system.release().to_string_lossy().into_owned(),
+            architecture: system.machine().to_string_lossy().into_owned(),
+        }
+    }
+
+    pub(super) fn status(&self, policies: &Policies, plan: &Plan, runtimes: Runtimes<'_>) -> NodeStatus {
+        let (choice, outcome) = (policies.choice(), policies.outcome());
+        let status = NodeStatus {
+            run: self.run.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: self.kernel.clone(),
+            architecture: self.architecture.clone(),
+            backend: self.backend.to_owned(),
+            conditions: conditions(runtimes, &outcome.hooks),
+            policies: node_policies(choice, outcome, plan),
+            probes: node_probes(&outcome.hooks),
+            refused_probes: refused_probes(&outcome.hooks),
+        };
+        status.fitted()
+    }
+}
+
 /// Each object that was judged, by name.
-pub(super) fn node_policies(choice: &Choice, outcome: &Outcome, plan: &Plan) -> Vec<NodePolicy> {
+fn node_policies(choice: &Choice, outcome: &Outcome, plan: &Plan) -> Vec<NodePolicy> {
     let hooks = Hooks::new(&outcome.hooks);
     let selecting: Selected = plan.selected().iter().fold(Selected::default(), |all, (_, selected)| all.with(selected));
     let in_force: BTreeMap<&str, (usize, &CheckedPolicy)> =
@@ -34,7 +71,7 @@ pub(super) fn node_policies(choice: &Choice, outcome: &Outcome, plan: &Plan) -> 
         let refusals = object.read.as_ref().map_or(&[][..], |policy| &policy.refusals);
         let refused = refusals
             .iter()
-            .take(MAX_REFUSED)
+            .take(MAX_REFUSED_ENTRIES)
             .map(|refusal| RefusedEntry { field: refusal.field.clone(), message: refusal.to_string() });
         NodePolicy {
             name: name.to_string(),
@@ -64,6 +101,11 @@ fn standing(choice: &Choice, outcome: &Outcome, hooks: &Hooks, object: &Arc<Poli
             None => (PolicyReason::Applying, "being put in force".to_owned()),
         };
     };
+    in_force(policy, hooks)
+}
+
+/// How a policy stands that is in force.
+pub(super) fn in_force(policy: &CheckedPolicy, hooks: &Hooks) -> (PolicyReason, String) {
     if let Some(message) = hooks.refusal(policy) {
         return (PolicyReason::ProbeRefused, message);
     }
@@ -86,7 +128,7 @@ fn is_ready(reason: PolicyReason) -> bool {
 }
 
 /// What of this node somebody may have to act on. When they changed last is for the writer to say.
-pub(super) fn conditions(runtimes: Runtimes<'_>, hooks: &Report) -> Vec<Condition> {
+fn conditions(runtimes: Runtimes<'_>, hooks: &Report) -> Vec<Condition> {
     let parts = [containerd(runtimes), probes(hooks)];
     let failing = parts.iter().find(|condition| condition.status != "True");
     let ready = match failing {
@@ -151,7 +193,7 @@ fn condition(type_: &str, is_true: bool, reason: &str, message: String) -> Condi
 }
 
 /// The hooked calls, by name.
-pub(super) fn node_probes(hooks: &Report) -> Vec<NodeProbe> {
+fn node_probes(hooks: &Report) -> Vec<NodeProbe> {
     let attached = hooks.attached.iter().map(|attached| NodeProbe {
         call: name(attached.nr),
         backend: attached.probe.name().to_owned(),
@@ -160,7 +202,7 @@ pub(super) fn node_probes(hooks: &Report) -> Vec<NodeProbe> {
     attached.collect()
 }
 
-pub(super) fn refused_probes(hooks: &Report) -> Vec<RefusedProbe> {
+fn refused_probes(hooks: &Report) -> Vec<RefusedProbe> {
     let refused =
         hooks.refused.iter().map(|refused| RefusedProbe { call: name(refused.nr), message: cut(&refused.reason) });
     refused.collect()
@@ -175,7 +217,7 @@ fn name(nr: u16) -> String {
 }
 
 /// The hooks by call number.
-struct Hooks<'a> {
+pub(super) struct Hooks<'a> {
     attached: BTreeSet<u16>,
     /// Served by a tracepoint, which shows refused calls too.
     by_tracepoint: BTreeSet<u16>,
@@ -183,7 +225,7 @@ struct Hooks<'a> {
 }
 
 impl<'a> Hooks<'a> {
-    fn new(report: &'a Report) -> Self {
+    pub(super) fn new(report: &'a Report) -> Self {
         let is_raw = |probe: Probe| matches!(probe, Probe::TpBtf | Probe::Tracepoint);
         Self {
             attached: report.attached.iter().map(|hook| hook.nr).collect(),

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::duration;
-use super::scope::Standing;
 use super::set::PolicySet;
 use super::want::{CallWant, CallWants};
 use crate::syscall;
@@ -12,7 +11,7 @@ use crate::syscall;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     pub policies: Vec<PolicyLine>,
-    /// All active policies together.
+    /// All policies together that are not suspended.
     pub union: Moments,
 }
 
@@ -28,7 +27,7 @@ pub struct PolicyLine {
     pub nodes: Option<String>,
     /// When it ends by itself, in words; absent: never.
     pub expires: Option<String>,
-    pub standing: Standing,
+    pub suspended: bool,
     pub moments: Moments,
     /// Entries left out, each with the reason.
     pub refused: Vec<String>,
@@ -47,13 +46,13 @@ pub struct Moments {
 
 impl PolicySet {
     pub fn describe(&self) -> Description {
-        let policies = self.policies().iter().zip(self.standings()).map(|(policy, standing)| PolicyLine {
+        let policies = self.policies().iter().map(|policy| PolicyLine {
             name: policy.name.to_string(),
             source: policy.source.to_string(),
             selector: policy.selector.to_string(),
             nodes: policy.needs_node_labels().then(|| policy.node_selector.iter().map(ToString::to_string).collect()),
             expires: policy.expire_after.map(duration::text),
-            standing: *standing,
+            suspended: policy.suspend,
             moments: Moments::of(&policy.calls),
             refused: policy.refusals.iter().map(ToString::to_string).collect(),
             warnings: policy.warnings.iter().map(ToString::to_string).collect(),
@@ -101,10 +100,7 @@ impl fmt::Display for Description {
 
 impl fmt::Display for PolicyLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let standing = match self.standing {
-            Standing::Active => String::new(),
-            standing => format!(", {standing}"),
-        };
+        let suspended = if self.suspended { ", suspended" } else { "" };
         let counts: Vec<String> = self
             .moments
             .rows()
@@ -113,7 +109,7 @@ impl fmt::Display for PolicyLine {
             .map(|(moment, names)| format!("{} {moment}", names.len()))
             .collect();
         let counts = if counts.is_empty() { "no calls".to_owned() } else { counts.join(", ") };
-        writeln!(f, "policy {} ({}){standing}", self.name, self.source)?;
+        writeln!(f, "policy {} ({}){suspended}", self.name, self.source)?;
         writeln!(f, "  containers: {}", self.selector)?;
         if let Some(nodes) = &self.nodes {
             writeln!(f, "  nodes: {nodes}")?;

@@ -3,10 +3,8 @@
 use std::fmt::Display;
 
 use super::fault::{nearest, Fault, Problem, Source};
+use super::limits::MAX_ENTRIES;
 use super::yaml::{Node, Value};
-
-/// Entries of any list of a policy: more than there are calls in two architectures' tables would be a mistake.
-pub(super) const MAX_ENTRIES: usize = 512;
 
 /// A value and the path that leads to it.
 #[derive(Clone)]
@@ -88,6 +86,10 @@ impl Reader {
     /// The map at `at`, whatever its members, each with its key.
     pub(super) fn entries<'n>(&mut self, at: &At<'n>) -> Vec<(&'n str, At<'n>)> {
         let members = self.map(at).unwrap_or_default();
+        if members.len() > MAX_ENTRIES {
+            self.fault(at, Problem::TooManyEntries { len: members.len(), limit: MAX_ENTRIES });
+            return Vec::new();
+        }
         members.iter().map(|(key, node)| (key.as_str(), at.member(key, node))).collect()
     }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::limits::{MAX_DNS_NAME, MAX_LABEL};
+
 /// All requirements must hold. None of them: everything matches.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LabelSelector {
@@ -78,7 +80,7 @@ pub(super) fn is_label_key(key: &str) -> bool {
 /// A label's value: at most 63 of `A-Z a-z 0-9 - _ .`, the first and last a letter or digit; or nothing.
 pub(super) fn is_label_value(value: &str) -> bool {
     let alphanumeric = |c: char| c.is_ascii_alphanumeric();
-    value.len() <= 63
+    value.len() <= MAX_LABEL
         && value.chars().all(|c| alphanumeric(c) || matches!(c, '-' | '_' | '.'))
         && (value.is_empty() || (value.starts_with(alphanumeric) && value.ends_with(alphanumeric)))
 }
@@ -86,7 +88,7 @@ pub(super) fn is_label_value(value: &str) -> bool {
 /// A DNS subdomain of RFC 1123, as Kubernetes names objects: at most 253 letters in dotted labels.
 pub(super) fn is_dns_subdomain(name: &str) -> bool {
     let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    name.len() <= 253
+    name.len() <= MAX_DNS_NAME
         && name.split('.').all(|label| {
             label.starts_with(lower) && label.ends_with(lower) && label.chars().all(|c| lower(c) || c == '-')
         })

@@ -68,17 +68,15 @@ impl CheckedPolicy {
         self.created?.checked_add(self.expire_after?)
     }
 
-    /// The policy as it is for an agent that runs without Kubernetes and so never learns its node's labels.
-    pub fn without_node_labels(self) -> Result<CheckedPolicy, Fault> {
-        match self.needs_node_labels() {
-            false => Ok(self),
-            true => Err(Fault {
-                source: self.source,
-                line: None,
-                field: "spec.nodeSelector".to_owned(),
-                problem: Problem::NoNodeLabels,
-            }),
-        }
+    /// What is wrong with it for an agent that runs without Kubernetes and so never learns its node's labels.
+    pub fn fault_without_node_labels(&self) -> Option<Fault> {
+        let fault = || Fault {
+            source: self.source.clone(),
+            line: None,
+            field: "spec.nodeSelector".to_owned(),
+            problem: Problem::NoNodeLabels,
+        };
+        self.needs_node_labels().then(fault)
     }
 
     /// An empty `nodeSelector` is every node, as an absent one.

@@ -1,23 +1,18 @@
 //! All policies together: which of them select a container, and the weakest union that serves those.
 
-use std::time::SystemTime;
-
 use super::check::CheckedPolicy;
 use super::fault::{Fault, Problem};
 use super::filter::ErrnoSet;
-use super::scope::{self, Here, Standing};
 use super::want::{CallWant, CallWants};
 use crate::container::Container;
 
 /// Policies that apply at a time.
 pub const MAX_POLICIES: usize = 256;
 
-/// The policies that were accepted, in name order, no two of one name, and how each of them stands.
-#[derive(Debug, Clone, Default)]
+/// The policies in force, in name order, no two of one name.
+#[derive(Debug, Default)]
 pub struct PolicySet {
     policies: Vec<CheckedPolicy>,
-    /// Of each policy, by its place.
-    standings: Vec<Standing>,
 }
 
 /// Policies of one [`PolicySet`], as bits by their place in it; of no meaning to another set.
@@ -80,8 +75,8 @@ impl Profile {
 
 impl PolicySet {
     /// The set of `policies` and why others are not in it: of two with one name the earlier is taken, and no more
-    /// than [`MAX_POLICIES`]. Suspended ones aside, all are active, whatever node and age: [`PolicySet::stand`] judges
-    /// those.
+    /// than [`MAX_POLICIES`]. Node and age are not looked at: who knows them gives only policies whose
+    /// [standing](CheckedPolicy::standing) is active.
     pub fn new(policies: Vec<CheckedPolicy>) -> (PolicySet, Vec<Fault>) {
         let mut taken: Vec<CheckedPolicy> = Vec::new();
         let mut faults = Vec::new();
@@ -98,50 +93,27 @@ impl PolicySet {
             faults.push(Fault { source: policy.source, line: None, field: "metadata.name".to_owned(), problem });
         }
         taken.sort_by(|a, b| a.name.cmp(&b.name));
-        let standing = |policy: &CheckedPolicy| if policy.suspend { Standing::Suspended } else { Standing::Active };
-        let standings = taken.iter().map(standing).collect();
-        (PolicySet { policies: taken, standings }, faults)
-    }
-
-    /// The same policies, each as it stands on this node at this moment. Places stay what they are.
-    pub fn stand(mut self, here: Here<'_>) -> PolicySet {
-        self.standings = self.policies.iter().map(|policy| policy.standing(here)).collect();
-        self
-    }
-
-    /// Whether [`PolicySet::stand`] would change nothing.
-    pub fn still_stands(&self, here: Here<'_>) -> bool {
-        self.policies.iter().map(|policy| policy.standing(here)).eq(self.standings.iter().copied())
-    }
-
-    /// The first moment after `now` at which time alone changes how a policy stands.
-    pub fn next_change(&self, now: SystemTime) -> Option<SystemTime> {
-        scope::next_change(&self.policies, now)
-    }
-
-    /// By the policies' places.
-    pub fn standings(&self) -> &[Standing] {
-        &self.standings
+        (PolicySet { policies: taken }, faults)
     }
 
     pub fn policies(&self) -> &[CheckedPolicy] {
         &self.policies
     }
 
-    /// The active policies that want events of this container.
+    /// The policies that want events of this container; suspended ones want none.
     pub fn select(&self, container: &Container) -> Selected {
         self.selected_by(|policy| policy.selector.matches(container))
     }
 
-    /// Every active policy, whatever it selects.
+    /// Every policy that is not suspended, whatever it selects.
     pub fn active(&self) -> Selected {
         self.selected_by(|_| true)
     }
 
     fn selected_by(&self, selects: impl Fn(&CheckedPolicy) -> bool) -> Selected {
         let mut selected = Selected::default();
-        for (place, (policy, standing)) in self.policies.iter().zip(&self.standings).enumerate() {
-            if *standing == Standing::Active && selects(policy) {
+        for (place, policy) in self.policies.iter().enumerate() {
+            if !policy.suspend && selects(policy) {
                 selected.insert(place);
             }
         }

@@ -8,6 +8,8 @@ use crate::ledger::{Account, LossReason};
 pub struct Stream {
     /// Name of the node, as Kubernetes or the host name gives it.
     pub node: String,
+    /// Name of the cluster, where somebody gave one: node names are one cluster's.
+    pub cluster: Option<String>,
     /// `<boot id>-<start>`: no two runs share it.
     pub run: String,
     /// Keys of the labels that every event shows. All others are on `container` lines alone.

@@ -16,3 +16,12 @@ mod escape;
 mod fixture;
 mod time;
 mod value;
+
+use crate::event::Call;
+
+/// The call's name as every output has it: `syscall_0x1ff` for a number without one.
+pub fn call_name(call: &Call) -> String {
+    let mut name = Vec::new();
+    value::write_name(&mut name, call);
+    String::from_utf8_lossy(&name).into_owned()
+}

@@ -1,7 +1,10 @@
 //! The commands, one file each, and what their command lines share.
 
 pub(crate) mod agent;
+pub(crate) mod controller;
+pub(crate) mod crd;
 pub(crate) mod doctor;
+pub(crate) mod health;
 mod policies;
 pub(crate) mod policy;
 mod privilege;

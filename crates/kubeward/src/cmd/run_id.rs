@@ -9,7 +9,8 @@ use kubeward_core::render::line::Stream;
 pub(crate) fn stream(node: Option<String>, event_labels: Vec<String>) -> Stream {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let start_ns = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    Stream { node: node.unwrap_or_else(host_name), run: format!("{}-{start_ns}", boot.trim()), event_labels }
+    let run = format!("{}-{start_ns}", boot.trim());
+    Stream { node: node.unwrap_or_else(host_name), cluster: None, run, event_labels }
 }
 
 pub(crate) fn host_name() -> String {

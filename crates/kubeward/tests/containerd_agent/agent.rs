@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::fake_api::{FakeApi, NODE};
 use crate::follow::{Follow, LIMIT};
 use crate::stream::{is_call, is_container_line, is_notice, Stream};
 use crate::told::Told;
@@ -22,6 +23,9 @@ use crate::told::Told;
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("KUBEWARD_BIN").map_or_else(|| env!("CARGO_BIN_EXE_kubeward").into(), PathBuf::from)
 }
+
+/// The local API's, in the folder of the agent's log.
+const SOCKET: &str = "agent.sock";
 
 /// An agent with its output and log. Dropping it kills it.
 pub(crate) struct Agent {
@@ -33,6 +37,8 @@ pub(crate) struct Agent {
     logged: Vec<String>,
     /// Of the log, and of the output where the caller has none.
     folders: Vec<TempDir>,
+    /// Of the local API; absent for one that somebody else started.
+    socket: Option<PathBuf>,
 }
 
 /// An agent that has ended in order.
@@ -53,37 +59,94 @@ impl Agent {
 
     /// The same with an output of the caller's.
     pub(crate) fn start_writing_to(socket: &Path, policy: &Path, output: &Path) -> Result<Self> {
+        Self::start_with(socket, output, |agent| {
+            agent.args(["--kubernetes", "off", "-f"]).arg(policy);
+        })
+    }
+
+    /// One that has policies of a file or folder beside, and is node `n1` of the cluster whose API server this is.
+    pub(crate) fn start_in_fake_cluster(socket: &Path, policy: &Path, api: &FakeApi) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let output = dir.path().join("events.jsonl");
+        let mut agent = Self::start_with(socket, &output, |agent| {
+            agent.args(["--kubernetes", "on", "--node-name", NODE, "-f"]).arg(policy);
+            agent.env("KUBECONFIG", api.kubeconfig());
+        })?;
+        agent.folders.push(dir);
+        Ok(agent)
+    }
+
+    /// Starts one that takes policies from an API server, as the agent of the node of this name.
+    pub(crate) fn start_in_cluster(socket: &Path, kubeconfig: &Path, node: &str) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let output = dir.path().join("events.jsonl");
+        let mut agent = Self::start_with(socket, &output, |agent| {
+            agent.args(["--kubernetes", "on", "--node-name", node]).env("KUBECONFIG", kubeconfig);
+        })?;
+        agent.folders.push(dir);
+        Ok(agent)
+    }
+
+    fn start_with(socket: &Path, output: &Path, configure: impl FnOnce(&mut Command)) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let log = dir.path().join("log");
         let (events, follow_log) = (Follow::of(output), Follow::of(&log));
-        let process = Command::new(binary())
-            .args(["agent", "--kubernetes", "off", "--format", "json", "-f"])
-            .arg(policy)
-            .arg("--cri-socket")
+        let mut command = Command::new(binary());
+        command
+            .args(["agent", "--format", "json", "--cri-socket"])
             .arg(socket)
             .arg("-o")
             .arg(output)
+            .arg("--socket")
+            .arg(dir.path().join(SOCKET))
             .env_clear()
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(&log)?)
-            .spawn()
-            .with_context(|| format!("starting {}", binary().display()))?;
+            .stderr(File::create(&log)?);
+        configure(&mut command);
+        let process = command.spawn().with_context(|| format!("starting {}", binary().display()))?;
         let mut agent = Self::reading(events, follow_log);
         agent.process = Some(process);
+        agent.socket = Some(dir.path().join(SOCKET));
         agent.folders.push(dir);
         Ok(agent)
     }
 
     /// One that somebody else started.
     pub(crate) fn reading(events: Follow, log: Follow) -> Self {
-        Self { process: None, events, stream: Stream::default(), log, logged: Vec::new(), folders: Vec::new() }
+        let (stream, logged, folders) = (Stream::default(), Vec::new(), Vec::new());
+        Self { process: None, events, stream, log, logged, folders, socket: None }
     }
 
     /// Returns when containerd answers and the policies are in force.
     pub(crate) fn ready(&mut self) {
         self.line("the policies in force", |line| is_notice(line, "policies"));
         self.line("containerd's answer", |line| is_notice(line, "containerd_answers"));
+    }
+
+    /// What `kubeward health` says of it: whether it holds, and why.
+    pub(crate) fn health(&self, is_ready: bool) -> Result<(bool, String)> {
+        let mut command = Command::new(binary());
+        command.arg("health").args(is_ready.then_some("--ready")).arg("--socket").arg(self.socket());
+        let output = command.output()?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
+    }
+
+    /// The same once it is not ready, or at the limit.
+    pub(crate) fn unready(&self) -> Result<(bool, String)> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let health = self.health(true)?;
+            if !health.0 || Instant::now() > deadline {
+                return Ok(health);
+            }
+        }
+    }
+
+    /// Of its local API.
+    pub(crate) fn socket(&self) -> &Path {
+        self.socket.as_deref().expect("the agent was started here")
     }
 
     pub(crate) fn pid(&self) -> Pid {

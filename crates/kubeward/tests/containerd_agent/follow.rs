@@ -20,6 +20,8 @@ pub(crate) struct Follow {
     read_bytes: u64,
     /// Of a line whose end is not written yet.
     begun: Vec<u8>,
+    /// `stdout` or `stderr`: the file is a pod's log, and these are the lines that count.
+    of_pod: Option<&'static str>,
 }
 
 impl Follow {
@@ -27,7 +29,12 @@ impl Follow {
         let folder = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).expect("inotify");
         let parent = path.parent().expect("a file is in a folder");
         folder.add_watch(parent, AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MODIFY).expect("the folder exists");
-        Self { path: path.to_owned(), folder, read_bytes: 0, begun: Vec::new() }
+        Self { path: path.to_owned(), folder, read_bytes: 0, begun: Vec::new(), of_pod: None }
+    }
+
+    /// The lines of one of the streams in a pod's log, which reads `TIME stdout F text`.
+    pub(crate) fn of_pod(path: &Path, stream: &'static str) -> Self {
+        Self { of_pod: Some(stream), ..Self::of(path) }
     }
 
     /// The lines that were completed since this was last asked.
@@ -38,7 +45,17 @@ impl Follow {
         self.read_bytes += read as u64;
         let whole = self.begun.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         let lines: Vec<u8> = self.begun.drain(..whole).collect();
-        String::from_utf8_lossy(&lines).lines().map(str::to_owned).collect()
+        let text = String::from_utf8_lossy(&lines);
+        text.lines().filter_map(|line| self.own(line)).map(str::to_owned).collect()
+    }
+
+    /// The line without what a pod's log puts before it, if it is of the stream that counts.
+    fn own<'a>(&self, line: &'a str) -> Option<&'a str> {
+        let Some(stream) = self.of_pod else { return Some(line) };
+        let mut words = line.splitn(4, ' ').skip(1);
+        let (from, tag, text) = (words.next()?, words.next()?, words.next()?);
+        assert_eq!(tag, "F", "a line of the log was split: {line}");
+        (from == stream).then_some(text)
     }
 
     /// Returns when the folder has changed since this was last called; false when that took until `deadline`.

@@ -6,13 +6,23 @@
 //! The watched containers run `told`, which makes a call when the test says so: no test waits for time to pass.
 
 mod agent;
+mod apply_latency;
+mod as_pod;
+mod cluster;
+mod cluster_outages;
+mod cluster_policies;
+mod cluster_status;
 mod containers;
 mod ends;
+mod fake_api;
 mod follow;
+mod kubelet;
+mod local_api;
 mod maps;
 mod names;
 mod outages;
 mod own_container;
+mod pods;
 mod policies;
 mod policy;
 mod stream;

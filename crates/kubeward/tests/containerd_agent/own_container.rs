@@ -61,9 +61,10 @@ fn options(folders: [&Path; 3]) -> Vec<String> {
 
 /// The agent's program and arguments, inside.
 fn command(socket: &Path, policies: &Path, output: &Path) -> Vec<String> {
+    let api = output.with_file_name("agent.sock");
     let program = format!("/bin/{}", binary().file_name().unwrap_or_default().to_string_lossy());
     let fixed = ["agent", "--kubernetes", "off", "--format", "json"].map(str::to_owned);
-    let paths = [("-f", policies), ("--cri-socket", socket), ("-o", output)];
+    let paths = [("-f", policies), ("--cri-socket", socket), ("-o", output), ("--socket", &api)];
     let named = paths.into_iter().flat_map(|(flag, path)| [flag.to_owned(), path.display().to_string()]);
     [program].into_iter().chain(fixed).chain(named).collect()
 }

@@ -16,7 +16,7 @@ use crate::told::Told;
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The wall clock of a line.
-fn moment(line: &Value) -> Result<SystemTime> {
+pub(crate) fn moment(line: &Value) -> Result<SystemTime> {
     let text = line["time"].as_str().context("a line has a time")?;
     let parsed = Duration::from_nanos(nanoseconds_of_rfc3339(text).with_context(|| format!("not RFC 3339: {text}"))?);
     Ok(SystemTime::UNIX_EPOCH + parsed)

@@ -11,6 +11,7 @@ use crate::tracer::kubeward;
 /// An agent whose containerd is not there, and the log line that says so.
 fn without_containerd() -> (Child, BufReader<ChildStderr>) {
     let mut running = kubeward(["agent", "--kubernetes", "off", "-e", "openat", "--cri-socket", "/missing/socket"])
+        .args(["--socket", "none"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -67,7 +68,8 @@ fn root_agent_takes_two_signals_at_once_for_one() {
 
 /// What the agent says when it ends at once, and its exit code.
 fn refused(args: &[&str]) -> (Option<i32>, String) {
-    let output = kubeward(["agent", "--kubernetes", "off"]).args(args).output().expect("kubeward runs");
+    let output =
+        kubeward(["agent", "--kubernetes", "off", "--socket", "none"]).args(args).output().expect("kubeward runs");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 

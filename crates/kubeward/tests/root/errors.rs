@@ -87,6 +87,12 @@ fn wrong_usage_of_the_agent_is_2_too() {
 }
 
 #[test]
+fn health_of_no_agent_is_a_failure_that_says_what_to_do() {
+    assert_refused(&["health", "--socket", "/missing/agent.sock"], 1, &["/missing/agent.sock", "start kubeward agent"]);
+    assert_refused(&["health", "--sockt", "/missing/agent.sock"], 2, &["--sockt", "--socket"]);
+}
+
+#[test]
 fn help_and_version_are_no_failures() {
     for args in [&["--help"][..], &["trace", "--help"], &["policy", "check", "--help"], &["--version"], &["version"]] {
         let output = kubeward(args).output().expect("kubeward runs");

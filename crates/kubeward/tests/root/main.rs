@@ -9,6 +9,7 @@ mod compare;
 mod errors;
 mod events;
 mod hostile;
+mod local_api;
 mod strace;
 mod trace_calls;
 mod trace_command;

@@ -39,7 +39,7 @@ fn kill_shims(socket: &Path) {
 /// A shim listens in a folder that all containerds share; its bundle says where (`address` in 1.x,
 /// `bootstrap.json` in 2.x).
 fn remove_shim_sockets(dir: &Path) {
-    let namespaces = subdirectories(&dir.join("state/io.containerd.runtime.v2.task"));
+    let namespaces = subdirectories(&dir.join("run/containerd/io.containerd.runtime.v2.task"));
     for bundle in namespaces.iter().flat_map(|namespace| subdirectories(namespace)) {
         for file in ["address", "bootstrap.json"] {
             let text = fs::read_to_string(bundle.join(file)).unwrap_or_default();

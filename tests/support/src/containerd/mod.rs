@@ -53,6 +53,7 @@ impl Containerd {
     pub fn start_with_cri() -> Result<Self> {
         let mut containerd = Self::prepared()?;
         fs::write(containerd.config_path(), containerd.cri_config()).context("writing containerd's configuration")?;
+        containerd.write_cni()?;
         containerd.resume()?;
         containerd.import(cri::NAMESPACE, &Image::busybox(cri::PAUSE_IMAGE))?;
         // The plugin learns of imported images some time later, but reads all of them when it starts.
@@ -66,12 +67,18 @@ impl Containerd {
         let programs = Programs::find()?;
         let dir = tempfile::Builder::new().prefix("kubeward-containerd-").tempdir()?;
         let containerd = Self { programs, dir, daemon: None, containers: AtomicU32::new(0) };
+        fs::create_dir_all(containerd.run_dir().join("containerd"))?;
         fs::write(containerd.config_path(), containerd.config()).context("writing containerd's configuration")?;
         Ok(containerd)
     }
 
     pub fn socket(&self) -> PathBuf {
-        self.dir.path().join("containerd.sock")
+        self.run_dir().join("containerd/containerd.sock")
+    }
+
+    /// What `/run` is to an installed containerd.
+    pub fn run_dir(&self) -> PathBuf {
+        self.dir.path().join("run")
     }
 
     pub fn dir(&self) -> &Path {

@@ -42,6 +42,8 @@ const CHANGES_WAITING: usize = 1024;
 pub struct Discovery {
     /// In order for each socket. Ends after shutdown.
     pub changes: mpsc::Receiver<Change>,
+    /// Of each of so many [`Change::Settled`] is told.
+    pub sockets: usize,
     tasks: JoinSet<()>,
 }
 
@@ -64,5 +66,5 @@ pub fn watch(sockets: &Sockets, procfs: &ProcFs, shutdown: &CancellationToken) -
     for candidate in sockets.candidates() {
         tasks.spawn(session::run(candidate, procfs.clone(), sender.clone(), shutdown.clone()));
     }
-    Discovery { changes, tasks }
+    Discovery { changes, sockets: sockets.paths().len(), tasks }
 }

@@ -30,8 +30,16 @@ pub(super) async fn run(
     shutdown: CancellationToken,
 ) {
     let roster = Roster::new(candidate.path.clone());
-    let session =
-        Session { candidate, procfs, roster, changes, told_error: None, has_answered: false, backoff: BACKOFF_MIN };
+    let session = Session {
+        candidate,
+        procfs,
+        roster,
+        changes,
+        told_error: None,
+        has_answered: false,
+        is_settled: false,
+        backoff: BACKOFF_MIN,
+    };
     tokio::select! {
         () = shutdown.cancelled() => {}
         ReaderGone = session.until_reader_gone() => {}
@@ -47,6 +55,8 @@ pub(super) struct Session {
     /// The text of the failure that was told and has not been followed by an answer.
     told_error: Option<String>,
     has_answered: bool,
+    /// [`Change::Settled`] has been told.
+    is_settled: bool,
     backoff: Duration,
 }
 
@@ -79,6 +89,10 @@ impl Session {
                 Ok(()) => Ok(()),
                 Err(Trouble::Socket(error)) => self.tell_failure(error).await,
                 Err(Trouble::ReaderGone) => Err(ReaderGone),
+            };
+            let told = match told {
+                Ok(()) => self.settle().await,
+                Err(ReaderGone) => Err(ReaderGone),
             };
             let pause = self.backoff.mul_f64(0.5 + fastrand::f64() / 2.0);
             self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
@@ -150,7 +164,16 @@ impl Session {
         }
         self.has_answered = true;
         let socket = self.candidate.path.clone();
-        self.tell([Change::Answering { socket, version: version.to_owned(), running: self.roster.running() }]).await
+        self.tell([Change::Answering { socket, version: version.to_owned(), running: self.roster.running() }]).await?;
+        self.settle().await
+    }
+
+    /// The first attempt is over, however it went.
+    async fn settle(&mut self) -> Result<(), ReaderGone> {
+        if std::mem::replace(&mut self.is_settled, true) {
+            return Ok(());
+        }
+        self.tell([Change::Settled { socket: self.candidate.path.clone() }]).await
     }
 }
 

@@ -1,7 +1,9 @@
-//! Our custom resources: their Rust types, and the definitions that are made of them.
+//! Our custom resources: their Rust types, the rules of their fields, and the definitions that are made of them.
 
+mod fit;
 mod node;
 mod policy;
+mod rules;
 mod schema;
 mod spec;
 
@@ -9,7 +11,10 @@ pub use node::{
     KubeWardNode, KubeWardNodeSpec, NodePolicy, NodeProbe, NodeStatus, PolicyReason, RefusedEntry, RefusedProbe,
 };
 pub use policy::{FailingNode, KubeWard, KubeWardStatus};
-pub use schema::definitions;
+pub use rules::{
+    MAX_CONDITIONS, MAX_FAILING_NODES, MAX_MESSAGE, MAX_NODE_POLICIES, MAX_NODE_PROBES, MAX_REFUSED_ENTRIES, MAX_WORD,
+};
+pub use schema::{definitions, manifest};
 pub use spec::KubeWardSpec;
 
 /// The API group of both.

@@ -6,6 +6,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules::{self, MAX_MESSAGE, MAX_NODE_POLICIES, MAX_NODE_PROBES, MAX_REFUSED_ENTRIES, MAX_WORD};
+
 /// Nothing is configured in it.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -14,9 +16,16 @@ use serde::{Deserialize, Serialize};
     kind = "KubeWardNode",
     plural = "kubewardnodes",
     shortname = "kwn",
+    doc = "What the agent of one node says of itself. Written by that agent alone.",
     namespaced,
     status = "NodeStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status","description":"Whether the agent watches as its policies ask."}"#,
+    printcolumn = r#"{"name":"Backend","type":"string","jsonPath":".status.backend","description":"The hooks that were asked for."}"#,
+    printcolumn = r#"{"name":"Version","type":"string","jsonPath":".status.version","description":"Version of the agent."}"#,
+    printcolumn = r#"{"name":"Kernel","type":"string","jsonPath":".status.kernel","priority":1,"description":"Release of the node's kernel."}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason","description":"One word for how the node stands."}"#
 )]
 pub struct KubeWardNodeSpec {}
 
@@ -25,38 +34,50 @@ pub struct KubeWardNodeSpec {}
 #[serde(rename_all = "camelCase")]
 pub struct NodeStatus {
     /// The agent's run, as `run` in its events; another run's writes are refused while this one lives.
+    #[schemars(length(max = MAX_WORD))]
     pub run: String,
     /// Version of the agent.
+    #[schemars(length(max = MAX_WORD))]
     pub version: String,
     /// Release of the node's kernel.
+    #[schemars(length(max = MAX_WORD))]
     pub kernel: String,
     /// Architecture of the node, as the kernel names it.
+    #[schemars(length(max = MAX_WORD))]
     pub architecture: String,
     /// What --probe-backend asked for.
+    #[schemars(length(max = MAX_WORD))]
     pub backend: String,
     /// Ready, Containerd, Probes and Output, with reasons to act on.
     #[serde(default)]
+    #[schemars(schema_with = "rules::conditions")]
     pub conditions: Vec<Condition>,
     /// Each policy that this agent knows of.
     #[serde(default)]
+    #[schemars(length(max = MAX_NODE_POLICIES))]
     pub policies: Vec<NodePolicy>,
     /// The calls that are hooked, and by what.
     #[serde(default)]
+    #[schemars(length(max = MAX_NODE_PROBES))]
     pub probes: Vec<NodeProbe>,
     /// Calls that a policy wants and no hook of this kernel serves.
     #[serde(default)]
+    #[schemars(length(max = MAX_NODE_PROBES))]
     pub refused_probes: Vec<RefusedProbe>,
 }
 
 /// One policy on this node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodePolicy {
     /// Name of the KubeWard.
+    #[schemars(length(max = MAX_WORD))]
     pub name: String,
     /// Its uid: a policy that was deleted and made again is another.
+    #[schemars(length(max = MAX_WORD))]
     pub uid: String,
     /// Its generation that this entry is about.
+    #[schemars(range(min = 0))]
     pub observed_generation: i64,
     /// True: what can apply of it applies here, or rightly nothing does.
     pub ready: bool,
@@ -64,8 +85,10 @@ pub struct NodePolicy {
     pub reason: PolicyReason,
     /// The same in a sentence, with the remedy.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = MAX_MESSAGE))]
     pub message: String,
     /// Calls that it names and that are hooked here.
+    #[schemars(range(max = 512))]
     pub calls: u16,
     /// False: no container of this node is selected by it now.
     pub selects_containers: bool,
@@ -73,9 +96,11 @@ pub struct NodePolicy {
     pub covers_refused: bool,
     /// Entries that are left out, at most ten of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_REFUSED_ENTRIES))]
     pub refused: Vec<RefusedEntry>,
     /// How many entries are left out in all.
     #[serde(default)]
+    #[schemars(range(max = 100_000))]
     pub refused_total: u32,
 }
 
@@ -113,11 +138,13 @@ pub enum PolicyReason {
 }
 
 /// An entry of a policy that is left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedEntry {
     /// Its place: `spec.kprobe[2].name`.
+    #[schemars(length(max = MAX_WORD))]
     pub field: String,
     /// Why, with the nearest valid name.
+    #[schemars(length(max = MAX_MESSAGE))]
     pub message: String,
 }
 
@@ -125,10 +152,13 @@ pub struct RefusedEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeProbe {
     /// Name of the call.
+    #[schemars(length(max = MAX_WORD))]
     pub call: String,
     /// Kind of the hook, as `probe` in events.
+    #[schemars(length(max = MAX_WORD))]
     pub backend: String,
     /// The kernel function or tracepoint that is hooked.
+    #[schemars(length(max = MAX_WORD))]
     pub symbol: String,
 }
 
@@ -136,7 +166,9 @@ pub struct NodeProbe {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusedProbe {
     /// Name of the call.
+    #[schemars(length(max = MAX_WORD))]
     pub call: String,
     /// What the kernel or the loader said.
+    #[schemars(length(max = MAX_MESSAGE))]
     pub message: String,
 }

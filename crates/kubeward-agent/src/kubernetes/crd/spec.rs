@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 
 use kube::CustomResource;
+use kubeward_core::policy::limits::{MAX_ARGV_BYTES, MAX_ARG_BYTES, MAX_ENTRIES, MAX_EVENTS, MODES};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::policy::KubeWardStatus;
+use super::rules;
 
 /// Which system calls of which containers are recorded. Nothing is required: an empty spec watches nothing.
 #[derive(CustomResource, Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +22,7 @@ use super::policy::KubeWardStatus;
     kind = "KubeWard",
     plural = "kubewards",
     shortname = "kw",
+    doc = "A policy: which system calls of which containers are recorded.",
     status = "KubeWardStatus",
     derive = "PartialEq",
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.ready","description":"Nodes where it is in force, of those that it selects."}"#,
@@ -30,20 +33,26 @@ use super::policy::KubeWardStatus;
 )]
 pub struct KubeWardSpec {
     /// Calls to record at entry.
+    #[schemars(schema_with = "rules::call_names")]
     pub kprobe: Vec<CallName>,
     /// Calls to record at return. Named under kprobe too, a call is one record with its duration.
+    #[schemars(schema_with = "rules::call_names")]
     pub kretprobe: Vec<CallName>,
     /// Calls to record once, when they return.
+    #[schemars(schema_with = "rules::call_names")]
     pub syscalls: Vec<CallName>,
     /// The same for all calls of these categories.
+    #[schemars(schema_with = "rules::categories")]
     pub categories: Vec<String>,
     /// Calls to take away from all of the above.
+    #[schemars(schema_with = "rules::call_names")]
     pub exclude: Vec<CallName>,
     /// Record the duration of every call named here.
     pub timing: bool,
     /// Record also calls that seccomp refused, whatever hook serves the policy.
     pub refused: bool,
     /// Events records each call, Count keeps the table only.
+    #[schemars(extend("enum" = MODES, "default" = MODES[0]))]
     pub mode: Option<String>,
     /// Which containers; absent: every container.
     pub selector: Option<ContainerSelector>,
@@ -58,6 +67,7 @@ pub struct KubeWardSpec {
     /// True: the policy wants nothing for now.
     pub suspend: bool,
     /// How long after its creation the policy stops to want anything, like 1h or 30m.
+    #[schemars(schema_with = "rules::duration")]
     pub expire_after: Option<String>,
 }
 
@@ -65,6 +75,7 @@ pub struct KubeWardSpec {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CallName {
     /// The call's name: openat, sys_openat and __x64_sys_openat are the same.
+    #[schemars(schema_with = "rules::call_name")]
     pub name: String,
 }
 
@@ -73,12 +84,15 @@ pub struct CallName {
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerSelector {
     /// Namespaces of pods; * and ? are wildcards.
+    #[schemars(schema_with = "rules::namespaces")]
     pub namespaces: Vec<String>,
     /// Namespaces to leave out.
+    #[schemars(schema_with = "rules::namespaces")]
     pub exclude_namespaces: Vec<String>,
     /// Labels of the pod; {} is every pod, and no container outside a pod.
     pub pod_selector: Option<Labels>,
     /// Names of containers in their pods.
+    #[schemars(schema_with = "rules::container_names")]
     pub containers: Vec<String>,
 }
 
@@ -87,20 +101,26 @@ pub struct ContainerSelector {
 #[serde(rename_all = "camelCase", default)]
 pub struct Labels {
     /// Labels and the values they must have.
+    #[schemars(schema_with = "rules::match_labels")]
     pub match_labels: BTreeMap<String, String>,
     /// Further requirements.
+    #[schemars(length(max = MAX_ENTRIES))]
     pub match_expressions: Vec<Expression>,
 }
 
 /// A requirement on one label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = rules::values_as_the_operator_takes()))]
 pub struct Expression {
     /// The label's key.
+    #[schemars(schema_with = "rules::label_key")]
     pub key: String,
     /// In, NotIn, Exists or DoesNotExist.
+    #[schemars(schema_with = "rules::operator")]
     pub operator: String,
     /// Values for In and NotIn.
     #[serde(default)]
+    #[schemars(schema_with = "rules::label_values")]
     pub values: Vec<String>,
 }
 
@@ -109,10 +129,13 @@ pub struct Expression {
 #[serde(rename_all = "camelCase", default)]
 pub struct Filter {
     /// The call must have failed with one of these errors, like EPERM.
+    #[schemars(schema_with = "rules::errors")]
     pub errors: Vec<String>,
     /// The call must have taken at least this long, like 250us.
+    #[schemars(schema_with = "rules::duration")]
     pub min_duration: Option<String>,
     /// A path of the call must be one of these or below it.
+    #[schemars(schema_with = "rules::path_prefixes")]
     pub path_prefix: Vec<String>,
 }
 
@@ -121,9 +144,11 @@ pub struct Filter {
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
     /// Events a second.
+    #[schemars(range(min = 1, max = MAX_EVENTS))]
     pub events_per_second: u32,
     /// Events that may come at once after a quiet time; absent: as many as a second's.
     #[serde(default)]
+    #[schemars(range(min = 1, max = MAX_EVENTS))]
     pub burst: Option<u32>,
 }
 
@@ -132,11 +157,15 @@ pub struct Limits {
 #[serde(rename_all = "camelCase", default)]
 pub struct Capture {
     /// Bytes of each string or path; absent: 256.
+    #[schemars(range(min = 1, max = MAX_ARG_BYTES))]
     pub arg_bytes: Option<u32>,
     /// Bytes of an argument vector's strings together; absent: 4096.
+    #[schemars(range(min = 1, max = MAX_ARGV_BYTES))]
     pub argv_bytes: Option<u32>,
     /// Bytes of payload; absent: 0.
+    #[schemars(range(min = 0, max = MAX_ARG_BYTES))]
     pub data_bytes: Option<u32>,
     /// Environment variables of a new program, by name or pattern.
+    #[schemars(schema_with = "rules::env_patterns")]
     pub env: Vec<String>,
 }

@@ -11,8 +11,6 @@ use super::labels::is_dns_subdomain;
 use super::model::{Policy, Spec};
 use super::yaml::{self, Document};
 
-pub use spec::{MAX_ARGV_BYTES, MAX_ARG_BYTES, MAX_EVENTS};
-
 const ROOT: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
 /// What an API server may write beside the name; read by nobody here, so that `kubectl get -o yaml` can be fed back.
 const METADATA: &[&str] = &[

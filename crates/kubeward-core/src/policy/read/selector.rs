@@ -6,6 +6,7 @@ use crate::policy::fault::Problem;
 use crate::policy::fields::{At, Reader};
 use crate::policy::glob::Glob;
 use crate::policy::labels::{is_label_key, is_label_value, Expression, LabelSelector, Operator};
+use crate::policy::limits::{MAX_CONTAINER_NAME, MAX_NAMESPACE, OPERATORS};
 use crate::policy::selector::Selector;
 
 pub(super) fn selector(reader: &mut Reader, at: At<'_>) -> Selector {
@@ -17,9 +18,9 @@ pub(super) fn selector(reader: &mut Reader, at: At<'_>) -> Selector {
         pod_selector: selector.get("podSelector").map(|at| label_selector(reader, at)),
         containers: reader.list_of(selector.get("containers"), "a list like [app]", |reader, at| {
             let wanted = "a container's name: 1 to 253 letters without blanks";
-            let is_name = |name: &str| {
-                !name.is_empty() && name.len() <= 253 && !name.contains(|c: char| c.is_whitespace() || c.is_control())
-            };
+            let blank = |c: char| c.is_whitespace() || c.is_control();
+            let is_name =
+                |name: &str| !name.is_empty() && name.chars().count() <= MAX_CONTAINER_NAME && !name.contains(blank);
             reader.text_like(&at, wanted, is_name)
         }),
     }
@@ -28,7 +29,7 @@ pub(super) fn selector(reader: &mut Reader, at: At<'_>) -> Selector {
 fn namespace(reader: &mut Reader, at: At<'_>) -> Option<Glob> {
     let is_pattern = |text: &str| {
         let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '*' | '?');
-        !text.is_empty() && text.len() <= 63 && text.chars().all(letter)
+        !text.is_empty() && text.len() <= MAX_NAMESPACE && text.chars().all(letter)
     };
     reader.text_like(&at, "a namespace or pattern: at most 63 of a-z, 0-9, '-', '*' and '?'", is_pattern).map(Glob)
 }
@@ -72,7 +73,7 @@ fn expression(reader: &mut Reader, at: At<'_>) -> Option<Expression> {
     };
     let key = reader.text(&key_at, "a label's key")?;
     check_label_key(reader, &key_at, key);
-    let operator = match reader.word(&operator_at, "operator", &["In", "NotIn", "Exists", "DoesNotExist"])? {
+    let operator = match reader.word(&operator_at, "operator", OPERATORS)? {
         "In" => Operator::In,
         "NotIn" => Operator::NotIn,
         "Exists" => Operator::Exists,

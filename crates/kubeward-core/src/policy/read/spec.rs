@@ -5,15 +5,12 @@ use crate::policy::duration;
 use crate::policy::fault::Problem;
 use crate::policy::fields::{At, Object, Reader};
 use crate::policy::glob::Glob;
+use crate::policy::limits::{
+    CATEGORIES, MAX_ARGV_BYTES, MAX_ARG_BYTES, MAX_CALL_NAME, MAX_DURATION_TEXT, MAX_ENV_PATTERN, MAX_EVENTS, MAX_PATH,
+    MODES,
+};
 use crate::policy::model::{Capture, FilterSpec, Limits, Mode, Spec};
 use crate::syscall::Category;
-
-/// The greatest `eventsPerSecond` and `burst`.
-pub const MAX_EVENTS: u32 = 1_000_000;
-/// The greatest `capture.argBytes`: no path is longer.
-pub const MAX_ARG_BYTES: u32 = 4096;
-/// The greatest `capture.argvBytes`: what the kernel side has room for in one record.
-pub const MAX_ARGV_BYTES: u32 = 4096;
 
 const SPEC: &[&str] = &[
     "kprobe",
@@ -32,13 +29,11 @@ const SPEC: &[&str] = &[
     "suspend",
     "expireAfter",
 ];
-const CATEGORIES: &[&str] =
-    &["file", "network", "process", "fd", "memory", "signal", "timer", "user", "system", "other"];
 
 pub(super) fn spec(reader: &mut Reader, at: At<'_>) -> Option<Spec> {
     let spec = reader.object(at, SPEC)?;
     let mode = match spec.get("mode") {
-        Some(at) => reader.word(&at, "mode", &["Events", "Count"])?,
+        Some(at) => reader.word(&at, "mode", MODES)?,
         None => "Events",
     };
     Some(Spec {
@@ -69,7 +64,7 @@ fn names(reader: &mut Reader, spec: &Object<'_>, list: &str) -> Vec<String> {
         };
         let is_name = |name: &str| {
             let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-            !name.is_empty() && name.len() <= 64 && name.chars().all(letter)
+            !name.is_empty() && name.len() <= MAX_CALL_NAME && name.chars().all(letter)
         };
         reader.text_like(&at, "a system call's name: at most 64 of a-z, 0-9 and '_', like openat", is_name)
     })
@@ -94,7 +89,7 @@ fn filter(reader: &mut Reader, at: At<'_>) -> FilterSpec {
         }),
         min_duration: filter.get("minDuration").and_then(|at| duration(reader, &at)),
         path_prefix: reader.list_of(filter.get("pathPrefix"), "a list like [/etc]", |reader, at| {
-            let is_absolute = |path: &str| path.starts_with('/') && path.len() <= 4095 && !path.contains('\0');
+            let is_absolute = |path: &str| path.starts_with('/') && path.len() <= MAX_PATH && !path.contains('\0');
             reader.text_like(&at, "an absolute path of at most 4095 bytes, like /etc", is_absolute)
         }),
     }
@@ -103,7 +98,7 @@ fn filter(reader: &mut Reader, at: At<'_>) -> FilterSpec {
 fn duration(reader: &mut Reader, at: &At<'_>) -> Option<std::time::Duration> {
     let wanted = "a duration with its unit, like 250us, 5s or 1h30m";
     let text = reader.text(at, wanted)?;
-    let duration = duration::parse(text);
+    let duration = if text.chars().count() <= MAX_DURATION_TEXT { duration::parse(text) } else { None };
     if duration.is_none() {
         reader.fault(at, Problem::Malformed { found: text.to_owned(), wanted });
     }
@@ -134,9 +129,9 @@ fn capture(reader: &mut Reader, at: At<'_>) -> Capture {
         argv_bytes: number("argvBytes", 1, MAX_ARGV_BYTES, absent.argv_bytes),
         data_bytes: number("dataBytes", 0, MAX_ARG_BYTES, absent.data_bytes),
         env: reader.list_of(capture.get("env"), "a list like [PATH]", |reader, at| {
-            reader
-                .text_like(&at, "a variable's name or pattern", |name| !name.is_empty() && !name.contains('='))
-                .map(Glob)
+            let is_pattern =
+                |name: &str| !name.is_empty() && name.chars().count() <= MAX_ENV_PATTERN && !name.contains('=');
+            reader.text_like(&at, "a variable's name or pattern: 1 to 255 letters without '='", is_pattern).map(Glob)
         }),
     }
 }

@@ -70,47 +70,27 @@ fn what_cannot_change_any_more_is_told_first() {
 }
 
 #[test]
-fn only_active_policies_of_a_set_want_anything() {
-    let set = set_of(vec![
-        created("a", "  expireAfter: 1m"),
-        created("b", CANARY),
-        created("c", "  suspend: true"),
-        CheckedPolicy { calls: policy("d", "  syscalls: [{name: read}]").calls, ..created("d", "") },
-    ]);
-    let node = labels(&[("zone", "a")]);
-    let here = Here { now: after(60), node_labels: Some(&node) };
-    assert!(!set.still_stands(here));
-    let set = set.stand(here);
-    assert_eq!(set.standings(), [Standing::Expired, Standing::NodeNotSelected, Standing::Suspended, Standing::Active]);
-    assert_eq!(set.active().iter().collect::<Vec<_>>(), [3]);
-    assert_eq!(wants(&set.hooks()), [("read", CallWant::EXIT)]);
-    assert!(set.still_stands(here));
-    let canary = labels(&[("canary", "true")]);
-    assert!(!set.still_stands(Here { node_labels: Some(&canary), ..here }));
-}
-
-#[test]
 fn next_change_is_the_first_end_that_is_still_to_come() {
-    let set = set_of(vec![
+    let policies = [
         created("a", "  expireAfter: 1m"),
         created("b", "  expireAfter: 2m\n  suspend: true"),
         created("c", "  expireAfter: 3m"),
         created("d", ""),
-    ]);
-    assert_eq!(set.next_change(CREATED), Some(after(60)));
-    assert_eq!(set.next_change(after(60)), Some(after(120)));
-    assert_eq!(set.next_change(after(150)), Some(after(180)));
-    assert_eq!(set.next_change(after(180)), None);
+    ];
+    assert_eq!(next_change(&policies, CREATED), Some(after(60)));
+    assert_eq!(next_change(&policies, after(60)), Some(after(120)));
+    assert_eq!(next_change(&policies, after(150)), Some(after(180)));
+    assert_eq!(next_change(&policies, after(180)), None);
 }
 
 #[test]
 fn agent_without_kubernetes_refuses_a_node_selector_and_nothing_else() {
-    let fault = created("web", CANARY).without_node_labels().expect_err("it cannot be judged");
+    let fault = created("web", CANARY).fault_without_node_labels().expect("it cannot be judged");
     assert_eq!(
         fault.to_string(),
         "test.yaml, document 1: spec.nodeSelector: nodeSelector goes by labels that Kubernetes keeps, and this agent runs without it; remove it and give each node its own file"
     );
     for spec in ["", "  nodeSelector: {}", "  expireAfter: 1h", "  suspend: true"] {
-        assert!(created("web", spec).without_node_labels().is_ok(), "{spec}");
+        assert_eq!(created("web", spec).fault_without_node_labels(), None, "{spec}");
     }
 }

@@ -74,7 +74,12 @@ fn full_event() -> SyscallEvent {
 
 #[test]
 fn page_names_exactly_the_members_that_are_written() {
-    let stream = Stream { node: "n1".into(), run: "r".into(), event_labels: vec!["app".into(), "tier".into()] };
+    let stream = Stream {
+        node: "n1".into(),
+        cluster: Some("c1".into()),
+        run: "r".into(),
+        event_labels: vec!["app".into(), "tier".into()],
+    };
     let mut lines = JsonLines::new(&stream);
     let container = web_container();
     let account = Account { seen: 1, ..Account::default() };

@@ -41,6 +41,10 @@ impl JsonLines {
         let mut origin = Vec::new();
         origin.extend_from_slice(b",\"node\":\"");
         json_str(&mut origin, &stream.node);
+        if let Some(cluster) = &stream.cluster {
+            origin.extend_from_slice(b"\",\"cluster\":\"");
+            json_str(&mut origin, cluster);
+        }
         origin.extend_from_slice(b"\",\"run\":\"");
         json_str(&mut origin, &stream.run);
         origin.push(b'"');

@@ -13,7 +13,7 @@ use crate::render::line::{ContainerChange, Gap, LedgerLine, LedgerScope, Notice,
 use crate::syscall::{by_name, ArgKind};
 
 fn json_lines() -> JsonLines {
-    JsonLines::new(&Stream { node: "n1".into(), run: "b007-1".into(), event_labels: vec!["app".into()] })
+    JsonLines::new(&Stream { node: "n1".into(), cluster: None, run: "b007-1".into(), event_labels: vec!["app".into()] })
 }
 
 fn line_of(write: impl FnOnce(&mut JsonLines, &mut Vec<u8>)) -> String {

@@ -3,12 +3,15 @@
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::ValueEnum;
 use kubeward_agent::discovery::containerd::AddressError;
 use kubeward_core::redact::RedactError;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
+use super::values::Values;
 use crate::cmd::policies::PolicyFailure;
 
 /// A setting that cannot be used.
@@ -18,8 +21,6 @@ pub(crate) enum SettingError {
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("configuration file {}: {source}", path.display())]
     File { path: PathBuf, source: toml::de::Error },
-    #[error("{name} from {source_name}: {message}")]
-    Value { name: &'static str, source_name: String, message: String },
     #[error("--rotate-size and --rotate-keep need a file to rotate: give -o FILE")]
     RotationWithoutFile,
     #[error("--rotate-keep needs --rotate-size: without it no file is ever full")]
@@ -32,99 +33,83 @@ pub(crate) enum SettingError {
     Calls(PolicyFailure),
 }
 
-/// The configuration file: every key is a flag's long name.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct File {
-    pub(super) calls: Option<Vec<String>>,
-    pub(super) policy: Option<Vec<PathBuf>>,
-    pub(super) kubernetes: Option<String>,
-    pub(super) format: Option<String>,
-    pub(super) output: Option<PathBuf>,
-    pub(super) rotate_size: Option<Size>,
-    pub(super) rotate_keep: Option<u32>,
-    pub(super) cri_socket: Option<Vec<String>>,
-    pub(super) procfs_mount: Option<PathBuf>,
-    pub(super) probe_backend: Option<String>,
-    pub(super) node_name: Option<String>,
-    pub(super) event_labels: Option<Vec<String>>,
-    pub(super) redact: Option<Vec<String>>,
-    pub(super) log_level: Option<String>,
-    pub(super) log_format: Option<String>,
-}
-
-/// `104857600` or `"100M"`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Size {
-    Bytes(u64),
-    Text(String),
-}
-
-pub(super) fn read_file(path: &Path) -> Result<File, SettingError> {
+pub(super) fn read_file(path: &Path) -> Result<Values, SettingError> {
     let text = fs::read_to_string(path).map_err(|source| SettingError::Unreadable { path: path.to_owned(), source })?;
     toml::from_str(&text).map_err(|source| SettingError::File { path: path.to_owned(), source })
 }
 
-pub(super) fn one_of<T: ValueEnum>(
-    name: &'static str,
-    given: Option<String>,
-    source: &dyn Fn() -> String,
-) -> Result<Option<T>, SettingError> {
+/// For serde: one of the words of an enum that flags take too.
+pub(super) fn word<'de, D: Deserializer<'de>, T: ValueEnum>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(deserializer)?;
     let names = || {
         let values = T::value_variants().iter().filter_map(T::to_possible_value);
         values.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", ")
     };
-    let parse = |text: String| {
-        T::from_str(&text, false).map_err(|_| SettingError::Value {
-            name,
-            source_name: source(),
-            message: format!("{text:?} is none of {}", names()),
-        })
-    };
-    given.map(parse).transpose()
+    let none = |_| D::Error::custom(format_args!("{text:?} is none of {}", names()));
+    T::from_str(&text, false).map(Some).map_err(none)
 }
 
-pub(super) fn parsed<T: std::str::FromStr<Err: Display>>(
-    name: &'static str,
-    given: Option<String>,
-    source: &dyn Fn() -> String,
-) -> Result<Option<T>, SettingError> {
-    let parse = |text: String| {
-        text.parse().map_err(|error: T::Err| SettingError::Value {
-            name,
-            source_name: source(),
-            message: format!("{text:?}: {error}"),
-        })
-    };
-    given.map(parse).transpose()
+/// For serde: whatever flags parse, written as text.
+pub(super) fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(|error: T::Err| D::Error::custom(format_args!("{text:?}: {error}")))
 }
 
-/// `104857600`, `100M`: binary multiples.
-pub(super) fn bytes_of(text: &str, source: &str) -> Result<u64, SettingError> {
-    let (digits, factor) = match text.trim().strip_suffix(['K', 'k']).map(|rest| (rest, 1 << 10)) {
-        Some(kilo) => kilo,
-        None => match text.trim().strip_suffix(['M', 'm']).map(|rest| (rest, 1 << 20)) {
-            Some(mega) => mega,
-            None => text.trim().strip_suffix(['G', 'g']).map_or((text.trim(), 1), |rest| (rest, 1 << 30)),
-        },
-    };
-    let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).filter(|bytes| *bytes > 0);
-    bytes.ok_or_else(|| SettingError::Value {
-        name: "rotate-size",
-        source_name: source.to_owned(),
-        message: format!("{text:?} is not a number of bytes; write for example 100M"),
-    })
+/// A size of a file, more than 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "WrittenSize")]
+pub(super) struct ByteSize(pub(super) u64);
+
+/// `104857600` or `"100M"`.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a number of bytes, or text as \"100M\"")]
+enum WrittenSize {
+    Bytes(u64),
+    Text(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a number of bytes; write for example 100M")]
+pub(super) struct NoSize(String);
+
+impl TryFrom<WrittenSize> for ByteSize {
+    type Error = NoSize;
+
+    fn try_from(written: WrittenSize) -> Result<Self, NoSize> {
+        match written {
+            WrittenSize::Bytes(bytes) => bytes.to_string().parse(),
+            WrittenSize::Text(text) => text.parse(),
+        }
+    }
+}
+
+/// With K, M and G as binary multiples.
+impl FromStr for ByteSize {
+    type Err = NoSize;
+
+    fn from_str(text: &str) -> Result<Self, NoSize> {
+        let units = [(['K', 'k'], 1 << 10), (['M', 'm'], 1 << 20), (['G', 'g'], 1 << 30)];
+        let trimmed = text.trim();
+        let with_unit = units.iter().find_map(|(letters, factor)| Some((trimmed.strip_suffix(letters)?, *factor)));
+        let (digits, factor) = with_unit.unwrap_or((trimmed, 1));
+        let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+        bytes.filter(|bytes| *bytes > 0).map(ByteSize).ok_or_else(|| NoSize(text.to_owned()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cmd::FormatArg;
+
+    fn refused(text: &str) -> String {
+        toml::from_str::<Values>(text).expect_err("it is refused").to_string()
+    }
 
     #[test]
     fn sizes_have_binary_suffixes() {
-        let bytes = |text| bytes_of(text, "a test").ok();
+        let bytes = |text: &str| text.parse().ok().map(|ByteSize(bytes)| bytes);
         assert_eq!(
             [bytes("1"), bytes("2K"), bytes("100M"), bytes("1g")],
             [Some(1), Some(2048), Some(100 << 20), Some(1 << 30)]
@@ -133,15 +118,24 @@ mod tests {
     }
 
     #[test]
+    fn size_in_the_file_is_a_number_or_text() {
+        let size = |text: &str| toml::from_str::<Values>(text).expect("it is a size").rotate_size;
+        assert_eq!([size("rotate-size = 2048"), size("rotate-size = '2K'")], [Some(ByteSize(2048)); 2]);
+        assert!(refused("rotate-size = 0").contains("100M"));
+        assert!(refused("rotate-size = true").contains("100M"));
+    }
+
+    #[test]
     fn unknown_key_of_the_file_is_refused_by_name() {
-        let error = toml::from_str::<File>("polcy = ['a']\n").expect_err("there is no such key").to_string();
+        let error = refused("polcy = ['a']\n");
         assert!(error.contains("polcy") && error.contains("policy"), "{error}");
     }
 
     #[test]
-    fn word_of_the_file_that_is_none_is_told_with_its_choices() {
-        let source = || "file a.toml".to_owned();
-        let error = one_of::<FormatArg>("format", Some("xml".to_owned()), &source).expect_err("no such format");
-        assert_eq!(error.to_string(), "format from file a.toml: \"xml\" is none of text, json");
+    fn word_of_the_file_that_is_none_is_told_with_its_choices_and_its_line() {
+        let error = refused("\nformat = 'xml'\n");
+        assert!(error.contains("line 2") && error.contains("\"xml\" is none of text, json"), "{error}");
+        let error = refused("probe-backend = 'ftrace'\n");
+        assert!(error.contains("ftrace") && error.contains("fentry"), "{error}");
     }
 }

@@ -2,19 +2,21 @@
 
 mod file;
 mod settings;
+mod shown;
+mod values;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kubeward_agent::run::{Agent, InvalidPolicies};
-use kubeward_bpf::probe::Backend;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{answer, complain, privilege, told, FormatArg};
 use file::SettingError;
 use settings::Settings;
+use values::Values;
 
 /// Watch the containers that containerd runs on this machine
 ///
@@ -34,13 +36,8 @@ KUBEWARD_REDACT one REGEX). CRI_SOCKET, CRISOCKET and PROCFSMOUNT are understood
 
 Exit code: 0 when a signal ended it, 1 if it failed, 2 for wrong usage or an invalid policy.")]
 pub(crate) struct AgentArgs {
-    /// Calls to watch in every container, in strace's notation: openat,connect or %network or '!futex' (repeatable)
-    #[arg(short = 'e', long = "calls", value_name = "SET", env = "KUBEWARD_CALLS")]
-    calls: Vec<String>,
-
-    /// File with policies, or folder of *.yaml, *.yml and *.json files (repeatable); policies and -e add up
-    #[arg(short = 'f', long = "policy", value_name = "POLICY|DIR", env = "KUBEWARD_POLICY")]
-    policy: Vec<PathBuf>,
+    #[command(flatten)]
+    values: Values,
 
     /// Configuration file: TOML, with these flags' long names as keys
     #[arg(long, value_name = "FILE", env = "KUBEWARD_CONFIG")]
@@ -49,66 +46,6 @@ pub(crate) struct AgentArgs {
     /// Print the configuration with the source of each value, and exit
     #[arg(long)]
     print_config: bool,
-
-    /// Take policies and pod labels from the Kubernetes API, and report to it: auto is on in a pod, on uses KUBECONFIG
-    /// outside of one [default: auto]
-    #[arg(long, value_enum, value_name = "WHEN", env = "KUBEWARD_KUBERNETES")]
-    kubernetes: Option<KubernetesArg>,
-
-    /// Form of the events: json is one object a line, text one strace-like line a call [default: json]
-    #[arg(long, value_enum, value_name = "FORM", env = "KUBEWARD_FORMAT")]
-    format: Option<FormatArg>,
-
-    /// Append events to this file instead of standard output; - is standard output
-    #[arg(short, long, value_name = "FILE", env = "KUBEWARD_OUTPUT")]
-    output: Option<PathBuf>,
-
-    /// Begin a new file at this size in bytes (K, M and G are understood); needs -o
-    #[arg(long, value_name = "N", env = "KUBEWARD_ROTATE_SIZE")]
-    rotate_size: Option<String>,
-
-    /// Full files to keep, FILE.1 the newest [default: 5]
-    #[arg(long, value_name = "N", env = "KUBEWARD_ROTATE_KEEP")]
-    rotate_keep: Option<u32>,
-
-    /// containerd's socket, unix:// optional (repeatable) [default: every well-known one that answers]
-    #[arg(long, value_name = "ADDR", env = "KUBEWARD_CRI_SOCKET")]
-    cri_socket: Vec<String>,
-
-    /// Where the procfs of containerd's pid namespace is mounted [default: /proc]
-    #[arg(long, alias = "procfsMount", value_name = "DIR", env = "KUBEWARD_PROCFS_MOUNT")]
-    procfs_mount: Option<PathBuf>,
-
-    /// Hooks to use: auto, tracepoint, kprobe or fentry [default: auto]
-    #[arg(long, value_name = "BACKEND", env = "KUBEWARD_PROBE_BACKEND")]
-    probe_backend: Option<Backend>,
-
-    /// This node's name in every line [default: the host's name]
-    #[arg(long, value_name = "NAME", env = "KUBEWARD_NODE_NAME")]
-    node_name: Option<String>,
-
-    /// Keys of container labels to show on every event, separated by commas
-    #[arg(long, value_name = "KEYS", value_delimiter = ',', env = "KUBEWARD_EVENT_LABELS")]
-    event_labels: Vec<String>,
-
-    /// Take what matches out of every string, beside the secrets that are recognised anyway (repeatable)
-    #[arg(long, value_name = "REGEX", env = "KUBEWARD_REDACT")]
-    redact: Vec<String>,
-
-    /// How much the agent says on standard error: error, warn, info, debug or trace [default: info]
-    #[arg(long, value_name = "LEVEL", env = "KUBEWARD_LOG_LEVEL")]
-    log_level: Option<LevelFilter>,
-
-    /// Form of what it says there [default: text]
-    #[arg(long, value_enum, value_name = "FORM", env = "KUBEWARD_LOG_FORMAT")]
-    log_format: Option<FormatArg>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum KubernetesArg {
-    Auto,
-    On,
-    Off,
 }
 
 pub(crate) fn run(args: &AgentArgs, sources: &clap::ArgMatches) -> ExitCode {
@@ -128,7 +65,7 @@ fn start(args: &AgentArgs, sources: &clap::ArgMatches) -> anyhow::Result<ExitCod
         return Ok(answer(&settings.to_string(), ExitCode::SUCCESS));
     }
     let config = settings.config()?;
-    log_to_stderr(settings.log_level(), settings.log_format());
+    log_to_stderr(settings.log_level, settings.log_format);
     privilege::check()?;
     // Before the runtime starts its threads.
     let agent = Agent::prepare(config)?;
@@ -139,7 +76,7 @@ fn start(args: &AgentArgs, sources: &clap::ArgMatches) -> anyhow::Result<ExitCod
     ended.map(|()| ExitCode::SUCCESS)
 }
 
-fn log_to_stderr(level: LevelFilter, format: FormatArg) {
+pub(super) fn log_to_stderr(level: LevelFilter, format: FormatArg) {
     // Where standard error is gone there is nobody to tell of that either.
     let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).log_internal_errors(false);
     let log = log.with_target(false);

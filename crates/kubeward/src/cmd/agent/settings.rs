@@ -4,179 +4,131 @@ use std::fmt::{self, Display};
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, ValueEnum};
-use kubeward_agent::config::{Config, Format, Kubernetes, Target};
+use clap::ArgMatches;
+use kubeward_agent::config::{Config, Format, Target};
 use kubeward_agent::discovery::containerd::choose;
+use kubeward_agent::serve::client::DEFAULT_SOCKET;
 use kubeward_agent::sinks::Rotation;
 use kubeward_bpf::probe::Backend;
 use kubeward_core::redact::Redactor;
+use kubeward_core::render::line::Stream;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::file::{bytes_of, one_of, parsed, read_file, File, SettingError, Size};
-use super::{AgentArgs, KubernetesArg};
+use super::file::{read_file, ByteSize, SettingError};
+use super::shown::Shown;
+use super::values::{KubernetesArg, Values};
+use super::AgentArgs;
 use crate::cmd::policies::calls_of;
 use crate::cmd::{run_id, FormatArg};
 
-/// A value and where it is from.
-#[derive(Debug, Clone)]
-struct Setting<T> {
-    value: T,
+/// Settings by their names in [`Values`]: the type of what is in force, and the default.
+macro_rules! settings {
+    ($($name:ident: $type:ty = $default:expr,)*) => {
+        /// What is in force.
+        #[derive(Debug)]
+        pub(super) struct Settings {
+            $(pub(super) $name: $type,)*
+            told: Vec<Told>,
+        }
+
+        impl Settings {
+            /// Of each setting what the first layer says that says something.
+            fn of(mut layers: Vec<Layer<'_>>) -> Self {
+                let mut told = Vec::new();
+                $(
+                    let given = layers.iter_mut().find_map(|layer| {
+                        Some((layer.values.$name.take()?, (layer.source)(stringify!($name))))
+                    });
+                    let $name: $type = pick(stringify!($name), given, $default, &mut told);
+                )*
+                Self { $($name,)* told }
+            }
+        }
+    };
+}
+
+settings! {
+    calls: Vec<String> = Vec::new(),
+    policy: Vec<PathBuf> = Vec::new(),
+    kubernetes: KubernetesArg = KubernetesArg::Auto,
+    format: FormatArg = FormatArg::Json,
+    output: PathBuf = "-".into(),
+    rotate_size: Option<ByteSize> = None,
+    rotate_keep: Option<u32> = None,
+    cri_socket: Vec<String> = Vec::new(),
+    procfs_mount: PathBuf = "/proc".into(),
+    probe_backend: Backend = Backend::Auto,
+    node_name: String = run_id::host_name(),
+    cluster_name: Option<String> = None,
+    socket: PathBuf = DEFAULT_SOCKET.into(),
+    event_labels: Vec<String> = Vec::new(),
+    redact: Vec<String> = Vec::new(),
+    log_level: LevelFilter = LevelFilter::INFO,
+    log_format: FormatArg = FormatArg::Text,
+}
+
+/// One source of values, and how it is called for a setting's name.
+struct Layer<'a> {
+    values: Values,
+    source: Box<dyn Fn(&str) -> String + 'a>,
+}
+
+/// A setting as `--print-config` tells it.
+#[derive(Debug)]
+struct Told {
+    name: String,
+    /// As TOML; empty when it is not set.
+    value: String,
     source: String,
 }
 
-/// What is in force.
-#[derive(Debug)]
-pub(super) struct Settings {
-    calls: Setting<Vec<String>>,
-    policy: Setting<Vec<PathBuf>>,
-    kubernetes: Setting<KubernetesArg>,
-    format: Setting<FormatArg>,
-    output: Setting<PathBuf>,
-    rotate_size: Setting<Option<u64>>,
-    rotate_keep: Setting<Option<u32>>,
-    cri_socket: Setting<Vec<String>>,
-    procfs_mount: Setting<PathBuf>,
-    probe_backend: Setting<Backend>,
-    node_name: Setting<String>,
-    event_labels: Setting<Vec<String>>,
-    redact: Setting<Vec<String>>,
-    log_level: Setting<LevelFilter>,
-    log_format: Setting<FormatArg>,
-}
-
-/// Where values may come from.
-struct Sources<'a> {
-    matches: &'a ArgMatches,
-    file_name: String,
-}
-
-impl Sources<'_> {
-    /// The command line's value wins, its environment variable among them; then older variables, the file, the default.
-    fn pick<T>(&self, id: &str, given: T, older: Option<(&str, T)>, file: Option<T>, default: T) -> Setting<T> {
-        let name = id.replace('_', "-");
-        match (self.matches.value_source(id), older, file) {
-            (Some(ValueSource::CommandLine), _, _) => Setting { value: given, source: format!("flag --{name}") },
-            (Some(ValueSource::EnvVariable), _, _) => {
-                Setting { value: given, source: format!("environment KUBEWARD_{}", id.to_uppercase()) }
-            }
-            (_, Some((variable, value)), _) => Setting { value, source: format!("environment {variable}") },
-            (_, None, Some(value)) => Setting { value, source: format!("file {}", self.file_name) },
-            (_, None, None) => Setting { value: default, source: "default".to_owned() },
-        }
-    }
-
-    fn is_from_environment(&self, id: &str) -> bool {
-        self.matches.value_source(id) == Some(ValueSource::EnvVariable)
-    }
+fn pick<G, T: From<G> + Shown>(name: &str, given: Option<(G, String)>, default: T, told: &mut Vec<Told>) -> T {
+    let (value, source) = match given {
+        Some((value, source)) => (T::from(value), source),
+        None => (default, "default".to_owned()),
+    };
+    told.push(Told { name: name.replace('_', "-"), value: value.shown(), source });
+    value
 }
 
 impl Settings {
     pub(super) fn resolve(args: &AgentArgs, matches: &ArgMatches) -> Result<Self, SettingError> {
-        let file = args.config.as_deref().map_or(Ok(File::default()), read_file)?;
-        let file_name = args.config.as_ref().map_or_else(String::new, |path| path.display().to_string());
-        let from = Sources { matches, file_name };
-        let file_source = || format!("file {}", from.file_name);
-        let policy = match from.is_from_environment("policy") {
-            true => args.policy.iter().flat_map(|list| split(&list.to_string_lossy())).map(PathBuf::from).collect(),
-            false => args.policy.clone(),
-        };
-        let cri_socket = match from.is_from_environment("cri_socket") {
-            true => args.cri_socket.iter().flat_map(|list| split(list)).collect(),
-            false => args.cri_socket.clone(),
-        };
-        let older_socket = older(&["CRI_SOCKET", "CRISOCKET"]).map(|(name, list)| (name, split(&list)));
-        let older_procfs = older(&["PROCFSMOUNT"]).map(|(name, path)| (name, PathBuf::from(path)));
-        let rotate_size = args.rotate_size.as_deref().map(|text| bytes_of(text, "the command line")).transpose()?;
-        let file_rotate_size = match file.rotate_size {
-            Some(Size::Bytes(bytes)) => Some(bytes),
-            Some(Size::Text(text)) => Some(bytes_of(&text, &file_source())?),
-            None => None,
-        };
-        let kubernetes = one_of::<KubernetesArg>("kubernetes", file.kubernetes, &file_source)?;
-        let format = one_of::<FormatArg>("format", file.format, &file_source)?;
-        let log_format = one_of::<FormatArg>("log-format", file.log_format, &file_source)?;
-        let probe_backend = parsed::<Backend>("probe-backend", file.probe_backend, &file_source)?;
-        let log_level = parsed::<LevelFilter>("log-level", file.log_level, &file_source)?;
-        let node_name = args.node_name.clone().unwrap_or_default();
-        Ok(Self {
-            calls: from.pick("calls", args.calls.clone(), None, file.calls, vec![]),
-            policy: from.pick("policy", policy, None, file.policy, vec![]),
-            kubernetes: from.pick(
-                "kubernetes",
-                args.kubernetes.unwrap_or(KubernetesArg::Auto),
-                None,
-                kubernetes,
-                KubernetesArg::Auto,
-            ),
-            format: from.pick("format", args.format.unwrap_or(FormatArg::Json), None, format, FormatArg::Json),
-            output: from.pick("output", args.output.clone().unwrap_or_default(), None, file.output, "-".into()),
-            rotate_size: from.pick("rotate_size", rotate_size, None, file_rotate_size.map(Some), None),
-            rotate_keep: from.pick("rotate_keep", args.rotate_keep, None, file.rotate_keep.map(Some), None),
-            cri_socket: from.pick("cri_socket", cri_socket, older_socket, file.cri_socket, vec![]),
-            procfs_mount: from.pick(
-                "procfs_mount",
-                args.procfs_mount.clone().unwrap_or_default(),
-                older_procfs,
-                file.procfs_mount,
-                "/proc".into(),
-            ),
-            probe_backend: from.pick(
-                "probe_backend",
-                args.probe_backend.unwrap_or_default(),
-                None,
-                probe_backend,
-                Backend::Auto,
-            ),
-            node_name: from.pick("node_name", node_name, None, file.node_name, run_id::host_name()),
-            event_labels: from.pick("event_labels", args.event_labels.clone(), None, file.event_labels, vec![]),
-            redact: from.pick("redact", args.redact.clone(), None, file.redact, vec![]),
-            log_level: from.pick(
-                "log_level",
-                args.log_level.unwrap_or(LevelFilter::INFO),
-                None,
-                log_level,
-                LevelFilter::INFO,
-            ),
-            log_format: from.pick(
-                "log_format",
-                args.log_format.unwrap_or(FormatArg::Text),
-                None,
-                log_format,
-                FormatArg::Text,
-            ),
-        })
+        let file = args.config.as_deref().map_or(Ok(Values::default()), read_file)?;
+        let file_name = args.config.as_ref().map_or_else(String::new, |path| format!("file {}", path.display()));
+        let in_file = Layer { values: file, source: Box::new(move |_| file_name.clone()) };
+        Ok(Self::of(vec![command_line(args.values.clone(), matches), older_variables(), in_file]))
     }
 
     /// The settings as the agent takes them, checked together.
     pub(super) fn config(&self) -> Result<Config, SettingError> {
-        let calls = match self.calls.value.is_empty() {
+        let calls = match self.calls.is_empty() {
             true => None,
-            false => Some(calls_of(&self.calls.value).map_err(SettingError::Calls)?),
+            false => Some(calls_of(&self.calls).map_err(SettingError::Calls)?),
         };
         Ok(Config {
             calls,
-            policies: self.policy.value.clone(),
-            kubernetes: match self.kubernetes.value {
-                KubernetesArg::Auto => Kubernetes::Auto,
-                KubernetesArg::On => Kubernetes::On,
-                KubernetesArg::Off => Kubernetes::Off,
-            },
-            format: match self.format.value {
+            policies: self.policy.clone(),
+            kubernetes: self.kubernetes.into(),
+            format: match self.format {
                 FormatArg::Json => Format::Json,
                 FormatArg::Text => Format::Text,
             },
             target: self.target()?,
-            sockets: choose(&self.cri_socket.value)?,
-            procfs: self.procfs_mount.value.clone(),
-            backend: self.probe_backend.value,
-            stream: run_id::stream(Some(self.node_name.value.clone()), self.event_labels.value.clone()),
-            redactor: Redactor::new(&self.redact.value)?,
+            sockets: choose(&self.cri_socket)?,
+            procfs: self.procfs_mount.clone(),
+            backend: self.probe_backend,
+            stream: Stream {
+                cluster: self.cluster_name.clone(),
+                ..run_id::stream(Some(self.node_name.clone()), self.event_labels.clone())
+            },
+            redactor: Redactor::new(&self.redact)?,
+            socket: Some(self.socket.clone()).filter(|socket| socket != Path::new("none")),
         })
     }
 
     fn target(&self) -> Result<Target, SettingError> {
-        let (size, keep) = (self.rotate_size.value, self.rotate_keep.value);
-        if self.output.value == Path::new("-") {
+        let (size, keep) = (self.rotate_size, self.rotate_keep);
+        if self.output == Path::new("-") {
             return match (size, keep) {
                 (None, None) => Ok(Target::Stdout),
                 _ => Err(SettingError::RotationWithoutFile),
@@ -185,49 +137,63 @@ impl Settings {
         let rotation = match (size, keep) {
             (None, Some(_)) => return Err(SettingError::KeepWithoutSize),
             (None, None) => None,
-            (Some(size_bytes), keep) => Some(Rotation { size_bytes, keep: keep.unwrap_or(5) }),
+            (Some(ByteSize(size_bytes)), keep) => Some(Rotation { size_bytes, keep: keep.unwrap_or(5) }),
         };
-        Ok(Target::File { path: self.output.value.clone(), rotation })
+        Ok(Target::File { path: self.output.clone(), rotation })
     }
+}
 
-    pub(super) fn log_level(&self) -> LevelFilter {
-        self.log_level.value
+/// Flags, and the environment variables that stand for them.
+fn command_line(mut values: Values, matches: &ArgMatches) -> Layer<'_> {
+    let is_variable = |name: &str| matches.value_source(name) == Some(ValueSource::EnvVariable);
+    // A variable has one value, where a flag is repeated.
+    if is_variable("policy") {
+        let lists = values.policy.iter().flatten().flat_map(|list| split(&list.to_string_lossy()));
+        values.policy = Some(lists.map(PathBuf::from).collect());
     }
+    if is_variable("cri_socket") {
+        values.cri_socket = Some(values.cri_socket.iter().flatten().flat_map(|list| split(list)).collect());
+    }
+    let source = move |name: &str| match is_variable(name) {
+        true => format!("environment KUBEWARD_{}", name.to_uppercase()),
+        false => format!("flag --{}", name.replace('_', "-")),
+    };
+    Layer { values, source: Box::new(source) }
+}
 
-    pub(super) fn log_format(&self) -> FormatArg {
-        self.log_format.value
-    }
+/// Variables that were there before ours.
+fn older_variables() -> Layer<'static> {
+    let (socket, procfs) = (first_set(&["CRI_SOCKET", "CRISOCKET"]), first_set(&["PROCFSMOUNT"]));
+    let (socket_name, procfs_name) = (name_of(&socket), name_of(&procfs));
+    let values = Values {
+        cri_socket: socket.map(|(_, list)| split(&list)),
+        procfs_mount: procfs.map(|(_, path)| path.into()),
+        ..Values::default()
+    };
+    let source = move |name: &str| match name {
+        "cri_socket" => format!("environment {socket_name}"),
+        _ => format!("environment {procfs_name}"),
+    };
+    Layer { values, source: Box::new(source) }
+}
+
+/// The first of these variables that is set and not empty.
+fn first_set(names: &[&'static str]) -> Option<(&'static str, String)> {
+    names.iter().find_map(|name| Some((*name, std::env::var(name).ok().filter(|value| !value.is_empty())?)))
+}
+
+fn name_of(variable: &Option<(&'static str, String)>) -> &'static str {
+    variable.as_ref().map_or("", |(name, _)| name)
+}
+
+fn split(list: &str) -> Vec<String> {
+    list.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
 /// As a configuration file that would have the same effect, with each value's source behind it.
 impl Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |value: &dyn Display| format!("{:?}", value.to_string());
-        let list = |values: &[String]| format!("{values:?}");
-        let paths = |paths: &[PathBuf]| list(&paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>());
-        let word = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
-            format!("{:?}", value().map_or_else(String::new, |value| value.get_name().to_owned()))
-        };
-        let number = |value: Option<u64>| value.map_or_else(String::new, |number| number.to_string());
-        let keep = self.rotate_keep.value.map(u64::from);
-        let lines = [
-            ("calls", list(&self.calls.value), &self.calls.source),
-            ("policy", paths(&self.policy.value), &self.policy.source),
-            ("kubernetes", word(&|| self.kubernetes.value.to_possible_value()), &self.kubernetes.source),
-            ("format", word(&|| self.format.value.to_possible_value()), &self.format.source),
-            ("output", text(&self.output.value.display()), &self.output.source),
-            ("rotate-size", number(self.rotate_size.value), &self.rotate_size.source),
-            ("rotate-keep", number(keep), &self.rotate_keep.source),
-            ("cri-socket", list(&self.cri_socket.value), &self.cri_socket.source),
-            ("procfs-mount", text(&self.procfs_mount.value.display()), &self.procfs_mount.source),
-            ("probe-backend", text(&self.probe_backend.value), &self.probe_backend.source),
-            ("node-name", text(&self.node_name.value), &self.node_name.source),
-            ("event-labels", list(&self.event_labels.value), &self.event_labels.source),
-            ("redact", list(&self.redact.value), &self.redact.source),
-            ("log-level", text(&self.log_level.value), &self.log_level.source),
-            ("log-format", word(&|| self.log_format.value.to_possible_value()), &self.log_format.source),
-        ];
-        for (name, value, source) in lines {
+        for Told { name, value, source } in &self.told {
             match value.is_empty() {
                 true => writeln!(f, "# {name} is not set  # {source}")?,
                 false => writeln!(f, "{name} = {value}  # {source}")?,
@@ -235,15 +201,6 @@ impl Display for Settings {
         }
         Ok(())
     }
-}
-
-/// The first of these variables that is set and not empty.
-fn older(names: &[&'static str]) -> Option<(&'static str, String)> {
-    names.iter().find_map(|name| Some((*name, std::env::var(name).ok().filter(|value| !value.is_empty())?)))
-}
-
-fn split(list: &str) -> Vec<String> {
-    list.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -283,7 +240,7 @@ mod tests {
     fn printed_configuration_is_a_configuration() {
         let printed =
             settings(&["-e", "mkdir", "-o", "/tmp/x", "--event-labels", "a,b"]).expect("all is well").to_string();
-        let again: File = toml::from_str(&printed).unwrap_or_else(|error| panic!("{error}"));
+        let again: Values = toml::from_str(&printed).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(again.event_labels, Some(vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!(again.calls, Some(vec!["mkdir".to_owned()]));
     }

@@ -28,8 +28,9 @@ pub(crate) const FAILED: u8 = 125;
 ///
 /// The command runs in a container of its own: new pid and mount namespaces with their own /proc, under a small init that
 /// reaps and passes signals on. Its standard input, output and error are left alone; events go to standard error unless -o
-/// says otherwise. Without -e and -f, the calls of all nine categories are shown. The trace ends when the command and all
-/// that came of it have ended.
+/// says otherwise. Without -e and -f, the calls of all nine categories are shown. Of a policy, selector, nodeSelector and
+/// expireAfter are not looked at: it is there to be tried on the command. The trace ends when the command and all that came
+/// of it have ended.
 #[derive(Debug, Args)]
 #[command(override_usage = "kubeward trace [OPTIONS] -- CMD [ARG]...")]
 #[command(after_help = "\

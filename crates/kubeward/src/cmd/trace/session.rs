@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use kubeward_agent::control::{hook_bits, kernel_profile};
+use kubeward_agent::heartbeat::Heartbeat;
 use kubeward_agent::pipeline::{self, Command, Direct, Doubts, Finished, Lines, Parts, Pipeline};
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
 use kubeward_bpf::object::{Engine, LoadOptions};
@@ -196,6 +197,7 @@ impl Watch {
             output: Box::new(Direct::new(output, on_failure)),
             table: args.summary,
             freed: None,
+            heartbeat: Heartbeat::default(),
         };
         Ok(Pipeline::new(parts))
     }

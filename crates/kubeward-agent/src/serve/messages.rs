@@ -1,0 +1,208 @@
+//! What the agent's parts know, as messages of the API. Pure.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kubeward_core::container::Container;
+use kubeward_core::event::Abi;
+use kubeward_core::ledger::{Account, FilterReason, LossReason};
+use kubeward_core::policy::CheckedPolicy;
+use kubeward_core::render::call_name;
+use kubeward_core::syscall::{by_nr, errno_name};
+use kubeward_core::table::{CallResult, CallStats, CallTable, Latency};
+
+use super::proto;
+use super::proto::result_count::Result as Outcome;
+use crate::pipeline::{Accounts, TableNow};
+
+pub(super) fn ledger(accounts: Accounts) -> proto::GetLedgerResponse {
+    let Accounts { mut containers, node, doubts } = accounts;
+    containers.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
+    let of_container = |(container, account): &(Arc<Container>, Account)| proto::ContainerAccount {
+        container: Some(container_name(container)),
+        account: Some(self::account(account)),
+    };
+    proto::GetLedgerResponse {
+        containers: containers.iter().map(of_container).collect(),
+        node: Some(account(&node)),
+        skipped: doubts.skipped,
+        missed_returns: doubts.missed_returns,
+    }
+}
+
+fn account(account: &Account) -> proto::Account {
+    let filtered = FilterReason::ALL.iter().map(|&reason| (reason.name().to_owned(), account.filtered.get(reason)));
+    let lost = LossReason::ALL.iter().map(|&reason| (reason.name().to_owned(), account.lost.get(reason)));
+    proto::Account {
+        seen: account.seen,
+        emitted: account.emitted,
+        filtered: filtered.collect(),
+        sampled: account.sampled,
+        lost: lost.collect(),
+        in_flight: account.in_flight,
+        unreadable: account.unreadable,
+        balanced: account.balanced(),
+    }
+}
+
+/// The calls of these containers, by full id; of all when none is named.
+pub(super) fn stats(table: TableNow, containers: &[String]) -> proto::GetStatsResponse {
+    let wanted: BTreeSet<&str> = containers.iter().map(String::as_str).collect();
+    let is_wanted = |container: &Container| wanted.is_empty() || wanted.contains(&*container.id.0);
+    let TableNow { mut calls, used, overflow } = table;
+    calls.retain(|(container, _)| is_wanted(container));
+    calls.sort_by(|(a, call_a), (b, call_b)| {
+        let order = |stats: &CallStats| (stats.call.abi == Abi::Compat, stats.call.nr);
+        a.id.cmp(&b.id).then_with(|| order(call_a).cmp(&order(call_b)))
+    });
+    proto::GetStatsResponse {
+        calls: calls.iter().map(|(container, stats)| call_stats(container, stats)).collect(),
+        results_used: used as u64,
+        results_room: CallTable::ROOM as u64,
+        overflow,
+    }
+}
+
+fn call_stats(container: &Container, stats: &CallStats) -> proto::CallStats {
+    proto::CallStats {
+        container: container.id.0.clone(),
+        call: call_name(&stats.call),
+        nr: stats.call.nr,
+        compat: stats.call.abi == Abi::Compat,
+        results: stats.results().map(|(result, count)| result_count(result, count)).collect(),
+        latency: stats.latency.as_deref().map(latency),
+    }
+}
+
+fn result_count(result: CallResult, count: u64) -> proto::ResultCount {
+    let (result, error) = match result {
+        CallResult::Success => (Outcome::Success(true), None),
+        CallResult::Unfinished => (Outcome::Unfinished(true), None),
+        CallResult::Errno(errno) => {
+            let name = errno_name(errno).map_or_else(|| format!("ERRNO_{errno}"), str::to_owned);
+            (Outcome::Errno(errno.into()), Some(name))
+        }
+    };
+    proto::ResultCount { result: Some(result), error, count }
+}
+
+fn latency(latency: &Latency) -> proto::Latency {
+    let filled = latency.buckets.iter().rposition(|&count| count > 0).map_or(0, |last| last + 1);
+    proto::Latency { total_ns: latency.total_ns, buckets: latency.buckets[..filled].to_vec() }
+}
+
+/// What a policy says; how it stands is its owner's to say.
+pub(crate) fn policy(policy: &CheckedPolicy) -> proto::Policy {
+    let calls = policy.calls.iter().filter_map(|(nr, _)| by_nr(nr.into()));
+    proto::Policy {
+        name: policy.name.to_string(),
+        source: policy.source.to_string(),
+        calls: calls.map(|call| call.name.to_owned()).collect(),
+        refusals: policy.refusals.iter().map(ToString::to_string).collect(),
+        warnings: policy.warnings.iter().map(ToString::to_string).collect(),
+        ..proto::Policy::default()
+    }
+}
+
+pub(crate) fn container(container: &Container, stage: proto::Stage, policies: Vec<String>) -> proto::Container {
+    proto::Container {
+        container: Some(container_name(container)),
+        image: container.image.clone(),
+        runtime: container.runtime.to_owned(),
+        runtime_namespace: container.runtime_namespace.clone(),
+        pod_uid: container.pod.as_ref().map(|pod| pod.uid.clone()),
+        workload: container
+            .pod
+            .as_ref()
+            .and_then(|pod| pod.workload.as_ref())
+            .map(|workload| proto::Workload { kind: workload.kind.clone(), name: workload.name.clone() }),
+        stage: stage.into(),
+        policies,
+    }
+}
+
+fn container_name(container: &Container) -> proto::ContainerName {
+    let pod = container.pod.as_ref();
+    proto::ContainerName {
+        id: container.id.0.clone(),
+        name: container.name.clone(),
+        pod_namespace: pod.map(|pod| pod.namespace.clone()),
+        pod: pod.map(|pod| pod.name.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kubeward_core::container::{ContainerId, ContainerSlot};
+    use kubeward_core::event::Call;
+    use kubeward_core::syscall::by_name;
+
+    use super::*;
+
+    fn container(id: &str) -> Arc<Container> {
+        Arc::new(Container {
+            id: ContainerId(id.to_owned()),
+            name: None,
+            image: None,
+            image_digest: None,
+            runtime: "containerd",
+            runtime_namespace: None,
+            labels: BTreeMap::new(),
+            pod: None,
+        })
+    }
+
+    /// These calls of these containers, each made `count` times with that result.
+    fn table(calls: &[(&str, &str, CallResult, u64)]) -> TableNow {
+        let stats = calls.iter().map(|&(id, name, result, count)| {
+            let mut table = CallTable::default();
+            let entry = by_name(name).expect("the catalogue has it");
+            let call = Call { abi: Abi::Native, nr: entry.nr.into(), entry: Some(entry) };
+            table.add(ContainerSlot(1), &call, result, count).expect("there is room");
+            let (_, stats) = table.iter().next().expect("it was added");
+            (container(id), stats.clone())
+        });
+        TableNow { calls: stats.collect(), used: calls.len(), overflow: 3 }
+    }
+
+    #[test]
+    fn stats_are_in_order_and_of_the_containers_asked_for() {
+        let told = |containers: &[&str]| {
+            let made = [
+                ("b", "openat", CallResult::Errno(2), 5),
+                ("a", "openat", CallResult::Success, 1),
+                ("b", "read", CallResult::Unfinished, 7),
+            ];
+            let answer = stats(table(&made), &containers.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>());
+            assert_eq!((answer.results_used, answer.results_room, answer.overflow), (3, 65_536, 3));
+            let text = answer.calls.iter().map(|stats| {
+                let one = &stats.results[0];
+                format!("{} {} {} {:?} {}", stats.container, stats.call, stats.nr, one.error, one.count)
+            });
+            text.collect::<Vec<_>>()
+        };
+        let of_b = ["b read 0 None 7", "b openat 257 Some(\"ENOENT\") 5"];
+        assert_eq!(told(&["b"]), of_b);
+        assert_eq!(told(&[]), ["a openat 257 None 1", of_b[0], of_b[1]]);
+    }
+
+    #[test]
+    fn latency_ends_with_its_last_filled_bucket() {
+        let mut measured = Latency::default();
+        assert_eq!(latency(&measured).buckets, Vec::<u64>::new());
+        [1, 5, 5].into_iter().for_each(|duration_ns| measured.record(duration_ns));
+        assert_eq!(latency(&measured), proto::Latency { total_ns: 11, buckets: vec![1, 0, 2] });
+    }
+
+    #[test]
+    fn every_reason_is_told_also_with_nothing() {
+        let mut known = Account { seen: 4, emitted: 1, ..Account::default() };
+        known.filtered.add(FilterReason::Policy, 1);
+        known.lost.add(LossReason::Ring, 2);
+        let told = account(&known);
+        assert_eq!((told.filtered.len(), told.lost.len()), (FilterReason::ALL.len(), LossReason::ALL.len()));
+        assert_eq!((told.filtered["policy"], told.lost["ring"], told.lost["output"], told.balanced), (1, 2, 0, true));
+    }
+}

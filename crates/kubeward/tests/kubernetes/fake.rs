@@ -1,0 +1,115 @@
+//! The fake cluster stands in for a real one as the agent's tests expect.
+
+use std::time::Duration;
+
+use http::Method;
+use kubeward_testkit::kubernetes::{Answer, Api, FakeCluster, Fault};
+use serde_json::{json, Value};
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn pod(name: &str, node: &str, app: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "namespace": "default", "uid": format!("uid-of-{name}"), "labels": { "app": app } },
+        "spec": { "nodeName": node, "containers": [{ "name": "app", "image": "web:1" }] },
+        "status": { "phase": "Running" },
+    })
+}
+
+fn get(api: &Api, path: &str, accept: &str) -> Answer {
+    api.call(Method::GET, path, &[("accept", accept)], None).expect("an answer")
+}
+
+#[test]
+fn kubernetes_fake_lists_the_pods_of_one_node_with_metadata_alone() {
+    let cluster = FakeCluster::start().expect("a fake cluster starts");
+    cluster.put(&pod("a", "n1", "web")).expect("a pod");
+    cluster.put(&pod("b", "n2", "web")).expect("a pod of another node");
+    let agent = cluster.user("agent").expect("a user");
+
+    let accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+    let list = get(&agent, "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1&resourceVersion=0", accept).body;
+    assert_eq!(list["kind"], "PartialObjectMetadataList");
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(1), "{list}");
+    let found = &list["items"][0];
+    assert_eq!((&found["metadata"]["name"], &found["metadata"]["uid"]), (&json!("a"), &json!("uid-of-a")));
+    assert_eq!(found["spec"], Value::Null);
+    let whole = agent.get("/api/v1/namespaces/default/pods/b").expect("a pod");
+    assert_eq!(
+        (&whole["apiVersion"], &whole["kind"], &whole["status"]["phase"]),
+        (&json!("v1"), &json!("Pod"), &json!("Running"))
+    );
+}
+
+#[test]
+fn kubernetes_fake_tells_a_watch_of_relabelled_and_removed_pods() {
+    let cluster = FakeCluster::start().expect("a fake cluster starts");
+    let agent = cluster.user("agent").expect("a user");
+    let path = "/api/v1/namespaces/default/pods/a";
+    cluster.put(&pod("a", "n1", "web")).expect("a pod");
+    agent.wait_until(path, SOON, |pod| pod["metadata"]["labels"]["app"] == "web").expect("the watch begins with it");
+    std::thread::scope(|scope| {
+        let relabelled = scope.spawn(|| agent.wait_until(path, SOON, |pod| pod["metadata"]["labels"]["app"] == "db"));
+        cluster.wait_for_request(1, SOON, |request| request.verb == "watch").expect("a second watch");
+        cluster.put(&pod("a", "n1", "db")).expect("new labels");
+        let pod = relabelled.join().expect("no panic").expect("the watch tells");
+        assert_eq!((&pod["apiVersion"], &pod["metadata"]["uid"]), (&json!("v1"), &json!("uid-of-a")));
+    });
+    cluster.remove(&pod("a", "n1", "db")).expect("removed");
+    assert_eq!(get(&agent, path, "application/json").code, 404);
+}
+
+#[test]
+fn kubernetes_fake_refuses_as_a_real_server_and_says_why() {
+    let cluster = FakeCluster::start().expect("a fake cluster starts");
+    let agent = cluster.user("agent").expect("a user");
+    let role =
+        json!({ "kind": "ClusterRole", "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] }] });
+    cluster.grant("agent", &[role]);
+    assert_eq!(get(&agent, "/api/v1/pods", "application/json").code, 200);
+    let refused = get(&agent, "/api/v1/nodes", "application/json");
+    assert_eq!(refused.code, 403);
+    let message =
+        "nodes is forbidden: User \"agent\" cannot list resource \"nodes\" in API group \"\" at the cluster scope";
+    assert_eq!(refused.refusal(), message);
+
+    cluster.set_fault("/api/v1/pods", Fault::Code(500));
+    assert_eq!(get(&agent, "/api/v1/pods", "application/json").code, 500);
+    cluster.set_fault("/api/v1/pods", Fault::Drop);
+    assert!(agent.call(Method::GET, "/api/v1/pods", &[], None).is_err(), "the connection is closed");
+    cluster.clear_faults();
+    cluster.expire_token("agent");
+    let refused = get(&agent, "/api/v1/pods", "application/json");
+    assert_eq!((refused.code, refused.refusal()), (401, "Unauthorized"));
+}
+
+#[test]
+fn kubernetes_fake_records_requests_as_rbac_names_them() {
+    let cluster = FakeCluster::start().expect("a fake cluster starts");
+    let agent = cluster.user("agent").expect("a user");
+    cluster.put(&pod("a", "n1", "web")).expect("the test's own calls are not recorded");
+    agent.list("/api/v1/pods").expect("a list");
+    let lease =
+        json!({ "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "l" }, "spec": {} });
+    agent.apply("/apis/coordination.k8s.io/v1/namespaces/kubeward/leases/l", &lease).expect("a lease");
+    let _ = agent.patch("/apis/kubeward.kubeward/v1/kubewards/web/status", &json!({}));
+
+    let asked: Vec<_> = cluster
+        .requests()
+        .into_iter()
+        .map(|request| {
+            (request.user, request.verb, request.group, request.resource, request.namespace.unwrap_or_default())
+        })
+        .collect();
+    let expected = [
+        ("list", "", "pods", ""),
+        ("patch", "coordination.k8s.io", "leases", "kubeward"),
+        ("create", "coordination.k8s.io", "leases", "kubeward"),
+        ("patch", "kubeward.kubeward", "kubewards/status", ""),
+    ];
+    let expected = expected.map(|(verb, group, resource, namespace)| {
+        ("agent".to_owned(), verb.to_owned(), group.to_owned(), resource.to_owned(), namespace.to_owned())
+    });
+    assert_eq!(asked, expected);
+}

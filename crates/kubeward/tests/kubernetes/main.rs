@@ -1,0 +1,5 @@
+//! KubeWard and Kubernetes' own API server.
+
+mod crd;
+mod fake;
+mod harness;
