@@ -101,8 +101,15 @@ impl Probes {
         }
         self.raw.detach(&raw);
         self.retire(&function);
-        let waits_for_detaching = self.missing(|nr| self.retirement.has(nr)).next().is_some();
-        Ok(if is_shown_by_both || waits_for_detaching { Settling::Waits } else { Settling::Done })
+        // Hooks that were being detached when this step began may have gone since.
+        let is_missing: Vec<u16> = self.missing(|_| true).map(|(_, call, _)| call.nr).collect();
+        Ok(if is_missing.iter().any(|&nr| !self.retirement.has(nr)) {
+            Settling::More
+        } else if is_shown_by_both || !is_missing.is_empty() {
+            Settling::Waits
+        } else {
+            Settling::Done
+        })
     }
 
     /// What the attached hooks on a call's function could show of it.
