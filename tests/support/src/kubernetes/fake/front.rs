@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use kube::Client;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -21,6 +22,7 @@ use tokio_rustls::rustls::{crypto::ring, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use super::super::background::{runtime, wait_for};
+use super::discovery;
 use super::forward::{forward, whole, Body, Failure};
 use super::judge::{Judge, Verdict};
 use super::request::Request;
@@ -84,6 +86,11 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, client: Client, judge: Arc<J
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
+fn json(code: u16, body: &Value) -> Result<Response<Body>, Failure> {
+    let answer = Response::builder().status(code).header("content-type", "application/json");
+    Ok(answer.body(whole(body.to_string().into_bytes()))?)
+}
+
 /// An error closes the connection.
 async fn answer(request: hyper::Request<Incoming>, client: &Client, judge: &Judge) -> Result<Response<Body>, Failure> {
     let (parts, body) = request.into_parts();
@@ -95,9 +102,11 @@ async fn answer(request: hyper::Request<Incoming>, client: &Client, judge: &Judg
         Verdict::Drop => return Err("the fake cluster was told to drop it".into()),
         Verdict::Refuse(status) => {
             let code = status["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
-            let answer = Response::builder().status(code).header("content-type", "application/json");
-            return Ok(answer.body(whole(status.to_string().into_bytes()))?);
+            return json(code, &status);
         }
+    }
+    if let Some(list) = discovery::answer(&asked.path) {
+        return json(200, &list);
     }
     let answer = forward(client, &asked, hyper::Request::from_parts(parts, body)).await?;
     // An apply that finds nothing to change needs the right to create as well.
