@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::{kill, Signal};
@@ -14,7 +14,6 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::fake_api::{FakeApi, NODE};
 use crate::follow::{Follow, LIMIT};
 use crate::stream::{is_call, is_container_line, is_notice, Stream};
 use crate::told::Told;
@@ -62,18 +61,6 @@ impl Agent {
         Self::start_with(socket, output, |agent| {
             agent.args(["--kubernetes", "off", "-f"]).arg(policy);
         })
-    }
-
-    /// One that has policies of a file or folder beside, and is node `n1` of the cluster whose API server this is.
-    pub(crate) fn start_in_fake_cluster(socket: &Path, policy: &Path, api: &FakeApi) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
-        let output = dir.path().join("events.jsonl");
-        let mut agent = Self::start_with(socket, &output, |agent| {
-            agent.args(["--kubernetes", "on", "--node-name", NODE, "-f"]).arg(policy);
-            agent.env("KUBECONFIG", api.kubeconfig());
-        })?;
-        agent.folders.push(dir);
-        Ok(agent)
     }
 
     /// Starts one that takes policies from an API server, as the agent of the node of this name.
@@ -180,29 +167,34 @@ impl Agent {
             }
             looked_at = looked_at.max(end);
             if !self.events.wait(deadline) {
-                self.fail(awaited);
+                self.fail(awaited, LIMIT);
             }
         }
     }
 
     /// The log's line number `nth`, from 0, of those that hold `text`.
     pub(crate) fn logged(&mut self, text: &str, nth: usize) -> String {
-        let deadline = Instant::now() + LIMIT;
+        self.logged_within(LIMIT, text, nth)
+    }
+
+    /// The same of what takes longer.
+    pub(crate) fn logged_within(&mut self, limit: Duration, text: &str, nth: usize) -> String {
+        let deadline = Instant::now() + limit;
         loop {
             self.logged.extend(self.log.news());
             if let Some(line) = self.logged.iter().filter(|line| line.contains(text)).nth(nth) {
                 return line.clone();
             }
             if !self.log.wait(deadline) {
-                self.fail(&format!("{text:?} in the log"));
+                self.fail(&format!("{text:?} in the log"), limit);
             }
         }
     }
 
-    fn fail(&mut self, awaited: &str) -> ! {
+    fn fail(&mut self, awaited: &str, limit: Duration) -> ! {
         self.logged.extend(self.log.news());
         let (written, logged) = (self.stream.tail(), self.logged.join("\n    "));
-        panic!("{awaited} did not come within {LIMIT:?}; the last lines:{written}\nthe agent's log:\n    {logged}")
+        panic!("{awaited} did not come within {limit:?}; the last lines:{written}\nthe agent's log:\n    {logged}")
     }
 
     /// The event of a call with that path.
@@ -251,7 +243,7 @@ impl Agent {
         waiter.join().expect("waiting does not panic").ok();
         match ended {
             Ok(status) => status.expect("the agent is a child of this process"),
-            Err(_) => self.fail("the agent's end after SIGTERM"),
+            Err(_) => self.fail("the agent's end after SIGTERM", LIMIT),
         }
     }
 }

@@ -1,26 +1,63 @@
 //! An API server with our definitions, and an agent that follows it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use kubeward_agent::kubernetes::crd::definitions;
 use kubeward_testkit::containerd::Containerd;
-use kubeward_testkit::kubernetes::ApiServer;
+use kubeward_testkit::kubernetes::{Api, ApiServer, FakeCluster};
 use serde_json::{json, Value};
 
 use crate::agent::Agent;
 use crate::stream::is_notice;
 
 const POLICIES: &str = "/apis/kubeward.kubeward/v1/kubewards";
-const NODES: &str = "/apis/kubeward.kubeward/v1/namespaces/kubeward/kubewardnodes";
+pub(crate) const NODES: &str = "/apis/kubeward.kubeward/v1/namespaces/kubeward/kubewardnodes";
 
 /// For a word of an agent to reach its object.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
+/// For the words of all agents to reach a policy's status, which is written every ten seconds at most: one sum that comes
+/// before them, and the one after it.
+const SUMMED_UP_WITHIN: Duration = Duration::from_secs(40);
 
-/// Kubernetes' own API server for custom resources.
-pub(crate) struct Cluster {
-    pub(crate) server: ApiServer,
+/// The token of the agents, and so their user at the fake.
+pub(crate) const AGENT: &str = "kubeward";
+
+/// What an agent speaks with.
+pub(crate) trait Server {
+    /// The test's own calls.
+    fn api(&self) -> &Api;
+    fn kubeconfig_of_agents(&self) -> Result<PathBuf>;
 }
+
+impl Server for ApiServer {
+    fn api(&self) -> &Api {
+        ApiServer::api(self)
+    }
+
+    fn kubeconfig_of_agents(&self) -> Result<PathBuf> {
+        Ok(self.kubeconfig())
+    }
+}
+
+impl Server for FakeCluster {
+    fn api(&self) -> &Api {
+        FakeCluster::api(self)
+    }
+
+    fn kubeconfig_of_agents(&self) -> Result<PathBuf> {
+        self.kubeconfig(AGENT)
+    }
+}
+
+/// Kubernetes' own API server for custom resources, alone or with what the fake adds.
+pub(crate) struct Cluster<S = ApiServer> {
+    pub(crate) server: S,
+}
+
+/// The one with what the fake adds.
+pub(crate) type Fake = Cluster<FakeCluster>;
 
 impl Cluster {
     pub(crate) fn start() -> Result<Self> {
@@ -28,9 +65,21 @@ impl Cluster {
         server.install_crds(&definitions())?;
         Ok(Self { server })
     }
+}
 
+impl Fake {
+    /// With pods, nodes, DaemonSets, users and faults.
+    pub(crate) fn start_fake() -> Result<Self> {
+        let mut server = FakeCluster::start()?;
+        server.server().install_crds(&definitions())?;
+        Ok(Self { server })
+    }
+}
+
+impl<S: Server> Cluster<S> {
     pub(crate) fn agent(&self, containerd: &Containerd, node: &str) -> Result<Agent> {
-        let mut agent = Agent::start_in_cluster(&containerd.socket(), &self.server.kubeconfig(), node)?;
+        let kubeconfig = self.server.kubeconfig_of_agents()?;
+        let mut agent = Agent::start_in_cluster(&containerd.socket(), &kubeconfig, node)?;
         agent.line("containerd's answer", |line| is_notice(line, "containerd_answers"));
         Ok(agent)
     }
@@ -57,7 +106,7 @@ impl Cluster {
 
     /// The status of a policy, once `holds` of it.
     pub(crate) fn policy_status(&self, name: &str, holds: impl Fn(&Value) -> bool + Sync) -> Result<Value> {
-        let object = self.server.api().wait_until(&path(name), TOLD_WITHIN, |object| holds(&object["status"]))?;
+        let object = self.server.api().wait_until(&path(name), SUMMED_UP_WITHIN, |object| holds(&object["status"]))?;
         Ok(object["status"].clone())
     }
 

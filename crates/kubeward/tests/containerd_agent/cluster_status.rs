@@ -1,41 +1,12 @@
 //! What `kubectl get kubewards` says, with agents, a controller and an API server as in a cluster.
 
-use std::fs::File;
-use std::process::{Child, Command, Stdio};
-
-use anyhow::{Context, Result};
-use kubeward_testkit::kubernetes::ApiServer;
+use anyhow::Result;
 use serde_json::{json, Value};
 
-use crate::agent::binary;
 use crate::cluster::Cluster;
 use crate::containerd_with_image;
+use crate::controller::Controller;
 use crate::told::Told;
-
-/// A running `kubeward controller`. Dropping it kills it.
-struct Controller(Child);
-
-impl Controller {
-    fn start(server: &ApiServer) -> Result<Self> {
-        let log = File::create(server.dir().join("controller.log"))?;
-        let mut command = Command::new(binary());
-        command.args(["controller", "--namespace", "kubeward", "--socket"]).arg(server.dir().join("controller.sock"));
-        command
-            .env_clear()
-            .env("KUBECONFIG", server.kubeconfig())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        Ok(Self(command.spawn().context("starting the controller")?))
-    }
-}
-
-impl Drop for Controller {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn condition<'a>(status: &'a Value, name: &str) -> &'a Value {
     let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -45,7 +16,7 @@ fn condition<'a>(status: &'a Value, name: &str) -> &'a Value {
 #[test]
 fn kubernetes_status_of_a_policy_sums_up_what_two_agents_say() -> Result<()> {
     let (containerd, cluster) = (containerd_with_image()?, Cluster::start()?);
-    let _controller = Controller::start(&cluster.server)?;
+    let _controller = Controller::start(&cluster.server.kubeconfig())?;
     let agents = [cluster.agent(&containerd, "n1")?, cluster.agent(&containerd, "n2")?];
     cluster.create("web", json!({"kprobe": [{"name": "sys_opnat"}, {"name": "sys_mkdirat"}]}))?;
     let status = cluster.policy_status("web", |status| status["ready"] == "2/2")?;

@@ -13,8 +13,8 @@ mod cluster_outages;
 mod cluster_policies;
 mod cluster_status;
 mod containers;
+mod controller;
 mod ends;
-mod fake_api;
 mod follow;
 mod kubelet;
 mod local_api;
@@ -25,6 +25,8 @@ mod own_container;
 mod pods;
 mod policies;
 mod policy;
+mod rights;
+mod roles;
 mod stream;
 mod told;
 #[path = "../root/witness.rs"]

@@ -1,28 +1,39 @@
-//! Pods and the node as a (fake) API server tells of them, over real containers; and policies that end by themselves.
+//! Pods and the node as the (fake) cluster tells of them, over real containers.
 
 use anyhow::Result;
 use kubeward_testkit::containerd::cri::{Cri, Pod};
 use kubeward_testkit::containerd::Containerd;
+use kubeward_testkit::kubernetes::{Fault, Request};
 use serde_json::{json, Value};
 
-use crate::agent::Agent;
+use crate::cluster::Cluster;
 use crate::containerd_with_image;
-use crate::fake_api::{FakeApi, NODE};
-use crate::policy::Policies;
-use crate::stream::{is_call, is_container_line, is_notice};
+use crate::follow::LIMIT;
+use crate::stream::{is_call, is_container_line};
+use crate::told::Told;
 
 /// Makes and removes a folder again and again.
 const BEATS: [&str; 3] = ["/bin/sh", "-c", "while :; do mkdir /tmp/beat; rmdir /tmp/beat; sleep 0.05; done"];
 
-fn pod(app: &str) -> Value {
+pub(crate) fn pod(app: &str) -> Value {
     let owner =
         json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-7d4b9", "uid": "r", "controller": true});
     let labels = json!({"app": app, "pod-template-hash": "7d4b9"});
-    json!({"namespace": "shop", "name": "web-0", "uid": "1", "labels": labels, "ownerReferences": [owner]})
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"namespace": "shop", "name": "web-0", "uid": "1", "labels": labels, "ownerReferences": [owner]},
+        "spec": {"nodeName": "n1"},
+        "status": {"phase": "Running"},
+    })
 }
 
-fn node(canary: &str) -> Value {
-    json!({"name": NODE, "uid": "n", "labels": {"canary": canary}})
+pub(crate) fn node(canary: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "labels": {"canary": canary}}})
+}
+
+/// What is asked for only when the list has been read.
+fn is_watch_of(request: &Request, resource: &str) -> bool {
+    request.verb == "watch" && request.resource == resource
 }
 
 fn is_made(line: &Value, id: &str) -> bool {
@@ -34,18 +45,17 @@ fn is_removed(line: &Value, id: &str) -> bool {
 }
 
 #[test]
-fn containerd_pod_that_is_relabelled_enters_and_leaves_a_policy_and_so_does_the_node() -> Result<()> {
-    let containerd = Containerd::start_with_cri()?;
-    let policies = Policies::new(&[
-        ("web", "{syscalls: [{name: mkdir}, {name: mkdirat}], selector: {podSelector: {matchLabels: {app: web}}}}"),
-        ("all", "{syscalls: [{name: rmdir}, {name: unlinkat}]}"),
-        ("canary", "{syscalls: [{name: rmdir}, {name: unlinkat}], nodeSelector: {matchLabels: {canary: 'true'}}}"),
-    ])?;
-    let api = FakeApi::start()?;
-    api.put("nodes", node("false"));
-    api.put("pods", pod("db"));
-    let mut agent = Agent::start_in_fake_cluster(&containerd.socket(), policies.folder(), &api)?;
-    agent.ready();
+fn kubernetes_pod_that_is_relabelled_enters_and_leaves_a_policy_and_so_does_the_node() -> Result<()> {
+    let (containerd, cluster) = (Containerd::start_with_cri()?, Cluster::start_fake()?);
+    let making = json!([{"name": "mkdir"}, {"name": "mkdirat"}]);
+    let removing = json!([{"name": "rmdir"}, {"name": "unlinkat"}]);
+    cluster.create("web", json!({"syscalls": making, "selector": {"podSelector": {"matchLabels": {"app": "web"}}}}))?;
+    cluster.create("all", json!({"syscalls": removing}))?;
+    cluster.create("canary", json!({"syscalls": removing, "nodeSelector": {"matchLabels": {"canary": "true"}}}))?;
+    cluster.server.put(&node("false"))?;
+    cluster.server.put(&pod("db"))?;
+    let mut agent = cluster.agent(&containerd, "n1")?;
+    cluster.server.wait_for_request(0, LIMIT, |request| is_watch_of(request, "pods"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let id = runtime.block_on(async {
         let cri = Cri::connect(&containerd).await?;
@@ -60,7 +70,7 @@ fn containerd_pod_that_is_relabelled_enters_and_leaves_a_policy_and_so_does_the_
     assert_eq!(removed["k8s"]["workload"], json!({"kind": "Deployment", "name": "web"}));
     assert_eq!(removed["policies"], json!(["all"]), "the node is no canary");
 
-    api.put("pods", pod("web"));
+    cluster.server.put(&pod("web"))?;
     let is_labelled =
         |line: &Value, app: &str| is_container_line(line, &id, "changed") && line["k8s"]["labels"]["app"] == app;
     agent.line("the container with its pod's new labels", |line| is_labelled(line, "web"));
@@ -68,11 +78,11 @@ fn containerd_pod_that_is_relabelled_enters_and_leaves_a_policy_and_so_does_the_
     assert_eq!(made["policies"], json!(["web"]));
 
     let start = agent.now();
-    api.put("nodes", node("true"));
+    cluster.server.put(&node("true"))?;
     let policies_now = |line: &Value| is_removed(line, &id) && line["policies"] == json!(["all", "canary"]);
     agent.line_after(start, "a folder removed, now that the node is a canary", policies_now);
 
-    api.put("pods", pod("db"));
+    cluster.server.put(&pod("db"))?;
     agent.line_after(start, "the container with its pod's old labels", |line| is_labelled(line, "db"));
     let start = agent.now();
     // Twice removed: between the two it was made.
@@ -88,31 +98,16 @@ fn containerd_pod_that_is_relabelled_enters_and_leaves_a_policy_and_so_does_the_
 }
 
 #[test]
-fn containerd_agent_that_may_not_list_pods_says_so_and_goes_on_when_it_may() -> Result<()> {
-    let containerd = containerd_with_image()?;
-    let policies = Policies::new(&[])?;
-    let api = FakeApi::start()?;
-    api.forbid(Some("pods"));
-    let mut agent = Agent::start_in_fake_cluster(&containerd.socket(), policies.folder(), &api)?;
-    agent.ready();
+fn kubernetes_agent_that_may_not_list_pods_says_so_and_goes_on_when_it_may() -> Result<()> {
+    let (containerd, cluster) = (containerd_with_image()?, Cluster::start_fake()?);
+    cluster.server.set_fault("/api/v1/pods", Fault::Code(403));
+    cluster.create("web", json!({"syscalls": [{"name": "mkdirat"}]}))?;
+    let mut agent = cluster.agent(&containerd, "n1")?;
     agent.logged("pods: not allowed to list (403): grant our role the verb list on pods", 0);
-    api.forbid(None);
+    let mut told = Told::start(&containerd, "web")?;
+    agent.sees(&mut told, "mkdirat")?;
+    cluster.server.clear_faults();
     agent.logged("pods: the API server answers again", 0);
-    agent.stop();
-    Ok(())
-}
-
-#[test]
-fn containerd_policy_file_ends_by_itself() -> Result<()> {
-    let containerd = containerd_with_image()?;
-    let policies = Policies::new(&[])?;
-    let mut agent = Agent::start(&containerd.socket(), policies.folder())?;
-    agent.ready();
-    policies.write("brief", "{syscalls: [{name: mkdirat}], expireAfter: 3s}")?;
-    let idle = agent.line("that the policy expired", |line| is_notice(line, "policy_idle"));
-    assert_eq!(idle["message"], "policy brief wants nothing here: expired");
-    let start = agent.stop().stream;
-    let last = start.0.iter().rfind(|line| is_notice(line, "policies")).expect("policies were put in force");
-    assert!(last["message"].as_str().is_some_and(|message| message.contains("nothing is attached")), "{last}");
+    agent.stop().stream.assert_whole(&told.id);
     Ok(())
 }

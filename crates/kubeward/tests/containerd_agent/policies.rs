@@ -190,3 +190,18 @@ fn containerd_policy_edits_open_no_gap_in_a_call_that_stays_named() -> Result<()
     stream.assert_whole(&id);
     Ok(())
 }
+
+#[test]
+fn containerd_policy_file_ends_by_itself() -> Result<()> {
+    let containerd = containerd_with_image()?;
+    let policies = Policies::new(&[])?;
+    let mut agent = Agent::start(&containerd.socket(), policies.folder())?;
+    agent.ready();
+    policies.write("brief", "{syscalls: [{name: mkdirat}], expireAfter: 3s}")?;
+    let idle = agent.line("that the policy expired", |line| is_notice(line, "policy_idle"));
+    assert_eq!(idle["message"], "policy brief wants nothing here: expired");
+    let start = agent.stop().stream;
+    let last = start.0.iter().rfind(|line| is_notice(line, "policies")).expect("policies were put in force");
+    assert!(last["message"].as_str().is_some_and(|message| message.contains("nothing is attached")), "{last}");
+    Ok(())
+}

@@ -63,7 +63,8 @@ impl Store {
         // Forced: the fields are the agent's, whoever touched them.
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&body);
-        let written = self.asked("patch", self.objects.patch(&self.us.node, &params, &patch)).await?;
+        let written = self.asked("patch", self.objects.patch(&self.us.node, &params, &patch)).await;
+        let written = written.map_err(named_by_right)?;
         let gone =
             || Trouble::Conflict { resource: RESOURCE, message: "it was deleted while it was written".to_owned() };
         written.map(|object| object.metadata).ok_or_else(gone)
@@ -97,5 +98,15 @@ impl Store {
             Ok(Err(error)) if is_absent_object(&error, &self.us.node) => Ok(None),
             Ok(Err(error)) => Err(Trouble::of(verb, RESOURCE, &error)),
         }
+    }
+}
+
+/// An apply that has to create needs the right to create too. The refusal for that names no verb; that of a patch does.
+fn named_by_right(trouble: Trouble) -> Trouble {
+    match trouble {
+        Trouble::Forbidden { resource, message, .. } if !message.contains("cannot patch") => {
+            Trouble::Forbidden { verb: "create".to_owned(), resource, message }
+        }
+        other => other,
     }
 }

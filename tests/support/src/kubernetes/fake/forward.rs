@@ -61,6 +61,16 @@ pub(super) async fn forward(
     Ok(Response::from_parts(parts, whole(answer)))
 }
 
+/// Whether the object that was asked for exists.
+pub(super) async fn is_there(client: &Client, asked: &Request) -> Result<bool, Failure> {
+    let path = match group_of_path(&asked.path) {
+        Some(group) => path_of_stand_in(&asked.path, group),
+        None => asked.path.clone(),
+    };
+    let request = hyper::Request::get(path).body(Upstream::empty())?;
+    Ok(client.send(request).await?.status() != StatusCode::NOT_FOUND)
+}
+
 /// A watch: one event a line.
 fn events(answer: Upstream, group: &'static str) -> Body {
     let lines = unfold((answer, Vec::new()), move |(mut answer, mut read): (Upstream, Vec<u8>)| async move {

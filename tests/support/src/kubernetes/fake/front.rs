@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use kube::Client;
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -21,9 +23,13 @@ use tokio_rustls::rustls::{crypto::ring, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use super::super::background::{runtime, wait_for};
-use super::forward::{forward, whole, Body, Failure};
+use super::discovery;
+use super::forward::{forward, is_there, whole, Body, Failure};
 use super::judge::{Judge, Verdict};
 use super::request::Request;
+
+/// How the content types of server-side applies begin.
+const APPLY: &[u8] = b"application/apply-patch";
 
 /// Ended with all its connections when dropped.
 pub(super) struct Front {
@@ -84,6 +90,11 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, client: Client, judge: Arc<J
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
+fn json(code: u16, body: &Value) -> Result<Response<Body>, Failure> {
+    let answer = Response::builder().status(code).header("content-type", "application/json");
+    Ok(answer.body(whole(body.to_string().into_bytes()))?)
+}
+
 /// An error closes the connection.
 async fn answer(request: hyper::Request<Incoming>, client: &Client, judge: &Judge) -> Result<Response<Body>, Failure> {
     let (parts, body) = request.into_parts();
@@ -93,11 +104,16 @@ async fn answer(request: hyper::Request<Incoming>, client: &Client, judge: &Judg
         Verdict::Answer => {}
         Verdict::Hang => pending().await,
         Verdict::Drop => return Err("the fake cluster was told to drop it".into()),
-        Verdict::Refuse(status) => {
-            let code = status["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
-            let answer = Response::builder().status(code).header("content-type", "application/json");
-            return Ok(answer.body(whole(status.to_string().into_bytes()))?);
+        Verdict::Refuse(status) => return refuse(&status),
+    }
+    let is_apply = parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(APPLY));
+    if let Some(status) = judge.judge_creation(&asked).filter(|_| is_apply) {
+        if !is_there(client, &asked).await? {
+            return refuse(&status);
         }
+    }
+    if let Some(list) = discovery::answer(&asked.path) {
+        return json(200, &list);
     }
     let answer = forward(client, &asked, hyper::Request::from_parts(parts, body)).await?;
     // An apply that finds nothing to change needs the right to create as well.
@@ -105,4 +121,10 @@ async fn answer(request: hyper::Request<Incoming>, client: &Client, judge: &Judg
         judge.record(Request { verb: "create".to_owned(), ..asked });
     }
     Ok(answer)
+}
+
+fn refuse(status: &Value) -> Result<Response<Body>, Failure> {
+    let code = status["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or(500);
+    let answer = Response::builder().status(code).header(CONTENT_TYPE, "application/json");
+    Ok(answer.body(whole(status.to_string().into_bytes()))?)
 }

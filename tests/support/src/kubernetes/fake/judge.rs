@@ -105,11 +105,22 @@ impl Judge {
         if request.user.is_empty() || state.expired.contains(&request.user) {
             return Verdict::Refuse(refusal(401, request));
         }
-        match state.granted.get(&request.user) {
-            Some(roles) if !roles.iter().any(|role| allows(role, request)) => Verdict::Refuse(refusal(403, request)),
-            _ => Verdict::Answer,
+        match is_granted(&state, request) {
+            true => Verdict::Answer,
+            false => Verdict::Refuse(refusal(403, request)),
         }
     }
+
+    /// The refusal of an apply that would have to create, for a user who may not. It names no verb, as the real server's.
+    pub(super) fn judge_creation(&self, request: &Request) -> Option<Value> {
+        let creation = Request { verb: "create".to_owned(), ..request.clone() };
+        let is_allowed = request.user == ADMINISTRATOR || is_granted(&self.state(), &creation);
+        (!is_allowed).then(|| status(403, "Forbidden", &format!("{} is forbidden: ", request.object())))
+    }
+}
+
+fn is_granted(state: &State, request: &Request) -> bool {
+    state.granted.get(&request.user).is_none_or(|roles| roles.iter().any(|role| allows(role, request)))
 }
 
 /// Whether a Role or a ClusterRole allows it.
@@ -147,6 +158,10 @@ fn refusal(code: u16, request: &Request) -> Value {
         500 => ("InternalError", "Internal error occurred: the fake cluster was told to fail".to_owned()),
         _ => ("", "the fake cluster was told to fail".to_owned()),
     };
+    status(code, reason, &message)
+}
+
+fn status(code: u16, reason: &str, message: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Status", "metadata": {}, "status": "Failure",
         "code": code, "reason": reason, "message": message,

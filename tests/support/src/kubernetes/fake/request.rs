@@ -95,16 +95,21 @@ impl Request {
         if resource.is_empty() {
             return format!("forbidden: User \"{user}\" cannot {verb} path \"{}\"", self.path);
         }
-        let plural = resource.split('/').next().unwrap_or_default();
-        let dot = if group.is_empty() { "" } else { "." };
-        let name = self.name.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
         let scope = match &self.namespace {
             Some(namespace) => format!("in the namespace \"{namespace}\""),
             None => "at the cluster scope".to_owned(),
         };
         format!(
-            "{plural}{dot}{group}{name} is forbidden: User \"{user}\" cannot {verb} resource \"{resource}\" in API group \
-             \"{group}\" {scope}"
+            "{} is forbidden: User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {scope}",
+            self.object()
         )
+    }
+
+    /// As its messages name what was asked for: `kubewards.kubeward.kubeward "web"`.
+    pub(super) fn object(&self) -> String {
+        let plural = self.resource.split('/').next().unwrap_or_default();
+        let dot = if self.group.is_empty() { "" } else { "." };
+        let name = self.name.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+        format!("{plural}{dot}{}{name}", self.group)
     }
 }

@@ -14,7 +14,13 @@ struct StandIn {
 }
 
 const STAND_INS: [StandIn; 7] = [
-    StandIn { group: "", kind: "Pod", plural: "pods", namespaced: true, selectable: &[".spec.nodeName"] },
+    StandIn {
+        group: "",
+        kind: "Pod",
+        plural: "pods",
+        namespaced: true,
+        selectable: &[".spec.nodeName", ".status.phase"],
+    },
     StandIn { group: "", kind: "Node", plural: "nodes", namespaced: false, selectable: &[] },
     StandIn { group: "", kind: "Namespace", plural: "namespaces", namespaced: false, selectable: &[] },
     StandIn { group: "", kind: "Event", plural: "events", namespaced: true, selectable: &[] },
@@ -49,6 +55,7 @@ impl StandIn {
         let group = fake_group(self.group);
         let any = |properties: Value| json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": properties });
         let spec = any(json!({ "nodeName": { "type": "string" } }));
+        let status = any(json!({ "phase": { "type": "string" } }));
         let selectable: Vec<Value> = self.selectable.iter().map(|path| json!({ "jsonPath": path })).collect();
         json!({
             "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
@@ -59,18 +66,23 @@ impl StandIn {
                 "names": { "plural": self.plural, "kind": self.kind, "listKind": format!("{}List", self.kind) },
                 "versions": [{
                     "name": "v1", "served": true, "storage": true, "selectableFields": selectable,
-                    "schema": { "openAPIV3Schema": any(json!({ "spec": spec })) },
+                    "schema": { "openAPIV3Schema": any(json!({ "spec": spec, "status": status })) },
                 }],
             },
         })
     }
 }
 
+/// The group and the kind of each.
+pub(super) fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
+    STAND_INS.iter().map(|each| (each.group, each.kind))
+}
+
 /// The group that a path asks for, when another stands in for it.
 pub(super) fn group_of_path(path: &str) -> Option<&'static str> {
     let group = match path.strip_prefix("/apis/") {
         Some(rest) => rest.split('/').next()?,
-        None if path.starts_with("/api/v1/") => "",
+        None if path == "/api/v1" || path.starts_with("/api/v1/") => "",
         None => return None,
     };
     STAND_INS.iter().map(|each| each.group).find(|each| *each == group)
@@ -115,8 +127,11 @@ pub(super) fn undisguise(answer: &mut Value, group: &str) {
     if let Some(object) = answer.get_mut("object") {
         undisguise(object, group);
     }
-    if answer["apiVersion"] == api_version(&fake_group(group)) {
-        answer["apiVersion"] = api_version(group).into();
+    // The latter in a list of resources.
+    for version in ["apiVersion", "groupVersion"] {
+        if answer[version] == api_version(&fake_group(group)) {
+            answer[version] = api_version(group).into();
+        }
     }
     let Some(metadata) = answer.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) else { return };
