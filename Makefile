@@ -22,7 +22,7 @@ build: ## Build bin/kubeward, one static binary
 run: build ## Show a live trace and a summary of a small workload (as root, no cluster)
 	@scripts/run.sh
 
-test: build ## Run every tier of tests that this machine can run
+test: build ## Run every tier of tests that this machine can run; TIERS="unit kubernetes" runs two
 	@scripts/setup.sh test
 	@scripts/test.sh $(TIERS)
 

@@ -67,6 +67,11 @@ apt_get() { # ARGS...
     return 1
 }
 
+# What apt complained of first.
+said() {
+    grep -E -m1 '^[EW]:' "$work/log" || tail -n1 "$work/log"
+}
+
 # The names of all that `wanted` depends on and that the build can use: Go, sources in Go, and etcd.
 list_closure() {
     apt_get install --yes --print-uris "${wanted[@]}" || return 1
@@ -94,11 +99,11 @@ go_build() { # OUT PACKAGE
 
 build() {
     local log=$work/build.log
-    grep -vxE "$heavy" "$work/closure" | unpack || fail "cannot fetch the server's sources from Debian $suite: $(tail -n1 "$work/log")"
+    grep -vxE "$heavy" "$work/closure" | unpack || fail "cannot fetch the server's sources from Debian $suite: $(said)"
     go_build "$work/new/apiextensions-apiserver" k8s.io/apiextensions-apiserver >"$log" 2>&1 && return
     # A later version may link what this one does not.
     echo "fetch.sh: the build failed ($(tail -n1 "$log")); again with every package that it depends on" >&2
-    grep -xE "$heavy" "$work/closure" | unpack || fail "cannot fetch the server's sources from Debian $suite: $(tail -n1 "$work/log")"
+    grep -xE "$heavy" "$work/closure" | unpack || fail "cannot fetch the server's sources from Debian $suite: $(said)"
     go_build "$work/new/apiextensions-apiserver" k8s.io/apiextensions-apiserver >"$log" 2>&1 || {
         tail -n 20 "$log" >&2
         fail "Go cannot build k8s.io/apiextensions-apiserver of Debian $suite: see above"
@@ -132,8 +137,8 @@ work=$(mktemp -d "$cache/fetch.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$work/root" "$work/new"
 write_apt_config
-apt_get update || fail "cannot read the package list of Debian $suite at $(mirror): $(tail -n1 "$work/log")"
-list_closure >"$work/closure" || fail "Debian $suite at $(mirror) cannot give ${wanted[*]} now: $(tail -n1 "$work/log")"
+apt_get update || fail "cannot read the package list of Debian $suite at $(mirror): $(said)"
+list_closure >"$work/closure" || fail "Debian $suite at $(mirror) cannot give ${wanted[*]} now: $(said)"
 echo "fetch.sh: building Kubernetes' CRD server (once, some minutes): $(versions | tr '\n' ' ')" >&2
 build
 cp "$work/root/usr/bin/etcd" "$work/new/etcd"

@@ -15,7 +15,8 @@ bin=$results/bin
 kubeward=${KUBEWARD_BIN:-$root/bin/kubeward}
 backends=(tracepoint kprobe fentry auto)
 programs=(calls64 blocked loop)
-machines=("6.1 default" "6.1 preempt=full" "6.12 default" "6.12 preempt=full" "7.x default" "7.x preempt=full" "6.12 cgroup=v2")
+machines=("6.1 default" "6.1 preempt=full" "6.12 default" "6.12 preempt=full" "7.x default" "7.x preempt=full" "6.12 cgroup=v2"
+    "6.1 moves" "6.12 moves")
 at_once=2
 
 fail() {
@@ -32,6 +33,9 @@ build_programs() {
         cc -O1 -static -Wall -Wextra -o "$bin/$program" "$root/tests/witness/$program.c"
     done
     cc -O1 -static -Wall -Wextra -o "$bin/bpf_objects" "$here/guest/bpf_objects.c"
+    program=$(cd "$root" && cargo test --release --locked -p kubeward-bpf --test root_moves --no-run --message-format=json \
+        | jq -r 'select(.target.name == "root_moves") | .executable // empty')
+    strip -o "$bin/root_moves" "$program"
 }
 
 # Dynamic programs with the libraries and the loader that they name, as FILE=PATH arguments of run.sh.
@@ -120,6 +124,15 @@ judge_containers() { # DIR
     judge agent agent.jq --slurpfile events "$dir/agent.events"
 }
 
+# The tests judge themselves; here only that all of them ran, and with calls that moved.
+judge_moves() { # DIR
+    local file=$1/moves tests
+    status_is_0 moves "$1/moves.status" "$file"
+    tests=$(sed -n 's/^test result: ok. \([0-9]*\) passed.*/\1/p' "$file")
+    [ "$tests" = 3 ] || echo "moves: ${tests:-no} tests passed instead of 3: $(grep -m1 -A3 'panicked at' "$file" | tr '\n' ' ')"
+    grep -q '^meanwhile \[TpBtf\], then \[Fentry\]' "$file" || echo "moves: no call went from the raw tracepoint to fentry"
+}
+
 # The hooks that auto took for one call, and for all 63.
 picked_by_auto() { # DIR
     local program picked
@@ -138,6 +151,9 @@ boot() { # DIR KERNEL KIND
             mapfile -t -O 2 files < <(with_libraries runc containerd containerd-shim-runc-v2 ctr)
             files+=("$results/bundle=/bundle" "$results/image.tar=/image.tar" "$here/guest/containerd.toml=/etc/containerd.toml")
             "$here/run.sh" --cgroup v2 --memory 2048 --timeout 240 --out "$dir" "$kernel" -- "$here/guest/containers.sh" "${files[@]}"
+            ;;
+        moves)
+            "$here/run.sh" --timeout 900 --out "$dir" "$kernel" -- "$here/guest/moves.sh" "$bin/root_moves"
             ;;
         *)
             files+=("$bin/calls64" "$bin/blocked" "$bin/loop")
@@ -163,6 +179,9 @@ run_machine() { # MACHINE
         wrong="the machine ended with status $status"$'\n'$(cat "$dir/run.log" && tail -n 5 "$dir/console.log" | tr -d '\r')
     elif [ "$kind" = cgroup=v2 ]; then
         wrong=$(judge_containers "$dir")
+    elif [ "$kind" = moves ]; then
+        wrong=$(judge_moves "$dir")
+        note="$note; $(grep -m1 '^apply ' "$dir/moves" || true)"
     else
         wrong=$(judge_matrix "$dir" "${kind#preempt=}")
         note="$note; $(picked_by_auto "$dir")"

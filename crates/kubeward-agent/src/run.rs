@@ -17,7 +17,9 @@ mod status;
 
 pub use policies::InvalidPolicies;
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::os::unix::ffi::OsStringExt;
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +34,7 @@ use kubeward_core::render::json::JsonLines;
 use kubeward_core::render::line::NoticeLevel;
 use kubeward_core::render::text::{TextLines, TextOptions, TimeFormat};
 use tokio::signal::unix::{signal, Signal, SignalKind};
+use tokio::sync::watch;
 use tokio::time::{interval, timeout, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +44,8 @@ use crate::discovery::{containerd, Change, ProcFs};
 use crate::heartbeat::Heartbeat;
 use crate::kubernetes::client::is_in_pod;
 use crate::kubernetes::pods;
-use crate::pipeline::{self, Command, Commands, Lines, Parts, Pipeline, Queue};
+use crate::kubernetes::report::OwnerPod;
+use crate::pipeline::{self, Command, Commands, Lines, OwnOutput, OwnPod, Parts, Pipeline, Queue};
 use crate::serve::health::Verdict;
 use crate::serve::Socket;
 use crate::sinks::{LogFile, Output, Stream};
@@ -68,6 +72,8 @@ pub struct Agent {
     applier: Applier,
     policies: Policies,
     api: LocalApi,
+    /// Containers that read our own output.
+    feedback: watch::Receiver<BTreeMap<ContainerSlot, String>>,
 }
 
 impl Agent {
@@ -87,6 +93,7 @@ impl Agent {
         let (freed_sender, freed) = channel();
         let account_engine = engine.clone();
         let heartbeat = Heartbeat::default();
+        let (loops, feedback) = watch::channel(BTreeMap::new());
         let api = LocalApi::new(socket, &config, &probes, heartbeat.clone());
         let pipeline = Pipeline::new(Parts {
             kernel_account: Box::new(move |slot| account_engine.maps().account(slot).ok()),
@@ -98,14 +105,16 @@ impl Agent {
             table: true,
             freed: Some(freed_sender),
             heartbeat,
+            own_output: own_output(&config),
+            loops,
         });
         let applier = Applier::new(engine.clone(), probes, commands.clone());
-        Ok(Self { config, engine, commands, pipeline, freed, applier, policies, api })
+        Ok(Self { config, engine, commands, pipeline, freed, applier, policies, api, feedback })
     }
 
     /// Watches until a signal ends it.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Agent { config, engine, commands, pipeline, freed, mut applier, mut policies, api } = self;
+        let Agent { config, engine, commands, pipeline, freed, mut applier, mut policies, api, mut feedback } = self;
         let mut ending = Ending::new()?;
         let mut hangup = signal(SignalKind::hangup()).context("taking SIGHUP")?;
         let reader = Reader::spawn(engine.clone(), pipeline)?;
@@ -147,10 +156,11 @@ impl Agent {
                     policies.go_on(news, &mut applier, containers.registry(), &commands);
                 }
                 _ = looks.tick() => {
+                    is_news |= feedback.has_changed().unwrap_or(false);
                     is_news |= policies.look(&mut applier, containers.registry(), &commands);
                     containers.look();
                     if let Some(cluster) = cluster.as_ref().filter(|_| std::mem::take(&mut is_news)) {
-                        cluster.say(about.status(&policies, applier.plan(), containers.runtimes()));
+                        cluster.say(about.status(&policies, applier.plan(), containers.runtimes(), &feedback.borrow_and_update()));
                     }
                     if reader.is_finished() {
                         break;
@@ -215,6 +225,18 @@ fn node_labels(config: &Config) -> NodeLabels {
 fn exempt_this_process(engine: &Engine) -> anyhow::Result<()> {
     let own = Pidfd::of_this_process().context("opening this process")?;
     Ok(engine.maps().tag_task(own.as_fd(), 0)?)
+}
+
+/// As a reader of it would name it.
+fn own_output(config: &Config) -> OwnOutput {
+    let pod = OwnerPod::of_this_process().map(|OwnerPod { name, uid }| OwnPod { name, uid });
+    match &config.target {
+        Target::Stdout => OwnOutput { file: None, pod },
+        Target::File { path, .. } => {
+            let file = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            OwnOutput { file: Some(file.into_os_string().into_vec()), pod }
+        }
+    }
 }
 
 fn open_output(target: &Target) -> anyhow::Result<Box<dyn Output + Send>> {

@@ -55,7 +55,7 @@ impl Maps {
                 emit_setup: 0,
                 ns_entries: 0,
                 pid_level: 0,
-                pad: 0,
+                move_nr: 0,
                 tag_slot: 0,
                 tag_mode: 0,
                 tag_cgroup: 0,

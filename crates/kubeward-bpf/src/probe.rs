@@ -4,15 +4,16 @@ mod attach;
 mod fentry;
 mod plan;
 mod raw;
+mod retire;
 mod selftest;
+mod settle;
 mod survey;
 mod tables;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::thread;
 
 use kubeward_core::event::Probe;
 use kubeward_core::syscall::{self, EntryRule, Syscall};
@@ -23,8 +24,10 @@ use crate::wire::{CALLS, HOOK_ENTER, HOOK_EXIT};
 use attach::{AttachError, Hook};
 use plan::Verdicts;
 use raw::RawHooks;
+use retire::Retirement;
 use tables::Tables;
 
+pub use settle::Settling;
 pub use survey::{survey, BackendVerdict};
 
 /// Beside [`HOOK_ENTER`] and [`HOOK_EXIT`] in what is asked of a call: refusals by seccomp must be seen, which only the
@@ -102,7 +105,7 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// What an [`Probes::apply`] left behind.
+/// What serves which call.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     pub attached: Vec<Attached>,
@@ -117,8 +120,15 @@ pub struct Probes {
     verdicts: Verdicts,
     raw: RawHooks,
     tables: Tables,
+    /// What is asked for: entry, return, and whether refusals must be seen.
+    wanted: Vec<(&'static Syscall, u8)>,
     /// Each hook of a call shows moments that the others do not.
     hooks: BTreeMap<u16, Vec<Hook>>,
+    /// What the kernel has refused to hook of which call: not tried again.
+    unhookable: BTreeSet<(u16, u8)>,
+    retirement: Retirement,
+    /// Why calls that the raw tracepoint should serve are not shown.
+    trouble: Option<String>,
     /// What hooks that are gone had missed and skipped.
     missed_before: u64,
     skipped_before: u64,
@@ -140,7 +150,11 @@ impl Probes {
             backend,
             verdicts,
             tables: Tables::NOTHING,
+            wanted: Vec::new(),
             hooks: BTreeMap::new(),
+            unhookable: BTreeSet::new(),
+            retirement: Retirement::default(),
+            trouble: None,
             missed_before: 0,
             skipped_before: 0,
             _lifecycle: lifecycle,
@@ -157,85 +171,20 @@ impl Probes {
         self.verdicts.uses_kretprobes(self.backend)
     }
 
-    /// Makes the hooks be what `asked` says, by native call number: [`HOOK_ENTER`], [`HOOK_EXIT`] and [`ASK_REFUSED`].
-    ///
-    /// New hooks are attached first, then one write to the kernel switches to them, then those that nobody asks for go: at
-    /// once from the raw tracepoint, in the background from functions. A call that stays named misses nothing.
-    pub fn apply(&mut self, asked: &[u8; CALLS]) -> Report {
-        let wanted = wanted_calls(asked);
-        self.attach_functions(&wanted);
-        let mut raw_bits = [0_u8; CALLS];
-        let mut function_bits = [0_u8; CALLS];
-        for &(call, bits) in &wanted {
-            let moments = bits & (HOOK_ENTER | HOOK_EXIT);
-            let by_function = bits & ASK_REFUSED == 0 && moments & !self.function_bits(call.nr) == 0;
-            let table = if by_function { &mut function_bits } else { &mut raw_bits };
-            table[usize::from(call.nr)] = moments;
-        }
-        let attached = self.raw.attach(&self.engine, &raw_bits).map_err(|error| error.to_string());
-        let shown = self.tables.show(&self.engine, &raw_bits, &function_bits).map_err(|error| error.to_string());
-        self.raw.detach(&raw_bits);
-        self.detach_functions(&function_bits);
-        self.report(attached.and(shown).err())
-    }
-
-    /// What the hooks on a call's function show of it.
-    fn function_bits(&self, nr: u16) -> u8 {
-        self.hooks.get(&nr).into_iter().flatten().fold(0, |bits, hook| bits | hook.bits)
-    }
-
-    /// A call that some hook serves already stays with its kind of hook, and gets what it lacks.
-    fn attach_functions(&mut self, wanted: &[(&'static Syscall, u8)]) {
-        let few = wanted.len() <= plan::FEW_CALLS;
-        let mut to_attach: BTreeMap<Probe, Vec<(&'static Syscall, u8)>> = BTreeMap::new();
-        for &(call, bits) in wanted {
-            let missing = bits & (HOOK_ENTER | HOOK_EXIT) & !self.function_bits(call.nr);
-            if missing != 0 && self.tables.raw[usize::from(call.nr)] == 0 {
-                let probe = self.verdicts.choose(self.backend, call, bits, few);
-                to_attach.entry(probe).or_default().push((call, missing));
-            }
-        }
-        for (probe, calls) in to_attach {
-            let hooks = match probe {
-                Probe::TpBtf | Probe::Tracepoint => Vec::new(),
-                Probe::Fentry => fentry::attach(&self.engine, &calls),
-                Probe::Kprobe | Probe::KprobeMulti => {
-                    attach::functions(&self.engine, probe, &calls, self.backend == Backend::Kprobe)
-                }
-            };
-            for hook in hooks {
-                self.hooks.entry(hook.nr).or_default().push(hook);
-            }
-        }
-    }
-
-    fn detach_functions(&mut self, function_bits: &[u8; CALLS]) {
-        let unwanted: Vec<u16> = self.hooks.keys().copied().filter(|&nr| function_bits[usize::from(nr)] == 0).collect();
-        if unwanted.is_empty() {
-            return;
-        }
-        // A link may serve other calls still: what has gone is what is no longer among those that stay.
-        let missed = attach::missed_returns(self.hooks.values().flatten());
-        let retired: Vec<Hook> = unwanted.into_iter().filter_map(|nr| self.hooks.remove(&nr)).flatten().collect();
-        self.missed_before += missed.saturating_sub(attach::missed_returns(self.hooks.values().flatten()));
-        self.skipped_before += retired.iter().map(Hook::recursion_misses).sum::<u64>();
-        // Detaching waits for the kernel, tens of milliseconds a hook: nobody waits with it. Without a thread the closure, and
-        // the hooks in it, are dropped here and now.
-        drop(thread::Builder::new().name("kubeward-detach".to_owned()).spawn(move || drop(retired)));
-    }
-
-    fn report(&self, raw_error: Option<String>) -> Report {
+    /// The hooks that serve now; where two kinds do, the one that was there first.
+    pub fn report(&self) -> Report {
         let mut report = Report::default();
-        for hook in self.hooks.values().filter_map(|hooks| hooks.first()) {
-            report.attached.push(Attached { nr: hook.nr, probe: hook.probe, symbol: hook.symbol.clone() });
-        }
-        for nr in (0..CALLS as u16).filter(|&nr| self.tables.raw[usize::from(nr)] != 0) {
-            match &raw_error {
-                Some(error) => report.refused.push(Refused { nr, reason: error.clone() }),
-                None => report.attached.push(Attached { nr, probe: self.raw.probe(), symbol: "sys_exit".to_owned() }),
+        for &(call, _) in &self.wanted {
+            let nr = call.nr;
+            let hook = self.hooks.get(&nr).and_then(|hooks| hooks.first());
+            match (self.tables.raw[usize::from(nr)], hook, &self.trouble) {
+                (0, Some(hook), _) => {
+                    report.attached.push(Attached { nr, probe: hook.probe, symbol: hook.symbol.clone() });
+                }
+                (_, _, Some(error)) => report.refused.push(Refused { nr, reason: error.clone() }),
+                _ => report.attached.push(Attached { nr, probe: self.raw.probe(), symbol: "sys_exit".to_owned() }),
             }
         }
-        report.attached.sort_by_key(|attached| attached.nr);
         report
     }
 

@@ -89,3 +89,11 @@ pub(crate) fn involuntary_switches() -> u64 {
     unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
     usage.ru_nivcsw as u64
 }
+
+/// Waits until each CPU has left what it was doing in the kernel, as RCU has it: some milliseconds. False where the kernel
+/// does not offer it (nohz_full) or a seccomp filter refuses it.
+pub(crate) fn wait_for_rcu() -> bool {
+    const MEMBARRIER_CMD_GLOBAL: i32 = 1;
+    // SAFETY: membarrier takes numbers and touches no memory of ours.
+    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0 }
+}

@@ -53,6 +53,12 @@ impl Engine {
         Ok(bytes.chunks_exact(size_of::<wire::Task>()).filter_map(wire::Task::read_from).map(Task::from).collect())
     }
 
+    /// Tasks of containers that may be in a call whose return their container's profile wants.
+    pub(crate) fn inside(&self) -> Result<Vec<wire::Inside>, TasksError> {
+        let bytes = self.iterate("list_inside")?;
+        Ok(bytes.chunks_exact(size_of::<wire::Inside>()).filter_map(wire::Inside::read_from).collect())
+    }
+
     /// Finds out how deep this process's pid namespace is, which /proc does not tell from inside.
     pub(crate) fn find_pid_level(&self) -> Result<(), TasksError> {
         self.maps().tag_task(Pidfd::of_this_process()?.as_fd(), SELF_SLOT.0)?;

@@ -191,7 +191,7 @@ wire! {
         emit_setup: u32,
         ns_entries: u32,
         pid_level: u32,
-        pad: u32,
+        move_nr: u32,
         tag_slot: u32,
         tag_mode: u32,
         tag_cgroup: u64,
@@ -227,6 +227,11 @@ wire! {
         cgroup_id: u64,
         start_boot_ns: u64,
         comm: [u8; COMM_BYTES],
+    }
+    struct Inside = "kw_inside" {
+        since_ns: u64,
+        nr: u32,
+        pad: u32,
     }
 }
 

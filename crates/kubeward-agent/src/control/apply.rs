@@ -1,11 +1,14 @@
 //! Makes the steps of a plan: the only place where policies reach hooks and maps.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::thread;
+use std::time::Duration;
 
 use kubeward_bpf::maps::MapError;
 use kubeward_bpf::object::Engine;
-use kubeward_bpf::probe::{Probes, Report};
+use kubeward_bpf::probe::{Probes, Report, Settling};
 use kubeward_bpf::tasks::TasksError;
 use kubeward_bpf::wire;
 use kubeward_core::container::{Container, ContainerSlot};
@@ -15,6 +18,17 @@ use super::kernel::kernel_profile;
 use super::reconcile::{reconcile, HookBits, Plan, ProfileId, Step, TooManyProfiles};
 use crate::pipeline::{Command, Commands, Doubts};
 use crate::registry::{Entry, Registry};
+
+/// Between two looks at what the hooks wait for: a call that goes on, or a hook that goes.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How far the hooks are what they shall be.
+#[derive(Debug)]
+pub struct Settled {
+    pub report: Report,
+    /// Something must happen first, and then it must be tried again. All that is wanted is shown meanwhile.
+    pub waits: bool,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
@@ -28,12 +42,14 @@ pub enum ApplyError {
 
 /// Holds the hooks and the plan that is in force.
 ///
-/// Other policies come into force in three parts, so that containers can be opened and closed between them: attach what
-/// [`Applier::to_attach`] says, [`Applier::switch`], then make the hooks be what that answers.
+/// Other policies come into force in three parts, so that containers can be opened and closed between them: serve what
+/// [`Applier::to_attach`] says, [`Applier::switch`], then let the hooks settle.
 pub struct Applier {
     engine: Arc<Engine>,
-    /// Locked for seconds while functions are hooked: the control side never waits for it.
+    /// Locked for a fraction of a second at a time while functions are hooked: the control side never waits for it.
     probes: Arc<Mutex<Probes>>,
+    /// Counts what the hooks were asked to be: whoever works for an earlier count stops.
+    asked: Arc<AtomicU64>,
     upgrades_exit: bool,
     commands: Commands,
     plan: Plan,
@@ -45,7 +61,7 @@ impl Applier {
     pub fn new(engine: Arc<Engine>, probes: Probes, commands: Commands) -> Self {
         let upgrades_exit = probes.upgrades_exit();
         let (probes, doubts) = (Arc::new(Mutex::new(probes)), Doubts::default());
-        Self { engine, probes, upgrades_exit, commands, plan: Plan::empty(), doubts }
+        Self { engine, probes, asked: Arc::default(), upgrades_exit, commands, plan: Plan::empty(), doubts }
     }
 
     pub fn plan(&self) -> &Plan {
@@ -65,13 +81,45 @@ impl Applier {
         self.doubts
     }
 
-    /// Makes the hooks be these, which may take 15 ms for each that is attached: to be called from a thread that may block.
-    pub fn hooking(&self, bits: HookBits) -> impl FnOnce() -> Report + Send + 'static {
+    /// Has these calls shown, by whatever attaches at once: to be called from a thread that may block for some tens of
+    /// milliseconds.
+    pub fn serving(&self, bits: HookBits) -> impl FnOnce() -> Report + Send + 'static {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let probes = self.probes.clone();
-        move || probes.lock().unwrap_or_else(PoisonError::into_inner).apply(&bits)
+        move || probes.lock().unwrap_or_else(PoisonError::into_inner).serve(&bits)
     }
 
-    /// The hooks that must be there before containers switch to these policies; `None` when they are.
+    /// Has the calls shown by the hooks that shall show them, and takes away what is not needed: to be called from a thread that
+    /// may block for seconds. It ends early when other hooks are asked for. `again`: it has been tried, and had to wait.
+    pub fn settling(&self, bits: HookBits, again: bool) -> impl FnOnce() -> Settled + Send + 'static {
+        let (probes, asked) = (self.probes.clone(), self.asked.clone());
+        let own = asked.fetch_add(1, Ordering::Relaxed) + 1;
+        move || {
+            let is_asked = || asked.load(Ordering::Relaxed) == own;
+            if again {
+                wait_while(RETRY_AFTER, is_asked);
+            }
+            // One step at a time, so that an edit need not wait for all of them. Once other hooks are asked for, these would
+            // take away what they need.
+            let step = |make: &dyn Fn(&mut Probes) -> Settling| {
+                let mut probes = probes.lock().unwrap_or_else(PoisonError::into_inner);
+                let settling = if is_asked() { make(&mut probes) } else { Settling::Done };
+                (settling, probes.report())
+            };
+            step(&|probes| {
+                probes.serve(&bits);
+                Settling::More
+            });
+            loop {
+                match step(&Probes::settle) {
+                    (Settling::More, _) => {}
+                    (settling, report) => return Settled { report, waits: settling == Settling::Waits },
+                }
+            }
+        }
+    }
+
+    /// The calls that must be shown before containers switch to these policies; `None` when they are.
     pub fn to_attach(&self, set: &Arc<PolicySet>, registry: &Registry) -> Result<Option<HookBits>, ApplyError> {
         let entries = by_slot(registry);
         let (_, steps) = reconcile(&self.plan, set.clone(), containers(&entries), self.upgrades_exit)?;
@@ -81,7 +129,7 @@ impl Applier {
         })
     }
 
-    /// Puts other policies in force for all containers, once what they need is attached. The hooks that are needed from then
+    /// Puts other policies in force for all containers, once what they need is shown. The hooks that are needed from then
     /// on, if some are no longer.
     pub fn switch(&mut self, set: Arc<PolicySet>, registry: &Registry) -> Result<Option<HookBits>, ApplyError> {
         let entries = by_slot(registry);
@@ -167,6 +215,22 @@ impl Applier {
     fn write_profile(&self, id: ProfileId, profile: &kubeward_core::policy::Profile) -> Result<(), ApplyError> {
         let profile = kernel_profile(profile, self.upgrades_exit);
         Ok(self.engine.maps().set_profile(id.0, &profile)?)
+    }
+}
+
+impl Drop for Applier {
+    fn drop(&mut self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+const LOOK_AT_EDITS_EVERY: Duration = Duration::from_millis(50);
+
+fn wait_while(time: Duration, is_asked: impl Fn() -> bool) {
+    let mut waited = Duration::ZERO;
+    while waited < time && is_asked() {
+        thread::sleep(LOOK_AT_EDITS_EVERY);
+        waited += LOOK_AT_EDITS_EVERY;
     }
 }
 

@@ -10,7 +10,7 @@ mod kernel;
 mod reconcile;
 mod source;
 
-pub use apply::{Applier, ApplyError};
+pub use apply::{Applier, ApplyError, Settled};
 pub use choose::{choose, Choice, LeftOut};
 pub use kernel::{hook_bits, kernel_profile};
 pub use reconcile::{reconcile, HookBits, Plan, ProfileId, Step, TooManyProfiles};

@@ -14,11 +14,13 @@ use kubeward_core::policy::{Judge, PolicySet, Selected, Unwanted, Verdict};
 use kubeward_core::redact::Redactor;
 use kubeward_core::render::line::{ContainerChange, Moment, Notice, NoticeLevel};
 use kubeward_core::table::CallTable;
+use tokio::sync::watch;
 
 use super::account::UserCounts;
 use super::books::Shortages;
 use super::clock::{monotonic_ns, Clocks};
 use super::command::{Command, Doubts};
+use super::feedback::{Feedback, OwnOutput, Turn};
 use super::lines::Lines;
 use super::output::EventOutput;
 use super::programs::Programs;
@@ -42,6 +44,10 @@ pub struct Parts {
     pub freed: Option<Sender<ContainerSlot>>,
     /// Beats whenever the ring was drained.
     pub heartbeat: Heartbeat,
+    /// Where our lines go, to notice who reads them.
+    pub own_output: OwnOutput,
+    /// The containers that read them so much that each makes the next, with a sentence on each.
+    pub loops: watch::Sender<BTreeMap<ContainerSlot, String>>,
 }
 
 /// Takes records and gives lines. Owned by the reader's thread; [`Pipeline::finish`] ends it.
@@ -57,6 +63,8 @@ pub struct Pipeline {
     pub(super) table: Option<CallTable>,
     freed: Option<Sender<ContainerSlot>>,
     heartbeat: Heartbeat,
+    feedback: Feedback,
+    loops: watch::Sender<BTreeMap<ContainerSlot, String>>,
     pub(super) clocks: Clocks,
     pub(super) programs: Programs,
     pub(super) members: BTreeMap<ContainerSlot, Member>,
@@ -119,6 +127,8 @@ impl Pipeline {
             table: parts.table.then(CallTable::default),
             freed: parts.freed,
             heartbeat: parts.heartbeat,
+            feedback: Feedback::new(parts.own_output),
+            loops: parts.loops,
             clocks: Clocks::sample(),
             programs: Programs::default(),
             members: BTreeMap::new(),
@@ -173,6 +183,9 @@ impl Pipeline {
                 member.counts.emitted += 1;
                 event.policies = policies;
                 self.count(&event);
+                if let Some(turn) = self.feedback.event(&event) {
+                    self.turn(&event, turn);
+                }
                 self.tell_event(event);
             }
         }
@@ -210,6 +223,26 @@ impl Pipeline {
         event.seq = self.seq;
         let lines = &mut self.lines;
         self.output.line(Some(event.slot), &mut |out| lines.syscall(out, &event));
+    }
+
+    /// A container began to read mostly what we write, or ended it.
+    fn turn(&mut self, event: &SyscallEvent, turn: Turn) {
+        let slot = event.slot;
+        if !turn.is_loop {
+            self.loops.send_if_modified(|loops| loops.remove(&slot).is_some());
+            return;
+        }
+        let whose = event.container.as_deref().map_or_else(String::new, |container| match &container.pod {
+            Some(pod) => format!("{}/{}", pod.namespace, pod.name),
+            None => container.id.to_string(),
+        });
+        let Turn { events, of_own, .. } = turn;
+        let message = format!(
+            "{of_own} of {events} events of {whose} are reads of KubeWard's own output, each of which makes the next: leave it \
+             out of the policy (selector.excludeNamespaces), or its reads (exclude)"
+        );
+        self.tell_notice(NoticeLevel::Warning, "feedback_loop", &message);
+        self.loops.send_modify(|loops| drop(loops.insert(slot, message)));
     }
 
     fn stray(&mut self, slot: ContainerSlot) {
@@ -303,7 +336,9 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn tell_freed(&self, slot: ContainerSlot) {
+    pub(super) fn tell_freed(&mut self, slot: ContainerSlot) {
+        self.feedback.forget(slot);
+        self.loops.send_if_modified(|loops| loops.remove(&slot).is_some());
         if let Some(freed) = &self.freed {
             // Nobody wants to know once the control side has ended.
             let _ = freed.send(slot);

@@ -84,12 +84,13 @@ fn full_queue_drops_events_counts_them_and_keeps_other_lines() {
         queue.flush();
     }
     queue.line(None, &mut |out| out.extend_from_slice(b"the account\n"));
-    let lost = queue.take_losses();
-    assert_eq!(lost.get(&A), Some(&50));
+    let lost = queue.take_losses().get(&A).copied().unwrap_or(0);
+    // The writer may have one event in its hands, which then takes no room.
+    assert!((49..=50).contains(&lost), "{lost}");
     drop(gate);
     queue.settle();
     let taken = taken.lock().expect("no test panics with it");
-    assert_eq!(taken.len(), 100 * 10 + "the account\n".len());
+    assert_eq!(taken.len() as u64, (150 - lost) * 10 + "the account\n".len() as u64);
     assert!(taken.ends_with(b"the account\n"));
     assert_eq!(queue.handed_bytes.load(Ordering::Relaxed), 0);
 }

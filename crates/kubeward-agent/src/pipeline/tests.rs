@@ -14,7 +14,7 @@ use kubeward_core::render::json::JsonLines;
 use kubeward_core::render::line::{NoticeLevel, Stream};
 use kubeward_core::syscall::by_name;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::*;
 use crate::heartbeat::Heartbeat;
@@ -96,6 +96,8 @@ impl Rig {
             table: true,
             freed: Some(freed_sender),
             heartbeat: heartbeat.clone(),
+            own_output: OwnOutput::default(),
+            loops: watch::Sender::default(),
         });
         Self { pipeline, commands, output, kernel, freed, set, heartbeat }
     }

@@ -92,10 +92,9 @@ impl Cluster {
     }
 }
 
-/// In a pod the downward API tells who we are; see `env` in `deployments/kubeward.yaml`.
+/// Outside a pod the object has no owner, and goes to the namespace of the manifest.
 fn identity(node: String, config: &Config) -> Identity {
-    let told = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let pod = told("KUBEWARD_POD_NAME").zip(told("KUBEWARD_POD_UID")).map(|(name, uid)| OwnerPod { name, uid });
-    let namespace = told("KUBEWARD_POD_NAMESPACE").unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
-    Identity { node, namespace, pod, run: config.stream.run.clone() }
+    let namespace = std::env::var("KUBEWARD_POD_NAMESPACE").ok().filter(|namespace| !namespace.is_empty());
+    let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+    Identity { node, namespace, pod: OwnerPod::of_this_process(), run: config.stream.run.clone() }
 }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::{spawn_blocking, JoinHandle};
 
 use super::notice;
-use crate::control::{choose, Applier, ApplyError, Choice, Plan, PolicyFiles, Problem};
+use crate::control::{choose, Applier, ApplyError, Choice, HookBits, Plan, PolicyFiles, Problem, Settled};
 use crate::kubernetes::node::{self, NodeLabelsReceiver};
 use crate::kubernetes::policies::{ClusterPolicies, PolicyObject};
 use crate::pipeline::Commands;
@@ -26,14 +26,18 @@ pub struct InvalidPolicies(pub Vec<String>);
 
 /// What is done with the hooks, in a thread of its own: containers come and go meanwhile.
 enum Hooking {
-    Attaching(JoinHandle<Report>),
-    Detaching(JoinHandle<Report>),
+    /// Everything is about to be shown that the policies to come want: some tens of milliseconds. Edits wait.
+    Serving(JoinHandle<Report>),
+    /// What serves at once gives way to what shall serve: seconds. It ends when an edit comes.
+    Settling(JoinHandle<Settled>),
 }
 
 /// Something to be handled by [`Policies::go_on`].
 pub(super) enum News {
-    /// The hooks are as they were asked to be; `None`: the thread that changed them died.
-    Hooked(Option<Report>),
+    /// All is shown that was asked for; `None`: the thread that changed the hooks died.
+    Served(Option<Report>),
+    /// The hooks are as they shall be, or wait.
+    Settled(Option<Settled>),
     /// The cluster's policies changed.
     Cluster,
 }
@@ -140,7 +144,7 @@ impl Policies {
     /// Follows the files, the node's labels and the time. An edit waits while the one before is put in force. True when other
     /// policies were chosen.
     pub(super) fn look(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) -> bool {
-        if self.hooking.is_some() {
+        if matches!(self.hooking, Some(Hooking::Serving(_))) {
             return false;
         }
         let look = self.files.look();
@@ -175,7 +179,7 @@ impl Policies {
     fn apply(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         self.outcome.is_in_force = false;
         match applier.to_attach(&self.choice.set, registry) {
-            Ok(Some(bits)) => self.hooking = Some(Hooking::Attaching(spawn_blocking(applier.hooking(bits)))),
+            Ok(Some(bits)) => self.hooking = Some(Hooking::Serving(spawn_blocking(applier.serving(bits)))),
             Ok(None) => self.switch(applier, registry, commands),
             Err(error) => self.fail(&error, commands),
         }
@@ -184,12 +188,16 @@ impl Policies {
     /// What is to be handled next. May be dropped and called again.
     pub(super) async fn next(&mut self) -> News {
         match (&mut self.hooking, &mut self.cluster) {
-            (Some(Hooking::Attaching(task) | Hooking::Detaching(task)), _) => News::Hooked(task.await.ok()),
-            (None, Some(cluster)) => match cluster.changed().await {
-                Ok(()) => News::Cluster,
-                // The watch ended with everything else.
-                Err(_) => std::future::pending().await,
+            (Some(Hooking::Serving(task)), _) => News::Served(task.await.ok()),
+            (Some(Hooking::Settling(task)), None) => News::Settled(task.await.ok()),
+            (Some(Hooking::Settling(task)), Some(cluster)) => tokio::select! {
+                settled = task => News::Settled(settled.ok()),
+                () = changed(cluster) => News::Cluster,
             },
+            (None, Some(cluster)) => {
+                changed(cluster).await;
+                News::Cluster
+            }
             (None, None) => std::future::pending().await,
         }
     }
@@ -197,7 +205,22 @@ impl Policies {
     /// What comes after [`Policies::next`].
     pub(super) fn go_on(&mut self, news: News, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         match news {
-            News::Hooked(report) => self.hooked(report, applier, registry, commands),
+            News::Served(report) => {
+                self.hooking = None;
+                self.tell_hooks(report, commands);
+                self.switch(applier, registry, commands);
+                // What serves meanwhile gives way also where nothing goes.
+                if self.hooking.is_none() {
+                    self.settle(applier.plan().hooks, applier, false);
+                }
+            }
+            News::Settled(settled) => {
+                self.hooking = None;
+                if settled.as_ref().is_some_and(|settled| settled.waits) {
+                    self.settle(applier.plan().hooks, applier, true);
+                }
+                self.tell_hooks(settled.map(|settled| settled.report), commands);
+            }
             News::Cluster => {
                 self.tell_trouble(commands);
                 self.choose_anew(applier, registry, commands);
@@ -205,17 +228,15 @@ impl Policies {
         }
     }
 
-    fn hooked(&mut self, report: Option<Report>, applier: &mut Applier, registry: &Registry, commands: &Commands) {
-        let done = self.hooking.take();
+    fn tell_hooks(&mut self, report: Option<Report>, commands: &Commands) {
         match report {
             Some(report) => {
-                tell_refused(&report.refused, commands);
+                if report.refused != self.outcome.hooks.refused {
+                    tell_refused(&report.refused, commands);
+                }
                 self.outcome.hooks = report;
             }
             None => notice(commands, NoticeLevel::Error, "hooks_failed", "changing the hooks failed".to_owned()),
-        }
-        if matches!(done, Some(Hooking::Attaching(_))) {
-            self.switch(applier, registry, commands);
         }
     }
 
@@ -232,7 +253,13 @@ impl Policies {
                 Some(applier.plan().hooks)
             }
         };
-        self.hooking = left.map(|bits| Hooking::Detaching(spawn_blocking(applier.hooking(bits))));
+        if let Some(bits) = left {
+            self.settle(bits, applier, false);
+        }
+    }
+
+    fn settle(&mut self, hooks: HookBits, applier: &Applier, again: bool) {
+        self.hooking = Some(Hooking::Settling(spawn_blocking(applier.settling(hooks, again))));
     }
 
     fn fail(&mut self, error: &ApplyError, commands: &Commands) {
@@ -268,6 +295,14 @@ impl Policies {
             None => notice(commands, NoticeLevel::Info, "kubernetes_answers", "the API server answers".to_owned()),
         }
         self.told_trouble = trouble;
+    }
+}
+
+/// Returns when there are other policies in the cluster.
+async fn changed(cluster: &mut watch::Receiver<ClusterPolicies>) {
+    if cluster.changed().await.is_err() {
+        // The watch ended with everything else.
+        std::future::pending::<()>().await;
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kubeward_bpf::probe::Report;
+use kubeward_core::container::ContainerSlot;
 use kubeward_core::event::Probe;
 use kubeward_core::policy::{CallWant, CheckedPolicy, Selected};
 use kubeward_core::syscall::by_nr;
@@ -42,7 +43,13 @@ impl About {
         }
     }
 
-    pub(super) fn status(&self, policies: &Policies, plan: &Plan, runtimes: Runtimes<'_>) -> NodeStatus {
+    pub(super) fn status(
+        &self,
+        policies: &Policies,
+        plan: &Plan,
+        runtimes: Runtimes<'_>,
+        loops: &BTreeMap<ContainerSlot, String>,
+    ) -> NodeStatus {
         let (choice, outcome) = (policies.choice(), policies.outcome());
         let status = NodeStatus {
             run: self.run.clone(),
@@ -50,7 +57,7 @@ impl About {
             kernel: self.kernel.clone(),
             architecture: self.architecture.clone(),
             backend: self.backend.to_owned(),
-            conditions: conditions(runtimes, &outcome.hooks),
+            conditions: conditions(runtimes, &outcome.hooks, loops),
             policies: node_policies(choice, outcome, plan),
             probes: node_probes(&outcome.hooks),
             refused_probes: refused_probes(&outcome.hooks),
@@ -128,7 +135,7 @@ fn is_ready(reason: PolicyReason) -> bool {
 }
 
 /// What of this node somebody may have to act on. When they changed last is for the writer to say.
-fn conditions(runtimes: Runtimes<'_>, hooks: &Report) -> Vec<Condition> {
+fn conditions(runtimes: Runtimes<'_>, hooks: &Report, loops: &BTreeMap<ContainerSlot, String>) -> Vec<Condition> {
     let parts = [containerd(runtimes), probes(hooks)];
     let failing = parts.iter().find(|condition| condition.status != "True");
     let ready = match failing {
@@ -140,7 +147,7 @@ fn conditions(runtimes: Runtimes<'_>, hooks: &Report) -> Vec<Condition> {
         ),
         Some(part) => condition("Ready", false, &part.reason, part.message.clone()),
     };
-    std::iter::once(ready).chain(parts).collect()
+    std::iter::once(ready).chain(parts).chain([feedback_loop(loops)]).collect()
 }
 
 fn containerd(runtimes: Runtimes<'_>) -> Condition {
@@ -178,6 +185,14 @@ fn probes(hooks: &Report) -> Condition {
             );
             condition("Probes", false, "ProbesRefused", message)
         }
+    }
+}
+
+/// The one condition of which True is the ill.
+fn feedback_loop(loops: &BTreeMap<ContainerSlot, String>) -> Condition {
+    match loops.values().next() {
+        Some(first) => condition("FeedbackLoop", true, "ReadsOwnOutput", first.clone()),
+        None => condition("FeedbackLoop", false, "None", "no container reads mostly what KubeWard writes".to_owned()),
     }
 }
 

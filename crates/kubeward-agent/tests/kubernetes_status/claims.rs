@@ -65,6 +65,7 @@ fn kubernetes_holder_that_is_pushed_out_stops_writing_and_says_who_did_it() {
     let mut agent = cluster.agent("pod-1", "run-1");
     agent.say("6.1", Vec::new());
     agent.wait_for(&cluster, |state| *state == Reporting::Held);
+    // Even by another run of its own pod: of two that live, one must give way for good.
     let push = json!({"metadata": {"annotations": { RUN: "run-2" }}, "status": {"run": "run-2", "kernel": "other"}});
     cluster.server.api().patch(&format!("{NODES}/n1"), &push).expect("it is pushed out");
     agent.say("6.2", Vec::new());

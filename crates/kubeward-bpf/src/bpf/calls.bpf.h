@@ -3,98 +3,6 @@
 #ifndef KUBEWARD_CALLS_BPF_H
 #define KUBEWARD_CALLS_BPF_H
 
-/* All that both moments need to know of the call at hand. */
-struct call {
-	struct task_struct *task;
-	struct kw_settings *settings;
-	struct kw_shape *shape;
-	struct kw_container *container;
-	struct kw_profile *profile;
-	struct kw_account *account;
-	u32 *stage;
-	struct owner owner;
-	struct call_args args;
-	u64 mono_ns;
-	u64 duration_ns;
-	s64 ret;
-	u32 native_nr; /* index of profiles and shapes */
-	u16 nr;	       /* as the caller's table has it */
-	u8 want;
-	u8 probe;
-	u8 phase;
-	u8 flags;
-};
-
-static __always_inline bool is_raw(u32 probe)
-{
-	return probe == KW_PROBE_TP_BTF || probe == KW_PROBE_TRACEPOINT;
-}
-
-/* A call number that has been through the stack: the compiler knows its bound, the verifier does not. */
-static __always_inline u64 bounded(u64 nr)
-{
-	asm volatile("" : "+r"(nr));
-	return nr & (KW_CALLS - 1);
-}
-
-/* The current call's number, in its registers. */
-static __always_inline s64 current_nr(void)
-{
-	return arch_nr((struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()));
-}
-
-/*
- * Settings, number and shape; false when this hook has nothing to say about the call. `id` is of the caller's table, unless
- * `is_native` says that it has been translated.
- */
-static __always_inline bool open_call(struct call *call, s64 id, bool is_native, u32 probe, u32 moment)
-{
-	struct kw_shape *shape;
-	u32 zero = 0, nr = id;
-
-	call->task = bpf_get_current_task_btf();
-	call->probe = probe;
-	call->flags = 0;
-	call->settings = bpf_map_lookup_elem(&settings, &zero);
-	if (!call->settings || call->settings->silenced || id < 0 || id >= KW_CALLS)
-		return false;
-	call->nr = nr;
-	shape = bpf_map_lookup_elem(&call_shapes, &nr);
-	if (!shape)
-		return false;
-	if (!is_native && is_raw(probe) && arch_is_compat(&call->task->thread_info)) {
-		call->flags |= KW_RECORD_COMPAT;
-		nr = shape->native_nr;
-		if (nr >= KW_CALLS)
-			return false;
-		shape = bpf_map_lookup_elem(&call_shapes, &nr);
-		if (!shape)
-			return false;
-	}
-	call->native_nr = nr;
-	call->shape = shape;
-	if (is_raw(probe))
-		return call->settings->raw_hooks[bounded(nr)] & moment;
-	return call->settings->function_hooks[bounded(nr)] & moment;
-}
-
-static __always_inline bool find_account(struct call *call)
-{
-	call->container = bpf_map_lookup_elem(&containers, &call->owner.slot);
-	call->account = bpf_map_lookup_elem(&accounts, &call->owner.slot);
-	call->stage = bpf_map_lookup_elem(&stages, &call->owner.slot);
-	return call->container && call->account && call->stage && call->container->active;
-}
-
-static __always_inline bool find_want(struct call *call)
-{
-	call->profile = bpf_map_lookup_elem(&profiles, &call->container->profile);
-	if (!call->profile)
-		return false;
-	call->want = call->profile->want[bounded(call->native_nr)];
-	return true;
-}
-
 /* Pids as the agent reads them: the helper knows the initial namespace alone. */
 static __always_inline void fill_pids(struct kw_record *record, struct task_struct *task, u32 level)
 {
@@ -290,7 +198,7 @@ static __always_inline int on_enter(s64 id, u32 probe)
 	if (!identify(call.task, call.settings, &call.owner) || !find_account(&call) || !find_want(&call))
 		return 0;
 	wants = call.want & (KW_WANT_ENTER | KW_WANT_EXIT | KW_WANT_CALL);
-	if (!wants)
+	if (!wants || !claim(&call, KW_HOOK_ENTER))
 		return 0;
 	call.mono_ns = bpf_ktime_get_ns();
 	if (call.shape->flags & KW_SHAPE_NO_RETURN ||
@@ -448,7 +356,8 @@ static __always_inline int on_exit(s64 id, s64 ret, u32 probe)
 		if (call.shape->flags & KW_SHAPE_EXEC && entry_decides(pending))
 			call.native_nr = pending->nr;
 		if (pending->nr == call.native_nr && pending->mono_ns >= call.shape->exit_since_ns) {
-			return_kept(&call, pending);
+			if (claim(&call, KW_HOOK_EXIT))
+				return_kept(&call, pending);
 			return 0;
 		}
 		if (pending->nr == call.native_nr)
@@ -458,7 +367,7 @@ static __always_inline int on_exit(s64 id, s64 ret, u32 probe)
 		return 0;
 	if (!identify(call.task, call.settings, &call.owner) || !find_account(&call) || !find_want(&call))
 		return 0;
-	if (!(call.want & (KW_WANT_EXIT | KW_WANT_CALL)))
+	if (!(call.want & (KW_WANT_EXIT | KW_WANT_CALL)) || !claim(&call, KW_HOOK_EXIT))
 		return 0;
 	count(call.account->seen);
 	if (is_refused(&call, pending))

@@ -13,6 +13,8 @@
 #include "identity.bpf.h"
 #include "path.bpf.h"
 #include "args.bpf.h"
+#include "moves.bpf.h"
+#include "call.bpf.h"
 #include "calls.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -77,15 +77,16 @@ struct owner {
 	u64 exec_id;
 };
 
-/* A call between its entry and its return. */
+/* A call between its entry and its return, and what the hooks tell each other of the task's calls. */
 struct pending_call {
 	u32 active;
 	u16 nr;	     /* native */
 	u16 call_nr; /* as in the caller's table */
 	u8 flags;
-	u8 has_items; /* the task's record_buffer holds what was read at entry */
-	u16 pad;
-	u32 pad2;
+	u8 has_items;  /* the task's record_buffer holds what was read at entry */
+	u16 told;      /* a mark of moves.bpf.h, 0: none */
+	u32 told_move; /* and the move that it was left in */
+	u64 left_ns;   /* CLOCK_MONOTONIC at the last return that sys_exit showed during a move */
 	u64 mono_ns;
 	struct owner owner;
 	struct call_args args;

@@ -8,10 +8,11 @@
  *   *_process_exec		a container's stage becomes "run"; the program gets a name
  *   *_process_exit		a call that never returned is over
  *   list_tasks			what runs now, for user space to find containers in
+ *   list_inside		calls that may have begun before hooks were attached to their functions
  *   tag_tasks			gives tasks that run already to a container
  *
  * What a call's entry and return mean is in calls.bpf.h, whose task it is in identity.bpf.h, what it points to in
- * args.bpf.h and path.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
+ * args.bpf.h and path.bpf.h, how calls go from one kind of hook to the other in moves.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
  */
 #include "kernel.h"
 #include <linux/bpf.h>
@@ -23,6 +24,8 @@
 #include "identity.bpf.h"
 #include "path.bpf.h"
 #include "args.bpf.h"
+#include "moves.bpf.h"
+#include "call.bpf.h"
 #include "calls.bpf.h"
 
 /* The helpers used here are for programs under the GPL, and this is the form the kernel knows it by. */
@@ -283,6 +286,49 @@ int list_tasks(struct bpf_iter__task *ctx)
 	if (tag)
 		found.slot = tag->slot;
 	bpf_seq_write(ctx->meta->seq, &found, sizeof(found));
+	return 0;
+}
+
+static __noinline int date_call(struct kw_inside *inside, struct pending_call *pending)
+{
+	if (!pending)
+		return 0;
+	inside->since_ns = pending->left_ns;
+	if (pending->active && pending->mono_ns > pending->left_ns)
+		inside->since_ns = pending->mono_ns;
+	return 0;
+}
+
+/* A sleeping or preempted task's registers, and those of a running one that came by a call, say which call that was. */
+SEC("iter/task")
+int list_inside(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct kw_inside inside = {};
+	struct pending_call *pending;
+	struct kw_container *container;
+	struct kw_profile *profile;
+	struct kw_tag *tag;
+	u32 slot;
+	s64 nr;
+
+	if (!task)
+		return 0;
+	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
+	if (!tag)
+		return 0;
+	slot = tag->slot;
+	nr = arch_nr((struct pt_regs *)bpf_task_pt_regs(task));
+	container = bpf_map_lookup_elem(&containers, &slot);
+	if (nr < 0 || nr >= KW_CALLS || !container || !container->active)
+		return 0;
+	profile = bpf_map_lookup_elem(&profiles, &container->profile);
+	if (!profile || !(profile->want[bounded(nr)] & (KW_WANT_EXIT | KW_WANT_CALL)))
+		return 0;
+	pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
+	date_call(&inside, pending);
+	inside.nr = nr;
+	bpf_seq_write(ctx->meta->seq, &inside, sizeof(inside));
 	return 0;
 }
 

@@ -196,17 +196,17 @@ enum kw_hook {
 
 /* One for the whole node. */
 struct kw_settings {
-	__u32 silenced;	   /* 1: no program looks at anything */
-	__u32 host_mnt_ns; /* tasks in it are no container's unless their cgroup says so */
-	__u32 emit_setup;  /* 1: calls of stage setup are emitted too */
-	__u32 ns_entries;  /* entries in namespace_map; 0 saves the look-up */
-	__u32 pid_level;   /* of the agent's pid namespace; 0: the initial one */
-	__u32 pad;
-	__u32 tag_slot;		       /* what tag_tasks is to work on */
-	__u32 tag_mode;		       /* enum kw_tag_mode */
-	__u64 tag_cgroup;	       /* v2 cgroup id */
-	__u8 raw_hooks[KW_CALLS];      /* enum kw_hook: what the raw tracepoints serve of each call */
-	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do: never both */
+	__u32 silenced;		  /* 1: no program looks at anything */
+	__u32 host_mnt_ns;	  /* tasks in it are no container's unless their cgroup says so */
+	__u32 emit_setup;	  /* 1: calls of stage setup are emitted too */
+	__u32 ns_entries;	  /* entries in namespace_map; 0 saves the look-up */
+	__u32 pid_level;	  /* of the agent's pid namespace; 0: the initial one */
+	__u32 move_nr;		  /* of the move in which calls go from one kind of hook to the other; 0: none do */
+	__u32 tag_slot;		  /* what tag_tasks is to work on */
+	__u32 tag_mode;		  /* enum kw_tag_mode */
+	__u64 tag_cgroup;	  /* v2 cgroup id */
+	__u8 raw_hooks[KW_CALLS]; /* enum kw_hook: what the raw tracepoints serve of each call */
+	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do; both in a move alone */
 };
 
 /* Per CPU and slot. Counts since the slot was opened; they never fall. */
@@ -241,6 +241,13 @@ struct kw_task {
 	__u64 cgroup_id;
 	__u64 start_boot_ns;
 	__u8 comm[KW_COMM_BYTES];
+};
+
+/* A task of a container that may be in a call which its container's profile wants the return of. */
+struct kw_inside {
+	__u64 since_ns; /* CLOCK_MONOTONIC: it has entered the call after this; 0: not known */
+	__u32 nr;	/* native */
+	__u32 pad;
 };
 
 #endif

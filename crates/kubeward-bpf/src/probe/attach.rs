@@ -12,6 +12,7 @@ use libbpf_rs::query::{LinkTypeInfo, PerfEventType};
 use libbpf_rs::{ErrorKind, Link, Object, ProgramMut, TracepointCategory};
 use std::os::fd::{AsFd, AsRawFd};
 
+use crate::maps;
 use crate::object::Engine;
 use crate::wire::{HOOK_ENTER, HOOK_EXIT};
 
@@ -37,6 +38,8 @@ pub(super) struct Hook {
     pub(super) probe: Probe,
     pub(super) symbol: String,
     pub(super) bits: u8,
+    /// CLOCK_MONOTONIC when it was attached: a call that was entered before may return past it.
+    pub(super) attached_ns: u64,
     /// A link of the multi form serves many calls, and goes with the last of them: until then the tables keep it from
     /// showing the others. Before `object`: a link goes before its program.
     pub(super) links: Vec<Arc<Link>>,
@@ -86,11 +89,13 @@ fn together(engine: &Engine, calls: &[(&'static Syscall, u8)], bits: u8) -> Resu
         return Ok(Vec::new());
     }
     let links: Vec<Arc<Link>> = pair(engine, &symbols, bits, kprobe_multi)?.into_iter().map(Arc::new).collect();
+    let attached_ns = now_ns();
     let hook = |((call, _), symbol): (&(&'static Syscall, u8), String)| Hook {
         nr: call.nr,
         probe: Probe::KprobeMulti,
         symbol,
         bits,
+        attached_ns,
         links: links.clone(),
         object: None,
     };
@@ -102,7 +107,12 @@ pub(super) fn function(engine: &Engine, probe: Probe, call: &Syscall, bits: u8) 
     let links = pair(engine, &symbols, bits, if probe == Probe::KprobeMulti { kprobe_multi } else { kprobe })?;
     let links = links.into_iter().map(Arc::new).collect();
     let [symbol] = symbols;
-    Ok(Hook { nr: call.nr, probe, symbol, bits, links, object: None })
+    Ok(Hook { nr: call.nr, probe, symbol, bits, attached_ns: now_ns(), links, object: None })
+}
+
+/// By CLOCK_MONOTONIC; later than everything where the clock cannot be read.
+pub(super) fn now_ns() -> u64 {
+    maps::clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(u64::MAX)
 }
 
 fn symbol(call: &Syscall) -> Result<String, AttachError> {

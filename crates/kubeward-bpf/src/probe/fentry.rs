@@ -8,7 +8,7 @@ use libbpf_rs::btf::types::Func;
 use libbpf_rs::btf::Btf;
 use libbpf_rs::Object;
 
-use super::attach::Hook;
+use super::attach::{self, Hook};
 use crate::object::{self, Engine, LoadError};
 use crate::wire::{HOOK_ENTER, HOOK_EXIT};
 
@@ -109,6 +109,7 @@ fn hook(object: &Arc<Object>, target: &Target) -> Option<Hook> {
         probe: Probe::Fentry,
         symbol: target.symbol.clone(),
         bits: target.bits,
+        attached_ns: attach::now_ns(),
         links,
         object: Some(Arc::clone(object)),
     })

@@ -78,6 +78,13 @@ impl Verdicts {
         }
     }
 
+    pub(super) fn raw_is_exact(&self) -> bool {
+        match self.raw_probe() {
+            Probe::Tracepoint => exact(&self.tracepoint),
+            _ => exact(&self.tp_btf),
+        }
+    }
+
     /// The hook to try for a call; where it cannot be attached, the raw tracepoint serves.
     pub(super) fn choose(&self, backend: Backend, call: &Syscall, asked: u8, few: bool) -> Probe {
         if asked & ASK_REFUSED != 0 {

@@ -1,19 +1,31 @@
 //! What the kernel side is told of the hooks: which kind serves each call, and since when.
 
+use std::thread;
+use std::time::Duration;
+
 use kubeward_core::syscall;
 
 use crate::maps::{self, MapError};
 use crate::object::Engine;
-use crate::shapes;
 use crate::wire::{CALLS, HOOK_ENTER, HOOK_EXIT};
+use crate::{process, shapes};
+
+/// What some kind of hook serves, by native call number: [`HOOK_ENTER`], [`HOOK_EXIT`].
+pub(super) type Bits = [u8; CALLS];
+
+/// Beside the kernel's own grace period: what it does not wait for is a task that was preempted in the kernel.
+const GRACE: Duration = Duration::from_millis(5);
 
 /// The hooks that are looked at, as last shown to the kernel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tables {
     /// What the raw tracepoints serve of each call.
-    pub(super) raw: [u8; CALLS],
-    /// What the hooks on its function serve: of no call both do.
-    pub(super) function: [u8; CALLS],
+    pub(super) raw: Bits,
+    /// What the hooks on its function serve: of a call that both serve, moments are told by the hook that sees them first.
+    pub(super) function: Bits,
+    /// The number of the move that goes on; 0: none does.
+    move_nr: u32,
+    last_move_nr: u32,
     since: [Since; CALLS],
 }
 
@@ -25,12 +37,43 @@ struct Since {
 }
 
 impl Tables {
-    pub(super) const NOTHING: Self =
-        Self { raw: [0; CALLS], function: [0; CALLS], since: [Since { enter_ns: 0, exit_ns: 0 }; CALLS] };
+    pub(super) const NOTHING: Self = Self {
+        raw: [0; CALLS],
+        function: [0; CALLS],
+        move_nr: 0,
+        last_move_nr: 0,
+        since: [Since { enter_ns: 0, exit_ns: 0 }; CALLS],
+    };
 
-    /// Shows new tables to the kernel. A call that moves from one kind of hook to another does so in one write; one that is
-    /// between its function's return and sys_exit at that moment is shown by both.
-    pub(super) fn show(&mut self, engine: &Engine, raw: &[u8; CALLS], function: &[u8; CALLS]) -> Result<(), MapError> {
+    pub(super) fn is_moving(&self) -> bool {
+        self.move_nr != 0
+    }
+
+    /// From here on hooks leave marks for each other and heed them: calls may be shown by both kinds.
+    pub(super) fn begin_move(&mut self, engine: &Engine) -> Result<(), MapError> {
+        if self.is_moving() {
+            return Ok(());
+        }
+        self.last_move_nr = self.last_move_nr.checked_add(1).unwrap_or(1);
+        let nr = self.last_move_nr;
+        engine.maps().change_settings(|settings| settings.move_nr = nr)?;
+        self.move_nr = nr;
+        let_pass();
+        Ok(())
+    }
+
+    /// No call is shown by both kinds of hook any more.
+    pub(super) fn end_move(&mut self, engine: &Engine) -> Result<(), MapError> {
+        if self.is_moving() {
+            engine.maps().change_settings(|settings| settings.move_nr = 0)?;
+            self.move_nr = 0;
+        }
+        Ok(())
+    }
+
+    /// Shows new tables to the kernel. A call that goes from one kind of hook to the other must be in both for a while, during a
+    /// move.
+    pub(super) fn show(&mut self, engine: &Engine, raw: &Bits, function: &Bits) -> Result<(), MapError> {
         let now = maps::clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(u64::MAX);
         for nr in 0..CALLS {
             let bits = raw[nr] | function[nr];
@@ -46,8 +89,8 @@ impl Tables {
         }
         let mut shown = *raw;
         // An exec that succeeds may return under another number than it entered with: execveat under execve's.
-        if let (Some(execve), Some(execveat)) = (syscall::by_name("execve"), syscall::by_name("execveat")) {
-            shown[usize::from(execve.nr)] |= raw[usize::from(execveat.nr)] & HOOK_EXIT;
+        if let Some([execve, execveat]) = execs() {
+            shown[execve] |= raw[execveat] & HOOK_EXIT;
         }
         engine.maps().change_settings(|settings| {
             settings.raw_hooks = shown;
@@ -55,7 +98,24 @@ impl Tables {
         })?;
         self.raw = *raw;
         self.function = *function;
+        if self.is_moving() {
+            let_pass();
+        }
         Ok(())
+    }
+}
+
+/// The two calls that are served by one kind of hook together, since one may return as the other.
+pub(super) fn execs() -> Option<[usize; 2]> {
+    Some([syscall::by_name("execve")?.nr.into(), syscall::by_name("execveat")?.nr.into()])
+}
+
+/// Waits until no task is any more where it was between two hooks that show the same moment: it does not sleep there, so a
+/// grace period of the kernel's RCU is enough unless the kernel preempts itself.
+fn let_pass() {
+    thread::sleep(GRACE);
+    if !process::wait_for_rcu() {
+        thread::sleep(10 * GRACE);
     }
 }
 

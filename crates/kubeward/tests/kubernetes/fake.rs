@@ -1,8 +1,11 @@
 //! The fake cluster stands in for a real one as the agent's tests expect.
 
+use std::io::ErrorKind;
+use std::process::Command;
 use std::time::Duration;
 
 use http::Method;
+use kubeward_agent::kubernetes::crd::definitions;
 use kubeward_testkit::kubernetes::{Answer, Api, FakeCluster, Fault};
 use serde_json::{json, Value};
 
@@ -128,4 +131,41 @@ fn kubernetes_fake_records_requests_as_rbac_names_them() {
         ("agent".to_owned(), verb.to_owned(), group.to_owned(), resource.to_owned(), namespace.to_owned())
     });
     assert_eq!(asked, expected);
+}
+
+/// What `kubectl` prints, as the user of that name; `None` where there is no kubectl.
+fn kubectl(cluster: &FakeCluster, args: &[&str]) -> Option<String> {
+    let kubeconfig = cluster.kubeconfig("kubectl").expect("a kubeconfig");
+    let cache = kubeconfig.with_file_name("kubectl-cache");
+    let mut command = Command::new("kubectl");
+    command.arg("--kubeconfig").arg(kubeconfig).arg("--cache-dir").arg(cache).args(args);
+    match command.output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        output => {
+            let output = output.expect("kubectl can be run");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "kubectl {}: {said}", args.join(" "));
+            Some(String::from_utf8_lossy(&output.stdout).into_owned())
+        }
+    }
+}
+
+#[test]
+fn kubernetes_kubectl_applies_shows_and_deletes_a_policy() {
+    let mut cluster = FakeCluster::start().expect("a fake cluster starts");
+    cluster.server().install_crds(&definitions()).expect("the server takes our definitions");
+    let seed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/policies/good/seed.yaml");
+    let Some(said) = kubectl(&cluster, &["apply", "-f", seed]) else {
+        println!("not run: kubectl against the API server (kubectl is not installed)");
+        return;
+    };
+    assert_eq!(said, "kubeward.kubeward.kubeward/monitor-policy created\n");
+    let shown = kubectl(&cluster, &["get", "kw"]).expect("kubectl ran before");
+    let columns: Vec<_> = shown.lines().next().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(columns, ["NAME", "READY", "CALLS", "MODE", "AGE", "REASON"]);
+    cluster.put(&pod("web", "n1", "web")).expect("a pod");
+    let shown = kubectl(&cluster, &["get", "pods", "-l", "app=web", "-o", "name"]).expect("kubectl ran before");
+    assert_eq!(shown, "pod/web\n");
+    let said = kubectl(&cluster, &["delete", "kw", "monitor-policy"]).expect("kubectl ran before");
+    assert!(said.starts_with("kubeward.kubeward.kubeward \"monitor-policy\" deleted"), "{said}");
 }

@@ -25,7 +25,8 @@ ADD) printf '{"cniVersion":"0.4.0","interfaces":[{"name":"%s","sandbox":"%s"}],'
 VERSION) printf '{"cniVersion":"0.4.0","supportedVersions":["0.3.1","0.4.0","1.0.0"]}' ;;
 esac
 "#;
-const CNI_CONFIG: &str = r#"{"cniVersion":"0.4.0","name":"none","plugins":[{"type":"none"}]}"#;
+/// Newer libcni looks for more files in a folder with the network's name: it must not be a plugin's.
+const CNI_CONFIG: &str = r#"{"cniVersion":"0.4.0","name":"no-network","plugins":[{"type":"none"}]}"#;
 
 impl Containerd {
     /// What the CRI plugin calls for each pod that is not in the host's network.

@@ -14,8 +14,10 @@ pub(super) const HELD: &str = "kubeward.kubeward/held";
 /// What an object means for us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It is not there, nobody's, or of an earlier life of our Pod: to be written.
+    /// It is not there, or nobody's: to be written.
     Free,
+    /// Another run of our own Pod wrote it: an earlier one, unless we held it since.
+    OurPods(Holder),
     /// We wrote it.
     Ours,
     /// Another agent did.
@@ -37,14 +39,17 @@ pub(super) fn standing(object: Option<&ObjectMeta>, us: &Identity) -> Standing {
     match annotation(object, RUN) {
         None => Standing::Free,
         Some(run) if run == us.run => Standing::Ours,
-        Some(_) if is_of_our_pod(object, us) => Standing::Free,
         Some(run) => {
             let pod = object.owner_references.iter().flatten().find(|owner| owner.kind == "Pod");
             let name = match pod {
                 Some(pod) => format!("pod {} (run {run})", pod.name),
                 None => format!("an agent outside a pod (run {run})"),
             };
-            Standing::Others(Holder { name, answered: annotation(object, HELD).map(str::to_owned) })
+            let holder = Holder { name, answered: annotation(object, HELD).map(str::to_owned) };
+            match (pod, &us.pod) {
+                (Some(pod), Some(ours)) if pod.uid == ours.uid => Standing::OurPods(holder),
+                _ => Standing::Others(holder),
+            }
         }
     }
 }
@@ -56,11 +61,6 @@ pub(super) fn open_claim(object: &ObjectMeta) -> Option<&str> {
 
 pub(super) fn annotation<'a>(object: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     object.annotations.as_ref()?.get(key).map(String::as_str)
-}
-
-fn is_of_our_pod(object: &ObjectMeta, us: &Identity) -> bool {
-    let ours = |pod: &super::OwnerPod| object.owner_references.iter().flatten().any(|owner| owner.uid == pod.uid);
-    us.pod.as_ref().is_some_and(ours)
 }
 
 #[cfg(test)]
@@ -92,8 +92,9 @@ mod tests {
     }
 
     #[test]
-    fn container_started_again_in_its_pod_takes_at_once() {
-        assert_eq!(standing(Some(&object("a", &[(RUN, "r1")])), &agent("a", "r2")), Standing::Free);
+    fn container_started_again_finds_its_own_pod() {
+        let found = standing(Some(&object("a", &[(RUN, "r1")])), &agent("a", "r2"));
+        assert!(matches!(found, Standing::OurPods(_)), "{found:?}");
     }
 
     #[test]

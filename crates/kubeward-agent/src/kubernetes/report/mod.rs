@@ -50,6 +50,14 @@ pub struct OwnerPod {
     pub uid: String,
 }
 
+impl OwnerPod {
+    /// As the downward API tells it; see `env` in `deployments/kubeward.yaml`. `None` outside a pod.
+    pub fn of_this_process() -> Option<Self> {
+        let told = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Some(Self { name: told("KUBEWARD_POD_NAME")?, uid: told("KUBEWARD_POD_UID")? })
+    }
+}
+
 /// How the reporting stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reporting {

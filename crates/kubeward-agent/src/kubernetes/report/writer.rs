@@ -175,6 +175,10 @@ impl Writer {
     fn judge(&mut self, object: Option<ObjectMeta>) {
         match (standing(object.as_ref(), &self.us), object) {
             (Standing::Others(holder), _) => self.is_others(holder),
+            // Once we have held it, or asked for it, the other run is the later one.
+            (Standing::OurPods(holder), _) if !matches!(self.role, Role::Unknown { .. } | Role::Free { .. }) => {
+                self.is_others(holder);
+            }
             (Standing::Ours, Some(object)) => {
                 let is_as_written = match &self.role {
                     Role::Holding(held) => held.uid == object.uid && held.generation == object.generation,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use kubeward_agent::control::{hook_bits, kernel_profile};
 use kubeward_agent::heartbeat::Heartbeat;
-use kubeward_agent::pipeline::{self, Command, Direct, Doubts, Finished, Lines, Parts, Pipeline};
+use kubeward_agent::pipeline::{self, Command, Direct, Doubts, Finished, Lines, OwnOutput, Parts, Pipeline};
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
 use kubeward_bpf::object::{Engine, LoadOptions};
 use kubeward_bpf::probe::Probes;
@@ -198,6 +198,8 @@ impl Watch {
             table: args.summary,
             freed: None,
             heartbeat: Heartbeat::default(),
+            own_output: OwnOutput::default(),
+            loops: Default::default(),
         };
         Ok(Pipeline::new(parts))
     }

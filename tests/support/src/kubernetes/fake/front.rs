@@ -23,6 +23,7 @@ use tokio_rustls::rustls::{crypto::ring, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use super::super::background::{runtime, wait_for};
+use super::discovery;
 use super::forward::{forward, is_there, whole, Body, Failure};
 use super::judge::{Judge, Verdict};
 use super::request::Request;
@@ -89,6 +90,11 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, client: Client, judge: Arc<J
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
+fn json(code: u16, body: &Value) -> Result<Response<Body>, Failure> {
+    let answer = Response::builder().status(code).header("content-type", "application/json");
+    Ok(answer.body(whole(body.to_string().into_bytes()))?)
+}
+
 /// An error closes the connection.
 async fn answer(request: hyper::Request<Incoming>, client: &Client, judge: &Judge) -> Result<Response<Body>, Failure> {
     let (parts, body) = request.into_parts();
@@ -105,6 +111,9 @@ async fn answer(request: hyper::Request<Incoming>, client: &Client, judge: &Judg
         if !is_there(client, &asked).await? {
             return refuse(&status);
         }
+    }
+    if let Some(list) = discovery::answer(&asked.path) {
+        return json(200, &list);
     }
     let answer = forward(client, &asked, hyper::Request::from_parts(parts, body)).await?;
     // An apply that finds nothing to change needs the right to create as well.

@@ -1,5 +1,6 @@
 //! A cluster to an agent's eyes: the real CRD server behind a front that fakes what that server lacks.
 
+mod discovery;
 mod forward;
 mod front;
 mod judge;

@@ -73,11 +73,16 @@ impl StandIn {
     }
 }
 
+/// The group and the kind of each.
+pub(super) fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
+    STAND_INS.iter().map(|each| (each.group, each.kind))
+}
+
 /// The group that a path asks for, when another stands in for it.
 pub(super) fn group_of_path(path: &str) -> Option<&'static str> {
     let group = match path.strip_prefix("/apis/") {
         Some(rest) => rest.split('/').next()?,
-        None if path.starts_with("/api/v1/") => "",
+        None if path == "/api/v1" || path.starts_with("/api/v1/") => "",
         None => return None,
     };
     STAND_INS.iter().map(|each| each.group).find(|each| *each == group)
@@ -122,8 +127,11 @@ pub(super) fn undisguise(answer: &mut Value, group: &str) {
     if let Some(object) = answer.get_mut("object") {
         undisguise(object, group);
     }
-    if answer["apiVersion"] == api_version(&fake_group(group)) {
-        answer["apiVersion"] = api_version(group).into();
+    // The latter in a list of resources.
+    for version in ["apiVersion", "groupVersion"] {
+        if answer[version] == api_version(&fake_group(group)) {
+            answer[version] = api_version(group).into();
+        }
     }
     let Some(metadata) = answer.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) else { return };
