@@ -4,11 +4,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use http::header::{HeaderValue, USER_AGENT};
+use kube::client::ClientBuilder;
 use kube::config::{InClusterError, KubeconfigError};
 use kube::{Client, Config};
+use tower::timeout::TimeoutLayer;
 
 /// For a connection to come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// For an answer to begin. That of a watch begins at once, whenever its first event comes: a server that takes the request
+/// and says nothing would else be waited for until [`ANSWER_WITHIN`].
+pub(super) const ANSWER_BEGINS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Between two bytes of an answer. Longer than a watch is kept open (290 s): what must be faster has its own deadline.
 const ANSWER_WITHIN: Duration = Duration::from_secs(300);
@@ -49,7 +55,8 @@ pub async fn connect(component: &'static str) -> Result<(Client, String), Connec
     config.default_retry = false;
     config.headers.push((USER_AGENT, user_agent(component)));
     let server = config.cluster_url.to_string();
-    let client = Client::try_from(config).map_err(ConnectError::Client)?;
+    let client = ClientBuilder::try_from(config).map_err(ConnectError::Client)?;
+    let client = client.with_layer(&TimeoutLayer::new(ANSWER_BEGINS_WITHIN)).build();
     Ok((client, server.trim_end_matches('/').to_owned()))
 }
 

@@ -5,6 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use kube::runtime::watcher;
+use tower::timeout::error::Elapsed;
+
+use super::client::ANSWER_BEGINS_WITHIN;
 
 /// Why a request came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +31,12 @@ pub enum Trouble {
 impl Trouble {
     /// Of a request for `resource` ("kubewards"); `verb` is what a role would have to grant.
     pub fn of(verb: &str, resource: &'static str, error: &kube::Error) -> Self {
-        let kube::Error::Api(status) = error else {
-            return Trouble::Unreachable { resource, message: innermost(error) };
+        let status = match error {
+            kube::Error::Api(status) => status,
+            kube::Error::Service(cause) if cause.is::<Elapsed>() => {
+                return Trouble::Silent { resource, waited: ANSWER_BEGINS_WITHIN };
+            }
+            _ => return Trouble::Unreachable { resource, message: innermost(error) },
         };
         let message = status.message.clone();
         match status.code {

@@ -7,7 +7,7 @@ use clap::Args;
 use kubeward_agent::kubernetes::controller::{self, Settings};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::agent::log_to_stderr;
+use super::log::log_to_stderr;
 use super::{complain, told, FormatArg};
 
 /// Sum up what the agents say of each policy into the policy's status

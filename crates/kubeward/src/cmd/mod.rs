@@ -5,6 +5,7 @@ pub(crate) mod controller;
 pub(crate) mod crd;
 pub(crate) mod doctor;
 pub(crate) mod health;
+mod log;
 mod policies;
 pub(crate) mod policy;
 mod privilege;

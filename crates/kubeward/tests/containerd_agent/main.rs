@@ -9,6 +9,7 @@ mod agent;
 mod apply_latency;
 mod as_pod;
 mod cluster;
+mod cluster_faults;
 mod cluster_outages;
 mod cluster_policies;
 mod cluster_status;

@@ -77,6 +77,22 @@ fn kubernetes_fake_refuses_as_a_real_server_and_says_why() {
         "nodes is forbidden: User \"agent\" cannot list resource \"nodes\" in API group \"\" at the cluster scope";
     assert_eq!(refused.refusal(), message);
 
+    // An apply that would have to create: the refusal names no verb.
+    let role =
+        json!({ "kind": "ClusterRole", "rules": [{ "apiGroups": [""], "resources": ["nodes"], "verbs": ["patch"] }] });
+    cluster.grant("agent", &[role]);
+    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n1" } });
+    let apply = [("content-type", "application/apply-patch+yaml")];
+    let path = "/api/v1/nodes/n1?fieldManager=agent";
+    let answer = || agent.call(Method::PATCH, path, &apply, Some(&node)).expect("an answer");
+    assert_eq!((answer().code, answer().refusal()), (403, "nodes \"n1\" is forbidden: "));
+    cluster.put(&node).expect("a node");
+    assert_eq!(answer().code, 200);
+    cluster.grant(
+        "agent",
+        &[json!({ "kind": "ClusterRole", "rules": [{ "apiGroups": [""], "resources": ["pods"], "verbs": ["list"] }] })],
+    );
+
     cluster.set_fault("/api/v1/pods", Fault::Code(500));
     assert_eq!(get(&agent, "/api/v1/pods", "application/json").code, 500);
     cluster.set_fault("/api/v1/pods", Fault::Drop);

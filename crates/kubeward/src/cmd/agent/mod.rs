@@ -5,15 +5,14 @@ mod settings;
 mod shown;
 mod values;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use kubeward_agent::run::{Agent, InvalidPolicies};
-use tracing_subscriber::filter::LevelFilter;
 
-use super::{answer, complain, privilege, told, FormatArg};
+use super::log::log_to_stderr;
+use super::{answer, complain, privilege, told};
 use file::SettingError;
 use settings::Settings;
 use values::Values;
@@ -74,14 +73,4 @@ fn start(args: &AgentArgs, sources: &clap::ArgMatches) -> anyhow::Result<ExitCod
     // A reader or writer that hangs must not hold up the end.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
-}
-
-pub(super) fn log_to_stderr(level: LevelFilter, format: FormatArg) {
-    // Where standard error is gone there is nobody to tell of that either.
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).log_internal_errors(false);
-    let log = log.with_target(false);
-    match format {
-        FormatArg::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        FormatArg::Json => log.json().init(),
-    }
 }
