@@ -10,6 +10,8 @@
 mod answers;
 mod cluster;
 mod containers;
+#[cfg(test)]
+mod docs_test;
 mod local_api;
 mod policies;
 mod standing;

@@ -1,4 +1,4 @@
-//! `kubeward health`: asks a running agent whether it is well.
+//! `kubeward health`: asks a running agent, or controller, whether it is well.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,23 +9,23 @@ use kubeward_agent::serve::health::{LIVENESS, READINESS};
 
 use super::{answer, complain, told};
 
-/// Ask a running agent whether it is well
+/// Ask a running agent, or controller, whether it is well
 ///
 /// Alive: its loops made progress within 30 s. Ready: the containers that run here are watched and the policies known are in
-/// force. Neither depends on the API server, containerd or an output being there.
+/// force; a controller has listed policies and nodes. Of an agent, neither depends on the API server, containerd or an output being there.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   kubeward health
   kubeward health --ready --socket /tmp/agent.sock
 
-Says why in one line. Exit code: 0 if so, 1 if not or if no agent answers, 2 for wrong usage.")]
+Says why in one line. Exit code: 0 if so, 1 if not or if nothing answers, 2 for wrong usage.")]
 pub(crate) struct HealthArgs {
     /// Ask whether it is ready, not only alive
     #[arg(long, env = "KUBEWARD_READY")]
     ready: bool,
 
-    /// The agent's socket
+    /// The socket of the agent or controller
     #[arg(long, value_name = "PATH", env = "KUBEWARD_SOCKET", default_value = DEFAULT_SOCKET)]
     socket: PathBuf,
 }

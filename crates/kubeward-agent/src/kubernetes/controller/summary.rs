@@ -290,4 +290,6 @@ fn name(reason: PolicyReason) -> String {
 }
 
 #[cfg(test)]
+mod docs_test;
+#[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ fn at(second: i64) -> Time {
 }
 
 /// A word about generation 3.
-fn word(reason: PolicyReason) -> NodePolicy {
+pub(super) fn word(reason: PolicyReason) -> NodePolicy {
     let is_ready = matches!(
         reason,
         PolicyReason::Applied
