@@ -17,8 +17,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use kubeward_agent::kubernetes::client::connect;
 use kubeward_agent::kubernetes::crd::definitions;
-use kubeward_testkit::kubernetes::{client_of, ApiServer};
+use kubeward_testkit::kubernetes::ApiServer;
 use serde_json::{json, Value};
 use tokio::runtime::Runtime;
 
@@ -65,10 +66,12 @@ impl Run {
 
     fn measure(self, rest: usize) -> Result<()> {
         println!("{} agents, {} policies", self.agents, self.policies);
-        let client = self.runtime.block_on(client_of(&self.server.kubeconfig()))?;
+        std::env::set_var("KUBECONFIG", self.server.kubeconfig());
+        let (client, _) = self.runtime.block_on(connect("kubeward-agent"))?;
         let mut fleet = Fleet::new(client, self.agents);
-        self.phase("start, all at once", || {
-            self.runtime.block_on(fleet.start_all());
+        let tenth = self.agents.div_ceil(10);
+        self.phase("start, a tenth of the nodes at a time", || {
+            self.runtime.block_on(fleet.roll(tenth));
             self.wait_for_all(1)
         })?;
         println!("  controller: {} MB resident", self.controller.resident_kb()? / 1024);
@@ -82,7 +85,7 @@ impl Run {
             self.wait_for("policy-0", 2)
         })?;
         self.phase("rollout, a tenth of the nodes at a time", || {
-            self.runtime.block_on(fleet.roll(self.agents.div_ceil(10)));
+            self.runtime.block_on(fleet.roll(tenth));
             self.wait_for("policy-0", 2)
         })?;
         println!("  controller: {} MB resident", self.controller.resident_kb()? / 1024);

@@ -59,8 +59,9 @@ use status::About;
 /// Between two ledgers in the stream.
 const LEDGER_EVERY: Duration = Duration::from_secs(60);
 
-/// How long discovery, and what speaks with the API server, may take to end.
-const ENDS_WITHIN: Duration = Duration::from_secs(3);
+/// How long discovery, and what speaks with the API server, may take to end: longer than the writer of the node's status gives
+/// itself.
+const ENDS_WITHIN: Duration = Duration::from_secs(6);
 
 /// An agent that is ready: everything that can be refused has been.
 pub struct Agent {

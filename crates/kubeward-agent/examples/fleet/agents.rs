@@ -22,12 +22,8 @@ impl Fleet {
         Self { client, agents: (0..agents).map(|_| None).collect(), runs: 0 }
     }
 
-    /// Returns when each has written its object.
-    pub(crate) async fn start_all(&mut self) {
-        self.start(0, self.agents.len()).await;
-    }
-
-    /// Ends and starts all, `at_once` at a time, as a DaemonSet's rolling update does.
+    /// Ends all that run and starts all, `at_once` at a time, as a DaemonSet's rolling update does. Returns when each has
+    /// written its object.
     pub(crate) async fn roll(&mut self, at_once: usize) {
         for first in (0..self.agents.len()).step_by(at_once) {
             let end = (first + at_once).min(self.agents.len());

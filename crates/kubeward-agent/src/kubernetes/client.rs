@@ -50,6 +50,9 @@ pub async fn connect(component: &'static str) -> Result<(Client, String), Connec
     config.connect_timeout = Some(CONNECT_WITHIN);
     config.read_timeout = Some(ANSWER_WITHIN);
     config.reset_reader_on_write = true;
+    // Whoever asks backs off by itself, with more patience: repeated at once, a request that timed out is a load for a server
+    // that has too much of it.
+    config.default_retry = false;
     config.headers.push((USER_AGENT, user_agent(component)));
     let server = config.cluster_url.to_string();
     let client = ClientBuilder::try_from(config).map_err(ConnectError::Client)?;

@@ -87,7 +87,7 @@ async fn follow(client: Client, sender: watch::Sender<ClusterPolicies>) {
             }
             Ok(Event::InitDone) => {
                 let listed = std::mem::take(&mut listing);
-                sender.send_modify(|known| known.replace(listed));
+                sender.send_if_modified(|known| known.replace(listed));
             }
             Ok(Event::Apply(object)) => {
                 sender.send_if_modified(|known| known.take(object));
@@ -107,12 +107,16 @@ async fn follow(client: Client, sender: watch::Sender<ClusterPolicies>) {
 }
 
 impl ClusterPolicies {
-    fn replace(&mut self, listed: BTreeMap<String, DynamicObject>) {
+    /// False when the list says nothing new.
+    fn replace(&mut self, listed: BTreeMap<String, DynamicObject>) -> bool {
+        let known = self.objects.len();
         self.objects.retain(|name, _| listed.contains_key(name));
+        let mut is_news = self.objects.len() < known || self.trouble.is_some() || !self.is_listed;
         for object in listed.into_values() {
-            self.take(object);
+            is_news |= self.take(object);
         }
         (self.is_listed, self.trouble) = (true, None);
+        is_news
     }
 
     /// False when nothing is new: somebody wrote the status, or the server's cache is behind what was seen already.
@@ -202,6 +206,18 @@ mod tests {
         assert!(seen.read.is_err() && !seen.policy().expect("the first was good").calls.is_empty());
         known.take(object("a", "1", 4, json!({})));
         assert!(known.objects["a"].policy().expect("it is good").calls.is_empty());
+    }
+
+    #[test]
+    fn list_that_says_nothing_new_is_no_news() {
+        let list = || BTreeMap::from([("a".to_owned(), object("a", "1", 1, mkdir()))]);
+        let mut known = ClusterPolicies::default();
+        assert!(known.replace(list()));
+        let before = known.objects["a"].clone();
+        assert!(!known.replace(list()));
+        assert!(Arc::ptr_eq(&before, &known.objects["a"]));
+        known.trouble = Some("gone".to_owned());
+        assert!(known.replace(list()));
     }
 
     #[test]

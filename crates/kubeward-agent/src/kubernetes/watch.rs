@@ -64,38 +64,40 @@ where
         }
     }
 
-    /// The next event, or why there is none for now: attempts go on. May be dropped and called again.
+    /// The next event, or why there is none for now: attempts go on, and the list that comes first says that they went well.
+    /// May be dropped and called again.
     pub async fn next(&mut self) -> Result<Event<K>, Trouble> {
-        if let Some(end) = self.rests_until {
-            sleep_until(end).await;
-            self.rests_until = None;
-        }
-        let next = match self.listed_by {
-            Some(deadline) => timeout_at(deadline, self.events.next()).await,
-            None => Ok(self.events.next().await),
-        };
-        match next {
-            Ok(Some(Ok(event))) => {
-                self.note(&event);
-                Ok(event)
+        loop {
+            if let Some(end) = self.rests_until {
+                sleep_until(end).await;
+                self.rests_until = None;
             }
-            Ok(Some(Err(error))) => {
-                match is_gone(&error) {
-                    true => self.begin_anew(),
-                    false => self.rest(),
+            let next = match self.listed_by {
+                Some(deadline) => timeout_at(deadline, self.events.next()).await,
+                None => Ok(self.events.next().await),
+            };
+            let trouble = match next {
+                Ok(Some(Ok(event))) => {
+                    self.note(&event);
+                    return Ok(event);
                 }
-                Err(Trouble::of_watch(self.resource, &error))
-            }
-            Ok(None) => {
-                self.begin_anew();
-                let message = "the watch ended".to_owned();
-                Err(Trouble::Unreachable { resource: self.resource, message })
-            }
-            Err(_) => {
-                self.begin_anew();
-                Err(Trouble::Silent { resource: self.resource, waited: LIST_WITHIN })
+                Ok(Some(Err(error))) => Some(error).filter(|error| !is_gone(error)).map(|error| self.of_watch(&error)),
+                Ok(None) => {
+                    let message = "the watch ended".to_owned();
+                    Some(Trouble::Unreachable { resource: self.resource, message })
+                }
+                Err(_) => Some(Trouble::Silent { resource: self.resource, waited: LIST_WITHIN }),
+            };
+            // Anew, and not where it broke off: the library says nothing when that goes well, until something changes.
+            self.begin_anew();
+            if let Some(trouble) = trouble {
+                return Err(trouble);
             }
         }
+    }
+
+    fn of_watch(&self, error: &watcher::Error) -> Trouble {
+        Trouble::of_watch(self.resource, error)
     }
 
     fn note(&mut self, event: &Event<K>) {
@@ -111,23 +113,19 @@ where
         }
     }
 
-    /// The list's time does not run meanwhile.
-    fn rest(&mut self) {
-        let pause = self.backoff.next().unwrap_or(LIST_WITHIN);
-        let end = Instant::now() + pause;
-        self.rests_until = Some(end);
-        self.listed_by = self.listed_by.map(|_| end + LIST_WITHIN);
-    }
-
     /// Not at once: what did not answer is not to be asked by all agents together.
     fn begin_anew(&mut self) {
         self.events = (self.begin)();
-        self.listed_by = Some(Instant::now());
-        self.rest();
+        let end = Instant::now() + self.backoff.next().unwrap_or(LIST_WITHIN);
+        (self.rests_until, self.listed_by) = (Some(end), Some(end + LIST_WITHIN));
     }
 }
 
-/// The version to go on from is no longer known. Said to a new watch, the library would ask for it again and again.
+/// The version to go on from is no longer known, as after a compaction of etcd: nothing is wrong, a list says what is new.
 fn is_gone(error: &watcher::Error) -> bool {
-    matches!(error, watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 410)
+    match error {
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code == 410,
+        watcher::Error::WatchError(status) => status.code == 410,
+        _ => false,
+    }
 }

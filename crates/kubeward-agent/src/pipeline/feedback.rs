@@ -1,7 +1,7 @@
 //! Whether a container reads what we write, so that each of our lines makes the next: a log collector that a policy selects.
 //!
-//! What a descriptor leads to is known from the open that made it: a file that was opened before the container was watched, or
-//! while no policy named opens, goes unnoticed. Room: [`MAX_OPEN`] descriptors; one more is not followed.
+//! What a descriptor leads to is known from the open that made it, until an open or a close of it is seen: a file that was opened
+//! before the container was watched, or while no policy named opens, goes unnoticed. Room: [`MAX_OPEN`] descriptors; one more is not followed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,6 +91,17 @@ impl Feedback {
         (now_loop != is_loop).then_some(Turn { is_loop: now_loop, events, of_own })
     }
 
+    /// Loops that are over because no event came any more, as when the container was taken out of the policies.
+    pub(super) fn quiet(&mut self, now_ns: u64) -> Vec<ContainerSlot> {
+        let is_over = |window: &Window| window.is_loop && now_ns.saturating_sub(window.began_ns) > 2 * WINDOW_NS;
+        let over = self.windows.iter_mut().filter(|(_, window)| is_over(window));
+        over.map(|(slot, window)| {
+            window.is_loop = false;
+            *slot
+        })
+        .collect()
+    }
+
     /// The container is gone.
     pub(super) fn forget(&mut self, slot: ContainerSlot) {
         self.windows.remove(&slot);
@@ -102,6 +113,9 @@ impl Feedback {
         if call.opens_file() {
             self.opened(event);
             return false;
+        }
+        if call.name == "close" {
+            self.open.remove(&(event.slot, event.process.pid, event.args.first().map_or(u64::MAX, |arg| arg.raw)));
         }
         // sendfile reads from its second.
         let place = usize::from(call.name == "sendfile");
@@ -206,12 +220,26 @@ mod tests {
     }
 
     #[test]
+    fn loop_is_over_when_no_event_comes_any_more() {
+        let mut feedback = in_pod();
+        feedback.event(&call("openat", 0, 7, Some("/var/kw/events"), 0));
+        let turns = (1..1002).filter_map(|moment| feedback.event(&call("read", 7, 100, None, moment)));
+        assert_eq!(turns.filter(|turn| turn.is_loop).count(), 1);
+        assert!(feedback.quiet(12 * SECOND).is_empty());
+        assert_eq!(feedback.quiet(31 * SECOND), [ContainerSlot(3)]);
+        assert!(feedback.quiet(32 * SECOND).is_empty());
+    }
+
+    #[test]
     fn descriptor_that_leads_elsewhere_now_and_container_that_is_gone_are_forgotten() {
         let mut feedback = in_pod();
         let open = |path| call("openat", 0, 7, Some(path), 0);
         feedback.event(&open("/var/kw/events"));
         assert!(feedback.reads_own(&call("read", 7, 1, None, 0)));
         feedback.event(&open("/etc/hosts"));
+        assert!(!feedback.reads_own(&call("read", 7, 1, None, 0)));
+        feedback.event(&open("/var/kw/events"));
+        feedback.event(&call("close", 7, 0, None, 0));
         assert!(!feedback.reads_own(&call("read", 7, 1, None, 0)));
         feedback.event(&open("/var/kw/events"));
         feedback.forget(open("/").slot);

@@ -245,6 +245,15 @@ impl Pipeline {
         self.loops.send_modify(|loops| drop(loops.insert(slot, message)));
     }
 
+    fn end_loops(&mut self) {
+        if self.loops.borrow().is_empty() {
+            return;
+        }
+        for slot in self.feedback.quiet(monotonic_ns()) {
+            self.loops.send_if_modified(|loops| loops.remove(&slot).is_some());
+        }
+    }
+
     fn stray(&mut self, slot: ContainerSlot) {
         self.strays += 1;
         if self.strays == 1 {
@@ -388,6 +397,7 @@ impl RecordSink for Pipeline {
     fn drained(&mut self) {
         self.apply_commands();
         self.look_around();
+        self.end_loops();
         self.close_ended();
         self.output.flush();
         self.book_losses();

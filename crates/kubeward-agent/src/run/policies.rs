@@ -159,6 +159,16 @@ impl Policies {
         is_other
     }
 
+    /// Whether the cluster's objects are those that were chosen from last: a list made anew says nothing new.
+    fn is_judged(&self) -> bool {
+        let judged = &self.choice.judged;
+        self.cluster.as_ref().is_none_or(|cluster| {
+            let objects = &cluster.borrow().objects;
+            objects.len() == judged.len()
+                && objects.values().all(|one| judged.get(&one.name).is_some_and(|known| Arc::ptr_eq(known, one)))
+        })
+    }
+
     fn choose_anew(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         // Seen from here on: what comes later is news.
         let cluster =
@@ -223,7 +233,9 @@ impl Policies {
             }
             News::Cluster => {
                 self.tell_trouble(commands);
-                self.choose_anew(applier, registry, commands);
+                if !self.is_judged() {
+                    self.choose_anew(applier, registry, commands);
+                }
             }
         }
     }

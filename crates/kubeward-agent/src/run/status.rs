@@ -16,12 +16,16 @@ use super::policies::{Outcome, Policies};
 use crate::config::Config;
 use crate::control::{Choice, Plan};
 use crate::kubernetes::crd::{
-    NodePolicy, NodeProbe, NodeStatus, PolicyReason, RefusedEntry, RefusedProbe, MAX_REFUSED_ENTRIES,
+    NodePolicy, NodeProbe, NodeStatus, PolicyReason, RefusedEntry, RefusedProbe, MAX_NODE_POLICIES, MAX_REFUSED_ENTRIES,
 };
 use crate::kubernetes::policies::PolicyObject;
 
 /// A refused hook is told in at most so many letters: verifier logs are long.
 const MAX_MESSAGE: usize = 256;
+
+/// From more policies on than this, a status has only [`FEW_ENTRIES`] of what each leaves out: an object may have 1.5 MB.
+const MANY_POLICIES: usize = 30;
+const FEW_ENTRIES: usize = 2;
 
 /// What does not change while the agent runs.
 #[derive(Debug, Clone)]
@@ -66,27 +70,33 @@ impl About {
     }
 }
 
-/// Each object that was judged, by name.
+/// Each object that was judged, by name. Of more than a status has room for, those that are in force are told first, and then
+/// the oldest.
 fn node_policies(choice: &Choice, outcome: &Outcome, plan: &Plan) -> Vec<NodePolicy> {
     let hooks = Hooks::new(&outcome.hooks);
     let selecting: Selected = plan.selected().iter().fold(Selected::default(), |all, (_, selected)| all.with(selected));
     let in_force: BTreeMap<&str, (usize, &CheckedPolicy)> =
         plan.set.policies().iter().enumerate().map(|(place, policy)| (&*policy.name, (place, policy))).collect();
-    let told = choice.judged.iter().map(|(name, object)| {
+    let mut objects: Vec<_> = choice.judged.iter().collect();
+    objects.sort_by_key(|(name, object)| (choice.left_out.contains_key(*name), object.created));
+    objects.truncate(MAX_NODE_POLICIES);
+    objects.sort_by_key(|(name, _)| *name);
+    let entries = if objects.len() > MANY_POLICIES { FEW_ENTRIES } else { MAX_REFUSED_ENTRIES };
+    let told = objects.into_iter().map(|(name, object)| {
         let known = in_force.get(&**name).filter(|(_, policy)| object.is_source(&policy.source));
         let (reason, message) = standing(choice, outcome, &hooks, object);
         let refusals = object.read.as_ref().map_or(&[][..], |policy| &policy.refusals);
         let refused = refusals
             .iter()
-            .take(MAX_REFUSED_ENTRIES)
-            .map(|refusal| RefusedEntry { field: refusal.field.clone(), message: refusal.to_string() });
+            .take(entries)
+            .map(|refusal| RefusedEntry { field: refusal.field.clone(), message: cut(&refusal.to_string()) });
         NodePolicy {
             name: name.to_string(),
             uid: object.uid.clone(),
             observed_generation: object.generation,
             ready: is_ready(reason),
             reason,
-            message,
+            message: cut(&message),
             calls: known.map_or(0, |(_, policy)| hooks.count(policy)),
             selects_containers: known.is_some_and(|(place, _)| selecting.contains(*place)),
             covers_refused: known.is_some_and(|(_, policy)| hooks.cover_refused(policy)),

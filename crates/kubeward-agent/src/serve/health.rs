@@ -55,7 +55,8 @@ fn alive_by<'a>(ages: impl Iterator<Item = (&'a str, Duration)>) -> Verdict {
         }
         names.push(name);
     }
-    Verdict::yes(format!("the {} make progress", names.join(" and the ")))
+    let progress = if names.len() == 1 { "makes progress" } else { "make progress" };
+    Verdict::yes(format!("the {} {progress}", names.join(" and the ")))
 }
 
 type Question = Box<dyn Fn() -> Verdict + Send + Sync>;

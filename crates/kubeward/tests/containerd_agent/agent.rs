@@ -151,6 +151,12 @@ impl Agent {
         self.stream.0.len()
     }
 
+    /// How many lines there are so far of which `is_wanted` holds.
+    pub(crate) fn count(&mut self, is_wanted: impl Fn(&Value) -> bool) -> usize {
+        self.now();
+        self.stream.0.iter().filter(|line| is_wanted(line)).count()
+    }
+
     /// The first line of which `is_wanted` holds, from the beginning on.
     pub(crate) fn line(&mut self, awaited: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
         self.line_after(0, awaited, is_wanted)

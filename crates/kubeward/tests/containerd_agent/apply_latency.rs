@@ -4,7 +4,6 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use serde_json::json;
 
 use crate::cluster::{entry, Cluster};
 use crate::containerd_with_image;
@@ -23,20 +22,16 @@ fn kubernetes_measure_from_creation_to_first_record() -> Result<()> {
     let mut agent = cluster.agent(&containerd, "n1")?;
     let mut told = Told::start(&containerd, "web")?;
     let id = told.id.clone();
-    let spec = json!({
-        "kprobe": [{"name": "sys_openat"}, {"name": "sys_execve"}, {"name": "sys_connect"}],
-        "kretprobe": [{"name": "sys_openat"}, {"name": "sys_execve"}],
-    });
     let mut took = thread::scope(|scope| {
         let measured = scope.spawn(|| {
             let mut took = Vec::new();
             for _ in 0..ROUNDS {
                 let (start, created) = (agent.now(), SystemTime::now());
-                cluster.create("seed", spec.clone())?;
+                let name = cluster.create_seed()?;
                 let first = agent.line_after(start, "an openat", |line| is_call(line, &id, "openat", "/pace"));
                 took.push(moment(&first)?.duration_since(created).context("the record is older than the policy")?);
-                cluster.delete("seed")?;
-                cluster.node("n1", |status| status["run"].is_string() && entry(status, "seed").is_null())?;
+                cluster.delete(&name)?;
+                cluster.node("n1", |status| status["run"].is_string() && entry(status, &name).is_null())?;
             }
             anyhow::Ok(took)
         });

@@ -15,6 +15,8 @@ use crate::stream::is_notice;
 const POLICIES: &str = "/apis/kubeward.kubeward/v1/kubewards";
 pub(crate) const NODES: &str = "/apis/kubeward.kubeward/v1/namespaces/kubeward/kubewardnodes";
 
+const SEED: &str = include_str!("../../../../tests/policies/good/seed.yaml");
+
 /// For a word of an agent to reach its object.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
 /// For the words of all agents to reach a policy's status, which is written every ten seconds at most: one sum that comes
@@ -86,6 +88,13 @@ impl<S: Server> Cluster<S> {
 
     pub(crate) fn create(&self, name: &str, spec: Value) -> Result<Value> {
         self.server.api().create(POLICIES, &policy(name, spec))
+    }
+
+    /// The document of the first implementation's guide, as it is; its name.
+    pub(crate) fn create_seed(&self) -> Result<String> {
+        let object: Value = serde_saphyr::from_str(SEED)?;
+        let created = self.server.api().create(POLICIES, &object)?;
+        Ok(created["metadata"]["name"].as_str().context("an object has a name")?.to_owned())
     }
 
     /// Puts another spec in the place of the one that is there.

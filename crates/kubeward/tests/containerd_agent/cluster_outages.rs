@@ -27,7 +27,17 @@ fn kubernetes_server_that_goes_away_leaves_the_policies_in_force_and_is_followed
     let mut late = Told::start(&containerd, "late")?;
     agent.sees(&mut late, "mkdirat")?;
 
+    // Nothing changes, and it is said all the same that the server answers again.
+    cluster.server.start_again()?;
+    agent.line("word that it answers again", |line| is_notice(line, "kubernetes_answers"));
+    assert_eq!(
+        agent.count(|line| is_notice(line, "policies")),
+        2,
+        "none at first, then web: a list made anew is no news"
+    );
+
     // What the watch would go on from is forgotten meanwhile.
+    cluster.server.stop()?;
     cluster.server.compact()?;
     cluster.server.start_again()?;
     cluster.edit("web", json!({"syscalls": [{"name": "unlinkat"}]}))?;

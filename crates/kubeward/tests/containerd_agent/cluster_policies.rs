@@ -10,14 +10,6 @@ use crate::containerd_with_image;
 use crate::stream::{is_call, is_notice, path};
 use crate::told::Told;
 
-/// The seed's five hooks.
-fn seeds_spec() -> Value {
-    json!({
-        "kprobe": [{"name": "sys_openat"}, {"name": "sys_execve"}, {"name": "sys_connect"}],
-        "kretprobe": [{"name": "sys_openat"}, {"name": "sys_execve"}],
-    })
-}
-
 #[test]
 fn kubernetes_seeds_policy_attaches_its_hooks_and_its_deletion_detaches_them() -> Result<()> {
     let (containerd, cluster) = (containerd_with_image()?, Cluster::start()?);
@@ -25,17 +17,17 @@ fn kubernetes_seeds_policy_attaches_its_hooks_and_its_deletion_detaches_them() -
     let mut told = Told::start(&containerd, "web")?;
     told.tell("open /too-early")?;
     told.tell("beat")?;
-    cluster.create("seed", seeds_spec())?;
+    let name = cluster.create_seed()?;
     let event = agent.event(&told.id, "openat", "/proc/beat");
-    assert_eq!((&event["policies"], &event["phase"]), (&json!(["seed"]), &json!("call")), "{event}");
+    assert_eq!((&event["policies"], &event["phase"]), (&json!([name]), &json!("call")), "{event}");
     assert!(event["syscall"]["duration_ns"].is_u64(), "{event}");
-    let status = cluster.node("n1", |status| entry(status, "seed")["selectsContainers"] == true)?;
+    let status = cluster.node("n1", |status| entry(status, &name)["selectsContainers"] == true)?;
     assert_eq!(hooked(&status), ["connect", "execve", "openat"]);
-    let seed = entry(&status, "seed");
+    let seed = entry(&status, &name);
     assert_eq!((&seed["reason"], &seed["ready"], &seed["calls"]), (&json!("Applied"), &json!(true), &json!(3)));
 
-    cluster.delete("seed")?;
-    let status = cluster.node("n1", |status| entry(status, "seed").is_null())?;
+    cluster.delete(&name)?;
+    let status = cluster.node("n1", |status| entry(status, &name).is_null())?;
     assert_eq!(hooked(&status), [""; 0]);
     told.tell("rest")?;
     told.tell("open /too-late")?;

@@ -33,7 +33,8 @@ const DAEMON_SETS: &str = "daemonsets";
 /// Who owns the status.
 const MANAGER: &str = "kubeward-controller";
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// For one answer; less than the loop may take to come round.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// Nodes of a list that are in memory at once in the size they have on the wire, tens of kilobytes each.
 const NODES_A_PAGE: u32 = 50;
@@ -56,8 +57,8 @@ struct Kept {
 pub(super) struct Following {
     policy_watch: Watch<PolicyObject>,
     node_watch: Watch<NodeObject>,
-    /// `None` where they cannot be read: it does without.
-    daemon_watch: Option<Watch<DaemonSet>>,
+    /// Where they cannot be read, agents that never reported are not told.
+    daemon_watch: Watch<DaemonSet>,
     statuses: Api<PartialObjectMeta<KubeWard>>,
     heartbeat: Heartbeat,
     ready: Sender<Verdict>,
@@ -72,11 +73,13 @@ pub(super) struct Following {
     /// Of lists that are being read: uids, and names.
     listed_policies: BTreeSet<String>,
     listed_nodes: BTreeSet<String>,
+    listed_daemons: BTreeSet<String>,
     next_look: Instant,
     not_before: Instant,
     pause: Duration,
     policy_telling: Telling,
     node_telling: Telling,
+    daemon_telling: Telling,
     write_telling: Telling,
 }
 
@@ -88,7 +91,7 @@ impl Following {
         Self {
             policy_watch: Watch::new(KUBEWARDS, Api::all(client.clone()), config()),
             node_watch: Watch::new(NODES, Api::namespaced(client.clone(), namespace), pages),
-            daemon_watch: Some(Watch::new(DAEMON_SETS, Api::namespaced(client.clone(), namespace), config())),
+            daemon_watch: Watch::new(DAEMON_SETS, Api::namespaced(client.clone(), namespace), config()),
             statuses: Api::all(client),
             heartbeat,
             ready,
@@ -100,11 +103,13 @@ impl Following {
             are_nodes_listed: false,
             listed_policies: BTreeSet::new(),
             listed_nodes: BTreeSet::new(),
+            listed_daemons: BTreeSet::new(),
             next_look: now,
             not_before: now,
             pause: PAUSE_MIN,
             policy_telling: Telling::default(),
             node_telling: Telling::default(),
+            daemon_telling: Telling::default(),
             write_telling: Telling::default(),
         }
     }
@@ -115,7 +120,7 @@ impl Following {
             tokio::select! {
                 news = self.policy_watch.next() => self.policy_news(news),
                 news = self.node_watch.next() => self.node_news(news),
-                news = next_of(&mut self.daemon_watch) => self.daemon_news(news),
+                news = self.daemon_watch.next() => self.daemon_news(news),
                 () = sleep_until(self.next_look) => {
                     self.write_due().await;
                     let wait = if self.turns.is_any_touched() { LOOK_EVERY } else { BEAT_EVERY };
@@ -142,8 +147,6 @@ impl Following {
             }
             Ok(Event::Apply(object)) => self.policy(object),
             Ok(Event::Delete(object)) => self.forget_policy(&object.uid().unwrap_or_default()),
-            // It has missed too much and lists anew: nothing is wrong.
-            Err(Trouble::Refused { code: 410, .. }) => {}
             Err(trouble) => self.policy_telling.failed(&trouble),
         }
     }
@@ -186,7 +189,6 @@ impl Following {
                     self.touch_all();
                 }
             }
-            Err(Trouble::Refused { code: 410, .. }) => {}
             Err(trouble) => self.node_telling.failed(&trouble),
         }
     }
@@ -206,20 +208,31 @@ impl Following {
     }
 
     fn daemon_news(&mut self, news: Result<Event<DaemonSet>, Trouble>) {
+        let before: usize = self.wanted.values().sum();
         match news {
-            Ok(Event::Init) => self.wanted.clear(),
-            Ok(Event::InitApply(object) | Event::Apply(object)) if object.name_any().starts_with("kubeward") => {
-                let wanted = object.status.as_ref().map_or(0, |status| status.desired_number_scheduled);
-                self.wanted.insert(object.name_any(), usize::try_from(wanted).unwrap_or(0));
+            Ok(Event::Init) => self.listed_daemons.clear(),
+            Ok(Event::InitApply(object)) => {
+                self.listed_daemons.insert(object.name_any());
+                self.daemon(&object);
             }
-            Ok(Event::InitApply(_) | Event::Apply(_) | Event::InitDone) => {}
+            Ok(Event::InitDone) => {
+                let listed = std::mem::take(&mut self.listed_daemons);
+                self.wanted.retain(|name, _| listed.contains(name));
+                self.daemon_telling.went_well("agents that never reported are told");
+            }
+            Ok(Event::Apply(object)) => self.daemon(&object),
             Ok(Event::Delete(object)) => drop(self.wanted.remove(&object.name_any())),
-            Err(trouble @ (Trouble::Forbidden { .. } | Trouble::NoSuchResource { .. })) => {
-                tracing::info!("{trouble}; going on without: agents that never reported are not told");
-                self.wanted.clear();
-                self.daemon_watch = None;
-            }
-            Err(trouble) => tracing::debug!("{trouble}"),
+            Err(trouble) => self.daemon_telling.failed(&trouble),
+        }
+        if self.wanted.values().sum::<usize>() != before {
+            self.touch_all();
+        }
+    }
+
+    fn daemon(&mut self, object: &DaemonSet) {
+        if object.name_any().starts_with("kubeward") {
+            let wanted = object.status.as_ref().map_or(0, |status| status.desired_number_scheduled);
+            self.wanted.insert(object.name_any(), usize::try_from(wanted).unwrap_or(0));
         }
     }
 
@@ -304,16 +317,14 @@ impl Following {
             return true;
         }
         self.write_telling.failed(&trouble);
+        // This one object is refused, as one from before our schema may be: the others have their turn, and it when it changes.
+        if let Trouble::Refused { code: 400 | 413 | 422, .. } = trouble {
+            self.turns.written(uid, Instant::now());
+            return true;
+        }
         self.not_before = Instant::now() + self.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
         self.pause = (self.pause * 2).min(PAUSE_MAX);
         false
-    }
-}
-
-async fn next_of(watch: &mut Option<Watch<DaemonSet>>) -> Result<Event<DaemonSet>, Trouble> {
-    match watch {
-        Some(watch) => watch.next().await,
-        None => std::future::pending().await,
     }
 }
 

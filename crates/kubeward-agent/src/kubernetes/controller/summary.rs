@@ -267,7 +267,7 @@ fn unreported(agents: Agents) -> String {
     match agents.wanted {
         Some(wanted) if wanted > agents.reporting => {
             let missing = wanted - agents.reporting;
-            format!("; {missing} of {wanted} agents have not reported: kubectl -n kubeward get pods")
+            format!("; {missing} of {wanted} agents have not reported: see their pods (kubectl get pods -l app=kubeward -A)")
         }
         _ => String::new(),
     }

@@ -1,4 +1,4 @@
-//! What the writer asks of the API server. Each request ends within ten seconds.
+//! What the writer asks of the API server. Each request ends within thirty seconds.
 
 use std::future::Future;
 use std::time::Duration;
@@ -16,7 +16,8 @@ use crate::kubernetes::crd::{KubeWardNode, NodeStatus};
 use crate::kubernetes::trouble::{is_absent_object, Trouble};
 use crate::kubernetes::watch::{exact_config, Watch};
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// For one answer. Long: a request that is given up is work that a busy server does for nothing, and then does again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// What messages call the resource.
 const RESOURCE: &str = "kubewardnodes";

@@ -101,8 +101,6 @@ impl Writer {
                     Ok(Event::InitDone) => self.seen(listed.take()).await,
                     Ok(Event::Apply(object)) => self.seen(Some(object.metadata)).await,
                     Ok(Event::Delete(_)) => self.seen(None).await,
-                    // It has missed too much and lists anew: nothing is wrong.
-                    Err(Trouble::Refused { code: 410, .. }) => {}
                     Err(trouble) => self.failed(&trouble),
                 },
                 changed = self.status.changed(), if is_open => match changed {

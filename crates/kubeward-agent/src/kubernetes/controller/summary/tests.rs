@@ -162,6 +162,6 @@ fn moment_of_a_condition_stays_while_its_status_does() {
 fn agents_that_never_reported_are_told() {
     let agents = Agents { wanted: Some(12), reporting: 10 };
     let status = sum_of(&vec![Some(word(PolicyReason::Applied)); 10], &KubeWardStatus::default(), agents).status;
-    let message = "as it should be on 10 nodes; 2 of 12 agents have not reported: kubectl -n kubeward get pods";
+    let message = "as it should be on 10 nodes; 2 of 12 agents have not reported: see their pods (kubectl get pods -l app=kubeward -A)";
     assert_eq!(told(&status, "Ready"), ("True", "Applied", message));
 }
