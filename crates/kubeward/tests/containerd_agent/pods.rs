@@ -97,6 +97,61 @@ fn kubernetes_pod_that_is_relabelled_enters_and_leaves_a_policy_and_so_does_the_
     Ok(())
 }
 
+/// What a kubelet shows the API server of a pod whose description is a file on the node: its uid is another.
+fn mirror(uid_of_containers: &str) -> Value {
+    let annotations = json!({"kubernetes.io/config.mirror": "a", "kubernetes.io/config.hash": uid_of_containers});
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"namespace": "kube-system", "name": "proxy-n1", "labels": {"tier": "node"}, "annotations": annotations},
+        "spec": {"nodeName": "n1", "hostNetwork": true},
+        "status": {"phase": "Pending"},
+    })
+}
+
+#[test]
+fn kubernetes_init_container_of_a_static_pod_in_the_hosts_network_is_selected_by_its_mirrors_labels() -> Result<()> {
+    let (containerd, cluster) = (Containerd::start_with_cri()?, Cluster::start_fake()?);
+    let node_pods = json!({"matchLabels": {"tier": "node"}});
+    let making = json!([{"name": "mkdir"}, {"name": "mkdirat"}]);
+    let selector = json!({"podSelector": node_pods, "containers": ["init"]});
+    cluster.create("init", json!({"syscalls": making, "selector": selector}))?;
+    let removing = json!([{"name": "rmdir"}, {"name": "unlinkat"}]);
+    cluster.create("pod", json!({"syscalls": removing, "selector": {"podSelector": node_pods}}))?;
+    cluster.server.put(&mirror("5f2c"))?;
+    let mut agent = cluster.agent(&containerd, "n1")?;
+    cluster.server.wait_for_request(0, LIMIT, |request| is_watch_of(request, "pods"))?;
+    // The init container is brief: nothing may be late for it.
+    cluster.node_policy("n1", "init", "Applied")?;
+    cluster.node_policy("n1", "pod", "Applied")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let (init, app) = runtime.block_on(async {
+        let cri = Cri::connect(&containerd).await?;
+        let pod = Pod { namespace: "kube-system", name: "proxy-n1", uid: "5f2c", labels: &[] };
+        let sandbox = cri.run_sandbox(&pod).await?;
+        let once = ["/bin/sh", "-c", "mkdir /tmp/beat; rmdir /tmp/beat"];
+        let init = cri.run_container(&pod, &sandbox, "init", &once).await?;
+        anyhow::Ok((init, cri.run_container(&pod, &sandbox, "app", &BEATS).await?))
+    })?;
+    let made = agent.line("the folder that init made", |line| is_made(line, &init));
+    assert_eq!((&made["policies"], &made["container"]["name"]), (&json!(["init"]), &json!("init")));
+    assert_eq!(made["k8s"], json!({"namespace": "kube-system", "pod": "proxy-n1", "uid": "5f2c"}));
+    let removed = agent.line("the folder that init removed", |line| is_removed(line, &init));
+    assert_eq!(removed["policies"], json!(["pod"]));
+    // Twice removed: between the two it was made.
+    agent.line("a folder removed by app", |line| is_removed(line, &app));
+    let start = agent.now();
+    agent.line_after(start, "the next folder removed by app", |line| is_removed(line, &app));
+
+    let stream = agent.stop().stream;
+    assert!(!stream.0.iter().any(|line| is_made(line, &app)), "the policy names the container init");
+    let is_of_others = |line: &&Value| {
+        line["kind"] == "syscall" && ![&init, &app].iter().any(|id| line["container"]["id"] == id.as_str())
+    };
+    assert_eq!(stream.0.iter().find(is_of_others), None, "the host's network makes nobody else part of the pod");
+    [&init, &app].iter().for_each(|id| stream.assert_whole(id));
+    Ok(())
+}
+
 #[test]
 fn kubernetes_agent_that_may_not_list_pods_says_so_and_goes_on_when_it_may() -> Result<()> {
     let (containerd, cluster) = (containerd_with_image()?, Cluster::start_fake()?);

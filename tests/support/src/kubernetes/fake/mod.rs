@@ -29,8 +29,10 @@ pub use request::Request;
 ///
 /// Whoever comes with a token is the user of that name and may do all, until [`FakeCluster::grant`] says what it may.
 pub struct FakeCluster {
-    // Closed before the server that it speaks to ends.
+    // Both are closed before the server that they speak to ends.
     front: Front,
+    /// The test's own, so that cut connections are not among them.
+    _back: Front,
     judge: Arc<Judge>,
     api: Api,
     server: ApiServer,
@@ -45,11 +47,12 @@ impl FakeCluster {
         let judge = Arc::new(Judge::default());
         let identity = server.identity();
         let (certificate, key) = (identity.path("server.crt"), identity.path("server.key"));
-        let front = Front::open(server.api().client().clone(), Arc::clone(&judge), &certificate, &key)?;
+        let open = || Front::open(server.api().client().clone(), Arc::clone(&judge), &certificate, &key);
+        let (front, back) = (open()?, open()?);
         let kubeconfig = server.dir().join("kubeconfig-of-the-test");
-        identity.write_kubeconfig(&kubeconfig, &url(&front), Credential::Token(ADMINISTRATOR))?;
+        identity.write_kubeconfig(&kubeconfig, &url(&back), Credential::Token(ADMINISTRATOR))?;
         let api = Api::of(&kubeconfig)?;
-        Ok(Self { front, judge, api, server })
+        Ok(Self { front, _back: back, judge, api, server })
     }
 
     /// The test's own calls: neither recorded nor refused.
@@ -112,7 +115,7 @@ impl FakeCluster {
         self.judge.clear_faults();
     }
 
-    /// Closes every connection, with the watches in it.
+    /// Closes every connection but the test's own, with the watches in it.
     pub fn cut_connections(&self) {
         self.front.cut();
     }
