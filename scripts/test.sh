@@ -101,7 +101,6 @@ tier_unit() {
 tier_root() {
     nextest 'test(/(^|::)root_/)'
     script readme tests/readme.sh
-    script guide tests/guide.sh
 }
 
 # The machine's own containerd, then the newer ones that Debian has, unpacked and not installed.
@@ -127,6 +126,7 @@ tier_kubernetes() {
     if tests/kubernetes/fetch.sh >"$scratch/fetch" 2>&1; then
         say "kubernetes: $(tr '\n' ' ' <"$(tail -1 "$scratch/fetch")/release")"
         nextest 'test(/(^|::)kubernetes_/)'
+        script guide tests/guide.sh
         return
     fi
     cat "$scratch/fetch" >&2
