@@ -53,6 +53,8 @@ impl Watching {
         let followed = |request: &Request| request.verb == "watch" && request.resource == "kubewards";
         self.cluster.server.wait_for_request(skip, limit, followed)?;
         self.agent.sees(&mut self.told, "unlinkat")?;
+        let told = |request: &Request| request.verb == "patch" && request.resource == "kubewardnodes";
+        self.cluster.server.wait_for_request(skip, limit, told)?;
         self.cluster.node("n1", |status| status["policies"][0]["observedGeneration"] == 2)?;
         let ended = self.agent.stop();
         ended.stream.assert_whole(&self.told.id);
