@@ -1,8 +1,8 @@
 //! Policy files and folders, looked at again and again.
 //!
 //! A change is noticed by the file's metadata, every [`LOOK_EVERY`]: that works on every file system, and a ConfigMap's folder
-//! of links. A policy's `expireAfter` counts from that change too. Folders are read for `*.yaml`, `*.yml` and `*.json`. A file that was good once and is broken or gone now keeps its
-//! last good policies, unless it went from a folder.
+//! of links. A policy's `expireAfter` counts from that change too. Folders are read for `*.yaml`, `*.yml` and `*.json`. A file
+//! that was good once and is broken or gone now keeps its last good policies, unless it went from a folder.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};

@@ -6,8 +6,8 @@
 //!
 //! **Two agents with one node name.** The annotation `kubeward.kubeward/run` says whose the object is. Who finds
 //! another's does not take it: it writes a claim beside it, and a living holder, who watches its own object, answers it. A
-//! holder that has not answered after ten seconds is gone, and the object is taken over. The earlier earthly life of the
-//! same Pod (a container that was started again) is not another.
+//! holder that has not answered after ten seconds is gone, and the object is taken over. An earlier run of the
+//! same Pod, whose container was started again, is not another agent.
 //!
 //! - `claim` says what an object as seen means for us (pure)
 //! - `pace` says when to write (pure: moments are passed in)
