@@ -95,7 +95,7 @@ printf 'FROM scratch\nCOPY bin /bin\n' >"$work/busybox/Dockerfile"
 docker build --quiet --tag web:1 "$work/busybox" >/dev/null
 
 # of_pod MEMBER: the first member of that name in the agents' DaemonSet, which must have it.
-awk 'BEGIN { RS = "---\n" } /kind: DaemonSet/ && /name: kubeward\n/' deployments/kubeward.yaml >"$work/daemonset.yaml"
+awk 'BEGIN { RS = "---\n" } /kind: DaemonSet/ && /name: kubeward\n/ { print; exit }' deployments/kubeward.yaml >"$work/daemonset.yaml"
 of_pod() {
     sed -n "s/^ *\(- \)\?$1: \(.*\)/\2/p" "$work/daemonset.yaml" | head -1 | grep . || die "no $1 in the DaemonSet"
 }
