@@ -33,6 +33,7 @@ pub const IDENTITY_NAMESPACE: u8 = 3;
 pub const RECORD_COMPAT: u8 = 1 << 0;
 pub const RECORD_REFUSED: u8 = 1 << 1;
 pub const RECORD_NO_ITEMS: u8 = 1 << 2;
+pub const RECORD_IO_URING: u8 = 1 << 3;
 
 pub const ITEM_STRING: u8 = 1;
 pub const ITEM_ARGV: u8 = 2;
@@ -205,7 +206,10 @@ wire! {
         filtered_policy: u64,
         filtered_errors: u64,
         filtered_duration: u64,
+        filtered_count: u64,
+        sampled: u64,
         lost_ring: u64,
+        lost_share: u64,
         lost_storage: u64,
         lost_return: u64,
         entered: u64,
@@ -213,6 +217,7 @@ wire! {
         unreadable: u64,
         no_buffer: u64,
         lost_exec: u64,
+        untabled: u64,
         untagged: u64,
     }
     struct Task = "kw_task" {

@@ -60,6 +60,8 @@ reasons! {
         Ring = "ring",
         /// The container's own share of the ring was used up.
         Share = "share",
+        /// Too many were held of a container that containerd had not named yet.
+        Pending = "pending",
         /// The kernel had no memory to keep the call from entry to return.
         Storage = "storage",
         /// The return was never seen, so that no record could be made.
@@ -182,7 +184,7 @@ mod tests {
 
     fn account() -> impl Strategy<Value = Account> {
         let count = 0..1u64 << 40;
-        let reasons = (prop::array::uniform7(count.clone()), prop::array::uniform7(count.clone()));
+        let reasons = (prop::array::uniform7(count.clone()), prop::array::uniform8(count.clone()));
         (reasons, prop::array::uniform5(count)).prop_map(
             |((filtered, lost), [seen, emitted, sampled, in_flight, unreadable])| {
                 let mut account = Account { seen, emitted, sampled, in_flight, unreadable, ..Account::default() };
@@ -198,7 +200,7 @@ mod tests {
         let names: Vec<_> = FilterReason::ALL.iter().map(|reason| reason.name()).collect();
         assert_eq!(names, ["setup", "policy", "count", "errors", "duration", "path", "ignored"]);
         let names: Vec<_> = LossReason::ALL.iter().map(|reason| reason.name()).collect();
-        assert_eq!(names, ["ring", "share", "storage", "return_missed", "decode", "queue", "output"]);
+        assert_eq!(names, ["ring", "share", "pending", "storage", "return_missed", "decode", "queue", "output"]);
         let mut lost = Lost::default();
         for (position, &reason) in LossReason::ALL.iter().enumerate() {
             lost.add(reason, 1 << position);

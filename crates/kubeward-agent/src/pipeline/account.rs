@@ -39,7 +39,7 @@ impl UserCounts {
             seen: kernel.seen,
             emitted: self.emitted,
             filtered: self.filtered,
-            sampled: self.sampled,
+            sampled: self.sampled + kernel.sampled,
             lost: self.lost,
             in_flight: kernel.entered.saturating_sub(kernel.left) + kernel.submitted.saturating_sub(self.read),
             unreadable: kernel.unreadable + kernel.no_buffer,
@@ -48,7 +48,9 @@ impl UserCounts {
         account.filtered.add(FilterReason::Policy, kernel.filtered_policy);
         account.filtered.add(FilterReason::Errors, kernel.filtered_errors);
         account.filtered.add(FilterReason::Duration, kernel.filtered_duration);
+        account.filtered.add(FilterReason::Count, kernel.filtered_count);
         account.lost.add(LossReason::Ring, kernel.lost_ring);
+        account.lost.add(LossReason::Share, kernel.lost_share);
         account.lost.add(LossReason::Storage, kernel.lost_storage);
         account.lost.add(LossReason::ReturnMissed, kernel.lost_return);
         account

@@ -56,6 +56,7 @@ enum kw_record_flag {
 	KW_RECORD_COMPAT = 1 << 0,   /* nr and args are of the 32-bit table */
 	KW_RECORD_REFUSED = 1 << 1,  /* returned without having entered, from a thread under a seccomp filter */
 	KW_RECORD_NO_ITEMS = 1 << 2, /* strings were wanted but there was no memory to hold them */
+	KW_RECORD_IO_URING = 1 << 3, /* submitted to an io_uring in place of the call that nr and args name */
 };
 
 /* One call, or one exec. `items_bytes` of struct kw_item follow. */
@@ -217,7 +218,10 @@ struct kw_account {
 	__u64 filtered_policy; /* no longer named when the call returned */
 	__u64 filtered_errors;
 	__u64 filtered_duration;
+	__u64 filtered_count; /* every policy that names the call counts only */
+	__u64 sampled;	      /* above every limit of the policies that name the call */
 	__u64 lost_ring;
+	__u64 lost_share; /* the container's share of the ring was used up */
 	__u64 lost_storage; /* no memory to keep a call whose return alone says nothing */
 	__u64 lost_return;  /* entered, and its return was never shown to us */
 	__u64 entered;	    /* calls kept from entry to return */
@@ -225,6 +229,7 @@ struct kw_account {
 	__u64 unreadable;   /* arguments that could not be read; no call is lost by it */
 	__u64 no_buffer;    /* records without strings, for want of memory; no call is lost by it */
 	__u64 lost_exec;    /* programs whose name is unknown, for want of room in the ring */
+	__u64 untabled;	    /* calls that the table had no room for; they are counted above */
 	__u64 untagged;	    /* tasks that got no tag for want of memory: identified anew at each call */
 };
 
