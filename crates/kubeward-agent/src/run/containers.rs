@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use kubeward_bpf::object::Engine;
-use kubeward_bpf::tasks::Task;
+use kubeward_bpf::tasks::{Task, TasksError};
 use kubeward_bpf::wire;
 use kubeward_core::container::{CgroupId, Container, ContainerSlot, NsKey};
 use kubeward_core::render::line::NoticeLevel;
@@ -124,6 +124,7 @@ impl Containers {
                 notice(&self.commands, NoticeLevel::Info, "containerd_answers", message);
                 self.runtimes.remove(Path::new(""));
                 self.runtimes.insert(socket.to_path_buf(), Ok(version));
+                self.adopt();
             }
             Change::Settled { .. } => {}
             Change::Failing { error } => {
@@ -196,6 +197,28 @@ impl Containers {
             self.look_at_setups(&self.engine.tasks()?);
         }
         Ok(())
+    }
+
+    /// All that run are known: now a task that has left its container's cgroup can be told from the next one's.
+    fn adopt(&self) {
+        if let Err(error) = self.try_to_adopt() {
+            tracing::error!("tasks that have left their containers' cgroups are not found: {error}");
+        }
+    }
+
+    fn try_to_adopt(&self) -> Result<(), TasksError> {
+        let tasks = self.engine.tasks()?;
+        let is_first = |init: &&Task| init.inner_pid == 1;
+        let first = self.registry.iter().filter_map(|(instance, entry)| {
+            let init = init_of(&tasks, instance.init).filter(is_first)?;
+            Some((instance.init, (init.ns.pid_ns, entry.slot)))
+        });
+        let (inits, first): (Vec<InitTask>, Vec<(u32, ContainerSlot)>) = first.unzip();
+        self.engine.adopt(&first)?;
+        // The number of a namespace that has gone meanwhile may be another's by then.
+        let now = self.engine.tasks()?;
+        let gone = inits.iter().zip(first).filter(|(init, _)| init_of(&now, **init).is_none());
+        gone.map(|(_, (_, slot))| slot).try_for_each(|slot| self.engine.untag(slot))
     }
 
     /// Where a task is that joined the container; nothing that tells it from the host's own.
