@@ -14,7 +14,7 @@ use kubeward_core::render::line::NoticeLevel;
 
 use super::notice;
 use crate::control::Applier;
-use crate::discovery::{Change, InitTask, Instance};
+use crate::discovery::{Change, InitTask, Instance, Noticed};
 use crate::kubernetes::pods::{PodChange, PodKey, Roster};
 use crate::pipeline::Commands;
 use crate::registry::{Entry, Registry};
@@ -101,9 +101,9 @@ impl Containers {
 
     pub(super) fn on_change(&mut self, change: Change, applier: &mut Applier) {
         match change {
-            Change::Appeared { instance, container, noticed: _ } => {
+            Change::Appeared { instance, container, noticed } => {
                 self.has_seen_kubelets |= &*instance.namespace == KUBELETS_NAMESPACE;
-                self.appeared(instance, self.pods.complete(container), applier);
+                self.appeared(instance, self.pods.complete(container), noticed, applier);
             }
             Change::Changed { instance, container } => {
                 self.changed(&instance, self.pods.complete(container), applier);
@@ -158,14 +158,20 @@ impl Containers {
         }
     }
 
-    fn appeared(&mut self, instance: Instance, container: Arc<Container>, applier: &mut Applier) {
-        if let Err(error) = self.begin(instance.clone(), container, applier) {
+    fn appeared(&mut self, instance: Instance, container: Arc<Container>, noticed: Noticed, applier: &mut Applier) {
+        if let Err(error) = self.begin(instance.clone(), container, noticed, applier) {
             let message = format!("container {} is not watched: {error:#}", instance.id);
             notice(&self.commands, NoticeLevel::Error, "container_unwatched", message);
         }
     }
 
-    fn begin(&mut self, instance: Instance, container: Arc<Container>, applier: &mut Applier) -> anyhow::Result<()> {
+    fn begin(
+        &mut self,
+        instance: Instance,
+        container: Arc<Container>,
+        noticed: Noticed,
+        applier: &mut Applier,
+    ) -> anyhow::Result<()> {
         let tasks = self.engine.tasks()?;
         // It may have ended already; then its end is told next.
         let Some(init) = init_of(&tasks, instance.init) else { return Ok(()) };
@@ -183,7 +189,8 @@ impl Containers {
             ns: self.namespaces(init),
             creator_mnt_ns: creator.map_or(self.host_mnt_ns, |task| task.ns.mnt_ns),
         };
-        let is_setup = is_runtime(&init.comm);
+        // A workload that has run for a while may have taken the runtime's name.
+        let is_setup = noticed == Noticed::AtCreate && is_runtime(&init.comm);
         let opened = applier.open(&entry, if is_setup { wire::STAGE_SETUP } else { wire::STAGE_RUN });
         if opened.is_err() {
             // What was bound is unbound, and the slot comes back the usual way.
