@@ -1,9 +1,12 @@
 //! Processes of the host that visit a container, and those that only look like it.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{ensure, Context, Result};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::escapes::{assert_only, v2_cgroup, watched, ways_of};
@@ -97,6 +100,28 @@ fn containerd_cgroup_with_a_containers_id_as_its_name_is_not_the_container() -> 
 
     let stream = agent.stop().stream;
     assert_eq!(ways_of(&stream, &told.id), ["inside"]);
+    assert_only(&stream, &[&told.id]);
+    Ok(())
+}
+
+/// The kernel gives the numbers of a container's namespaces to the next ones that are made, also before the agent knows of the
+/// container's end.
+#[test]
+fn containerd_namespaces_with_an_ended_containers_numbers_are_not_the_container() -> Result<()> {
+    let (containerd, _policies, mut agent) = watched()?;
+    let mut told = Told::start(&containerd, "web")?;
+    agent.sees(&mut told, "mkdirat")?;
+    let init = containerd.init_pid("default", &told.id)?;
+    let number = |kind: &str| anyhow::Ok(fs::metadata(format!("/proc/{init}/ns/{kind}"))?.ino().to_string());
+    let numbers = [number("mnt")?, number("pid")?];
+    agent.signal(Signal::SIGSTOP);
+    containerd.end_task("default", &told.id)?;
+    run(guest().arg("reuse").args(numbers))?;
+    agent.signal(Signal::SIGCONT);
+    agent.container(&told.id, "gone");
+
+    let stream = agent.stop().stream;
+    assert_eq!(ways_of(&stream, &told.id), [""; 0]);
     assert_only(&stream, &[&told.id]);
     Ok(())
 }
