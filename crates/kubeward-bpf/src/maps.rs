@@ -35,6 +35,7 @@ pub struct Maps {
     stages: MapHandle,
     container_map: MapHandle,
     namespace_map: MapHandle,
+    own_pid_namespaces: MapHandle,
     task_tags: MapHandle,
     accounts: MapHandle,
     pub(crate) births: MapHandle,
@@ -72,6 +73,7 @@ impl Maps {
             stages: find("stages")?,
             container_map: find("container_map")?,
             namespace_map: find("namespace_map")?,
+            own_pid_namespaces: find("own_pid_namespaces")?,
             task_tags: find("task_tags")?,
             accounts: find("accounts")?,
             births: find("births")?,
@@ -148,7 +150,7 @@ impl Maps {
     /// `sticky`: a task found by it keeps the container when it leaves the namespaces.
     pub fn bind_namespace(&self, key: NsKey, slot: ContainerSlot, sticky: bool) -> Result<(), MapError> {
         let target = Target { slot: check(slot)?, flags: if sticky { wire::TARGET_STICKY } else { 0 } };
-        let key = wire::NsKey { pid_ns: key.pid_ns, mnt_ns: key.mnt_ns };
+        let key = wire::NsKey::from(key);
         let updated = self.namespace_map.update(key.as_bytes(), target.as_bytes(), MapFlags::ANY);
         updated.map_err(full("namespace_map"))?;
         self.count_namespaces()
@@ -156,7 +158,7 @@ impl Maps {
 
     /// Absent already is as good as removed.
     pub fn unbind_namespace(&self, key: NsKey) -> Result<(), MapError> {
-        let key = wire::NsKey { pid_ns: key.pid_ns, mnt_ns: key.mnt_ns };
+        let key = wire::NsKey::from(key);
         absent_is_fine("namespace_map", self.namespace_map.delete(key.as_bytes()))?;
         self.count_namespaces()
     }
@@ -164,6 +166,24 @@ impl Maps {
     fn count_namespaces(&self) -> Result<(), MapError> {
         let entries = self.namespace_map.keys().count() as u32;
         self.change_settings(|settings| settings.ns_entries = entries)
+    }
+
+    /// Does something while the kernel side knows the pid namespaces, by inode number, whose first tasks are containers' inits.
+    pub(crate) fn with_pid_namespaces<T>(
+        &self,
+        owners: &[(u32, ContainerSlot)],
+        work: impl FnOnce() -> T,
+    ) -> Result<T, MapError> {
+        let map = &self.own_pid_namespaces;
+        let mut put = owners.iter().map(|(pid_ns, slot)| {
+            let slot = check(*slot)?.to_ne_bytes();
+            map.update(&pid_ns.to_ne_bytes(), &slot, MapFlags::ANY).map_err(full("own_pid_namespaces"))
+        });
+        let done = put.try_for_each(|put| put).map(|()| work());
+        let taken =
+            owners.iter().map(|(pid_ns, _)| absent_is_fine("own_pid_namespaces", map.delete(&pid_ns.to_ne_bytes())));
+        let taken = taken.fold(Ok(()), Result::and);
+        done.and_then(|done| taken.map(|()| done))
     }
 
     /// Entries of `container_map` and `namespace_map`, for tests and `doctor`.
@@ -187,6 +207,12 @@ impl Maps {
         let cpus = self.accounts.lookup_percpu(&slot.to_ne_bytes(), MapFlags::ANY).map_err(kernel("accounts"))?;
         let accounts = cpus.unwrap_or_default().into_iter().filter_map(|bytes| Account::read_from(&bytes));
         Ok(accounts.fold(Account::default(), Account::plus))
+    }
+}
+
+impl From<NsKey> for wire::NsKey {
+    fn from(key: NsKey) -> Self {
+        Self { pid_ns: key.pid_ns, mnt_ns: key.mnt_ns, mnt_seq: key.mnt_seq }
     }
 }
 

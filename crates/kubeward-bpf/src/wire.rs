@@ -195,6 +195,7 @@ wire! {
     struct NsKey = "kw_ns_key" {
         pid_ns: u32,
         mnt_ns: u32,
+        mnt_seq: u64,
     }
     struct Tag = "kw_tag" {
         slot: u32,
@@ -244,7 +245,8 @@ wire! {
         mnt_ns: u32,
         slot: u32,
         pid_level: u32,
-        pad: u32,
+        inner_pid: u32,
+        mnt_seq: u64,
         cgroup_id: u64,
         start_boot_ns: u64,
         comm: [u8; COMM_BYTES],

@@ -26,8 +26,18 @@ struct ns_common {
 	unsigned int inum;
 };
 
+/* From 6.18 on. */
+struct ns_common___id {
+	u64 ns_id;
+};
+
 struct mnt_namespace {
 	struct ns_common ns;
+};
+
+/* Before 6.18. */
+struct mnt_namespace___seq {
+	u64 seq;
 };
 
 struct pid_namespace {

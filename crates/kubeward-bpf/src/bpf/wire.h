@@ -190,9 +190,11 @@ struct kw_target {
 	__u32 flags;
 };
 
+/* The inode numbers are reused as soon as a namespace has gone, mnt_seq never is. */
 struct kw_ns_key {
 	__u32 pid_ns;
 	__u32 mnt_ns;
+	__u64 mnt_seq; /* 0 on a kernel that keeps none we know */
 };
 
 /* What a task carries, and hands to its children. Slot 0: this task is not to be watched. */
@@ -202,7 +204,7 @@ struct kw_tag {
 	__u64 exec_id;
 };
 
-/* Which tasks tag_tasks changes. */
+/* Which tasks tag_tasks changes. adopt_tasks asks for none of this. */
 enum kw_tag_mode {
 	KW_TAG_THREADS = 1, /* give tag_slot to the threads of each process whose first thread has it */
 	KW_TAG_CGROUP = 2,  /* give tag_slot to each task in tag_cgroup that is no named container's */
@@ -262,7 +264,8 @@ struct kw_task {
 	__u32 mnt_ns;
 	__u32 slot;	 /* its tag, 0 without one */
 	__u32 pid_level; /* of its own pid namespace */
-	__u32 pad;
+	__u32 inner_pid; /* its number there */
+	__u64 mnt_seq;
 	__u64 cgroup_id;
 	__u64 start_boot_ns;
 	__u8 comm[KW_COMM_BYTES];

@@ -17,7 +17,11 @@ mod cluster_status;
 mod containers;
 mod controller;
 mod ends;
+#[path = "../root/escape_ways.rs"]
+mod escape_ways;
+mod escapes;
 mod follow;
+mod guests;
 mod kubelet;
 mod local_api;
 mod maps;
