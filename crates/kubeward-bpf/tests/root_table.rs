@@ -22,7 +22,7 @@ use kubeward_core::syscall;
 const SLOT: ContainerSlot = ContainerSlot(1);
 const RING_BYTES: u32 = 256 << 10;
 const THREADS: u64 = 8;
-const ROUNDS: u64 = 20_000;
+const ROUNDS: u64 = 5_000;
 
 /// The calls that the witness counts.
 const CALLED: [&str; 10] =
