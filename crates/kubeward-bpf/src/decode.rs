@@ -8,7 +8,7 @@ use std::mem::size_of;
 use std::sync::Arc;
 
 use kubeward_core::container::ContainerSlot;
-use kubeward_core::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text};
+use kubeward_core::event::{Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text, Via};
 use kubeward_core::syscall::{self, ArgKind, Capture, Syscall};
 
 use crate::wire::{self, Record, Wire};
@@ -99,9 +99,10 @@ fn call(record: &Record, items: Items) -> Result<CallRecord, DecodeError> {
 fn call_of(record: &Record) -> Call {
     let nr = u32::from(record.nr);
     if record.flags & wire::RECORD_COMPAT != 0 {
-        return Call { abi: Abi::Compat, nr, entry: syscall::compat_name(nr).and_then(syscall::by_name) };
+        return Call { via: Via::Compat, nr, entry: syscall::compat_name(nr).and_then(syscall::by_name) };
     }
-    Call { abi: Abi::Native, nr, entry: syscall::by_nr(nr) }
+    let via = if record.flags & wire::RECORD_IO_URING != 0 { Via::IoUring } else { Via::Syscall };
+    Call { via, nr, entry: syscall::by_nr(nr) }
 }
 
 /// By the catalogue's shape; six raw registers for a call that has none there.

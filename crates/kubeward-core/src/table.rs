@@ -6,20 +6,19 @@
 use std::collections::btree_map::{BTreeMap, Entry};
 
 use crate::container::ContainerSlot;
-use crate::event::{Abi, Call, SyscallEvent};
+use crate::event::{Call, SyscallEvent, Via};
 
 /// A call of a container, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallKey {
     pub slot: ContainerSlot,
-    /// From the architecture's 32-bit table.
-    pub is_compat: bool,
+    pub via: Via,
     pub nr: u32,
 }
 
 impl CallKey {
     pub fn new(slot: ContainerSlot, call: &Call) -> CallKey {
-        CallKey { slot, is_compat: call.abi == Abi::Compat, nr: call.nr }
+        CallKey { slot, via: call.via, nr: call.nr }
     }
 }
 
@@ -216,7 +215,7 @@ mod tests {
     const SLOT: ContainerSlot = ContainerSlot(1);
 
     fn call(nr: u32) -> Call {
-        Call { abi: Abi::Native, nr, entry: None }
+        Call { via: Via::Syscall, nr, entry: None }
     }
 
     #[test]
@@ -226,7 +225,7 @@ mod tests {
             table.add(SLOT, &call(257), result, 2).expect("there is room");
         }
         let (key, stats) = table.iter().next().expect("one call");
-        assert_eq!(*key, CallKey { slot: SLOT, is_compat: false, nr: 257 });
+        assert_eq!(*key, CallKey { slot: SLOT, via: Via::Syscall, nr: 257 });
         assert_eq!(
             stats.results().collect::<Vec<_>>(),
             [(CallResult::Unfinished, 2), (CallResult::Success, 2), (CallResult::Errno(2), 4)]
@@ -236,12 +235,14 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_both_tables_are_apart() {
+    fn ways_to_a_call_are_apart() {
         let mut table = CallTable::default();
-        let compat = Call { abi: Abi::Compat, ..call(5) };
+        let compat = Call { via: Via::Compat, ..call(5) };
         table.add(SLOT, &call(5), CallResult::Success, 1);
+        let uring = Call { via: Via::IoUring, ..call(5) };
         table.add(SLOT, &compat, CallResult::Success, 1);
-        assert_eq!(table.iter().count(), 2);
+        table.add(SLOT, &uring, CallResult::Success, 1);
+        assert_eq!(table.iter().count(), 3);
     }
 
     #[test]

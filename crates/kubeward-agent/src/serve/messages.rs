@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kubeward_core::container::Container;
-use kubeward_core::event::Abi;
 use kubeward_core::ledger::{Account, FilterReason, LossReason};
 use kubeward_core::policy::CheckedPolicy;
 use kubeward_core::render::call_name;
@@ -52,7 +51,7 @@ pub(super) fn stats(table: TableNow, containers: &[String]) -> proto::GetStatsRe
     let TableNow { mut calls, used, overflow } = table;
     calls.retain(|(container, _)| is_wanted(container));
     calls.sort_by(|(a, call_a), (b, call_b)| {
-        let order = |stats: &CallStats| (stats.call.abi == Abi::Compat, stats.call.nr);
+        let order = |stats: &CallStats| (stats.call.via, stats.call.nr);
         a.id.cmp(&b.id).then_with(|| order(call_a).cmp(&order(call_b)))
     });
     proto::GetStatsResponse {
@@ -68,7 +67,7 @@ fn call_stats(container: &Container, stats: &CallStats) -> proto::CallStats {
         container: container.id.0.clone(),
         call: call_name(&stats.call),
         nr: stats.call.nr,
-        compat: stats.call.abi == Abi::Compat,
+        via: stats.call.via.name().map(str::to_owned),
         results: stats.results().map(|(result, count)| result_count(result, count)).collect(),
         latency: stats.latency.as_deref().map(latency),
     }
@@ -137,6 +136,7 @@ mod tests {
 
     use kubeward_core::container::{ContainerId, ContainerSlot};
     use kubeward_core::event::Call;
+    use kubeward_core::event::Via;
     use kubeward_core::syscall::by_name;
 
     use super::*;
@@ -159,7 +159,7 @@ mod tests {
         let stats = calls.iter().map(|&(id, name, result, count)| {
             let mut table = CallTable::default();
             let entry = by_name(name).expect("the catalogue has it");
-            let call = Call { abi: Abi::Native, nr: entry.nr.into(), entry: Some(entry) };
+            let call = Call { via: Via::Syscall, nr: entry.nr.into(), entry: Some(entry) };
             table.add(ContainerSlot(1), &call, result, count).expect("there is room");
             let (_, stats) = table.iter().next().expect("it was added");
             (container(id), stats.clone())

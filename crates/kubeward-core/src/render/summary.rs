@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::escape::push_display;
 use super::time::write_span;
-use super::value::write_name;
+use super::value::{via_remark, write_name};
 use crate::container::ContainerSlot;
+use crate::event::Via;
 use crate::table::{CallKey, CallStats, CallTable, Latency};
 
 /// Appends the table by call of one container, or of all when `slot` is absent; most time first, then most calls.
@@ -22,6 +23,7 @@ pub fn write_summary(out: &mut Vec<u8>, table: &CallTable, slot: Option<Containe
     for row in &rows {
         write_row(out, row.latency.as_deref(), row.calls(), row.errors(), all.total_ns());
         write_name(out, &row.call);
+        out.extend_from_slice(via_remark(row.call.via).as_bytes());
         out.push(b'\n');
     }
     push_display(out, format_args!("{RULE}\n"));
@@ -69,11 +71,11 @@ impl Total {
 }
 
 /// The same call of several containers is one row.
-fn by_call(table: &CallTable, slot: Option<ContainerSlot>) -> BTreeMap<(bool, u32), CallStats> {
-    let mut rows: BTreeMap<(bool, u32), CallStats> = BTreeMap::new();
+fn by_call(table: &CallTable, slot: Option<ContainerSlot>) -> BTreeMap<(Via, u32), CallStats> {
+    let mut rows: BTreeMap<(Via, u32), CallStats> = BTreeMap::new();
     let is_wanted = |key: &CallKey| slot.is_none_or(|slot| key.slot == slot);
     for (key, stats) in table.iter().filter(|(key, _)| is_wanted(key)) {
-        rows.entry((key.is_compat, key.nr)).and_modify(|row| row.merge(stats)).or_insert_with(|| stats.clone());
+        rows.entry((key.via, key.nr)).and_modify(|row| row.merge(stats)).or_insert_with(|| stats.clone());
     }
     rows
 }
@@ -113,7 +115,7 @@ fn write_cell(out: &mut Vec<u8>, span_ns: Option<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Abi, Call};
+    use crate::event::Call;
     use crate::render::fixture::{openat_call, openat_event};
     use crate::table::CallResult;
 
@@ -131,7 +133,7 @@ mod tests {
             (event.slot, event.ret, event.duration_ns) = (ContainerSlot(slot), ret, Some(duration_ns));
             table.record(&event);
         }
-        let odd = Call { abi: Abi::Native, nr: 511, entry: None };
+        let odd = Call { via: Via::Syscall, nr: 511, entry: None };
         table.add(ContainerSlot(1), &odd, CallResult::Errno(38), 1_000);
         assert_eq!(
             summary(&table, None),
