@@ -5,11 +5,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use kubeward_core::container::ContainerSlot;
+use kubeward_core::event::{Call, Stage};
+use kubeward_core::table::{CallKey, CallResult, CallTable};
 use libbpf_rs::{libbpf_sys, MapCore, MapHandle};
 
+use crate::decode::call_of;
 use crate::maps::{MapError, Maps};
 use crate::process;
-use crate::wire::{TableKey, Times, TimesKey, Wire};
+use crate::wire::{self, TableKey, Times, TimesKey, Wire};
 
 /// Entries that one system call reads; a bucket of the kernel's hash with more makes it more.
 const BATCH: usize = 4096;
@@ -21,6 +24,33 @@ pub struct TableRows {
     pub counts: Vec<(TableKey, u64)>,
     /// Of calls whose entry was watched too, in stage run.
     pub times: Vec<(TimesKey, Times)>,
+}
+
+impl TableRows {
+    /// The same in the terms of everybody else.
+    pub fn calls(&self, room: TableRoom) -> CallTable {
+        let mut table = CallTable::new(room.counts as usize);
+        for (key, count) in &self.counts {
+            let result = match (key.flags & wire::TABLE_UNFINISHED, key.error) {
+                (0, 0) => CallResult::Success,
+                (0, errno) => CallResult::Errno(errno),
+                _ => CallResult::Unfinished,
+            };
+            let (key, call) = row(key.slot, key.nr, key.flags, key.stage);
+            table.add(key, call, result, *count);
+        }
+        for (key, times) in &self.times {
+            let (row, _) = self::row(key.slot, key.nr, key.flags, key.stage);
+            table.add_times(row, key.power.into(), times.calls, times.total_ns);
+        }
+        table
+    }
+}
+
+fn row(slot: u16, nr: u16, flags: u8, stage: u8) -> (CallKey, Call) {
+    let call = call_of(nr, flags);
+    let stage = if u32::from(stage) == wire::STAGE_RUN { Stage::Run } else { Stage::Setup };
+    (CallKey::new(ContainerSlot(slot.into()), stage, &call), call)
 }
 
 /// How many entries the two maps have room for.
@@ -61,6 +91,11 @@ impl Maps {
             rows.times.push((key, sum));
         })?;
         Ok(rows)
+    }
+
+    /// The whole table, at the same cost.
+    pub fn call_table(&self) -> Result<CallTable, MapError> {
+        Ok(self.table()?.calls(self.table_room()))
     }
 
     /// Room for entries, as the maps were made.
@@ -194,7 +229,47 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use kubeward_core::event::Via;
+
     use super::*;
+
+    #[test]
+    fn rows_become_results_of_calls() {
+        let (run, setup) = (wire::STAGE_RUN as u8, wire::STAGE_SETUP as u8);
+        let key = |error, flags, stage| TableKey { slot: 3, nr: 5, error, flags, stage };
+        let counts = vec![
+            (key(0, 0, run), 7),
+            (key(2, 0, run), 1),
+            (key(0, wire::TABLE_UNFINISHED, run), 4),
+            (key(0, wire::RECORD_COMPAT | wire::TABLE_UNFINISHED, run), 5),
+            (key(0, wire::RECORD_IO_URING, run), 6),
+            (key(0, 0, setup), 2),
+        ];
+        let times = vec![
+            (TimesKey { slot: 3, nr: 5, power: 0, flags: 0, stage: run }, Times { calls: 6, total_ns: 5 }),
+            (TimesKey { slot: 3, nr: 5, power: 9, flags: 0, stage: run }, Times { calls: 2, total_ns: 1_500 }),
+        ];
+        let table = TableRows { counts, times }.calls(TableRoom { counts: 10, times: 10 });
+        let told: Vec<_> = table
+            .iter()
+            .map(|(key, stats)| (key.slot.0, key.stage, key.via, key.nr, stats.results().collect::<Vec<_>>()))
+            .collect();
+        let results = vec![(CallResult::Unfinished, 4), (CallResult::Success, 7), (CallResult::Errno(2), 1)];
+        assert_eq!(
+            told,
+            [
+                (3, Stage::Setup, Via::Syscall, 5, vec![(CallResult::Success, 2)]),
+                (3, Stage::Run, Via::Syscall, 5, results),
+                (3, Stage::Run, Via::Compat, 5, vec![(CallResult::Unfinished, 5)]),
+                (3, Stage::Run, Via::IoUring, 5, vec![(CallResult::Success, 6)]),
+            ]
+        );
+        let names: Vec<_> = table.iter().map(|(_, stats)| stats.call.entry.map(|entry| entry.name)).collect();
+        assert_eq!(names, [Some("fstat"), Some("fstat"), Some("open"), Some("fstat")]);
+        let latency = table.iter().find_map(|(_, stats)| stats.latency.as_deref()).expect("some were timed");
+        assert_eq!((latency.count(), latency.total_ns, latency.buckets[0], latency.buckets[9]), (8, 1_505, 6, 2));
+        assert_eq!((table.used(), table.room()), (6, 10));
+    }
 
     #[test]
     fn room_follows_the_number_of_cpus_within_its_bounds() {

@@ -64,9 +64,7 @@ pub const WANT_ERRORS: u8 = 1 << 3;
 pub const WANT_SLOW: u8 = 1 << 4;
 pub const WANT_COUNT: u8 = 1 << 5;
 
-pub const TABLE_COMPAT: u8 = 1 << 0;
-pub const TABLE_IO_URING: u8 = 1 << 1;
-pub const TABLE_UNFINISHED: u8 = 1 << 2;
+pub const TABLE_UNFINISHED: u8 = 1 << 7;
 
 pub const TARGET_STICKY: u32 = 1 << 0;
 

@@ -22,7 +22,7 @@ pub use account::UserCounts;
 pub use clock::Clocks;
 pub use command::{commands, Accounts, Command, Commands, Doubts, TableNow};
 pub use feedback::{OwnOutput, OwnPod};
-pub use flow::{Finished, KernelAccount, Parts, Pipeline};
+pub use flow::{Finished, KernelAccount, KernelTable, Parts, Pipeline};
 pub use lines::Lines;
 pub use output::{Direct, EventOutput, Losses};
 pub use queue::Queue;

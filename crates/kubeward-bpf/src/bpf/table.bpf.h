@@ -81,8 +81,7 @@ __noinline int add_to_times(u32 slot_nr, u32 rest, u64 duration_ns)
 
 static __always_inline u32 table_flags(u32 record_flags)
 {
-	return (record_flags & KW_RECORD_COMPAT ? KW_TABLE_COMPAT : 0) |
-	       (record_flags & KW_RECORD_IO_URING ? KW_TABLE_IO_URING : 0);
+	return record_flags & (KW_RECORD_COMPAT | KW_RECORD_IO_URING);
 }
 
 /* A call that has been counted as seen and whose result is call->ret. */

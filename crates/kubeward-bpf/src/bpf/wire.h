@@ -235,10 +235,9 @@ struct kw_account {
 	__u64 untagged; /* tasks that got no tag for want of memory: identified anew at each call */
 };
 
+/* kw_table_key.flags: KW_RECORD_COMPAT and KW_RECORD_IO_URING as in a record, and */
 enum kw_table_flag {
-	KW_TABLE_COMPAT = 1 << 0,     /* nr is of the 32-bit table */
-	KW_TABLE_IO_URING = 1 << 1,   /* submitted to an io_uring */
-	KW_TABLE_UNFINISHED = 1 << 2, /* told at its entry alone, or its return was never shown */
+	KW_TABLE_UNFINISHED = 1 << 7, /* told at its entry alone, or its return was never shown */
 };
 
 /* Key of call_table; the value is how many calls of the container ended so, per CPU. */
@@ -246,7 +245,7 @@ struct kw_table_key {
 	__u16 slot;
 	__u16 nr;    /* as in the caller's table */
 	__u16 error; /* errno, 0: it succeeded or is unfinished */
-	__u8 flags;  /* enum kw_table_flag */
+	__u8 flags;
 	__u8 stage;  /* enum kw_stage, when the result was known */
 };
 

@@ -103,12 +103,8 @@ fn counting_needs_the_return_and_no_more() {
         "web",
         "  mode: Count\n  kprobe: [{name: openat}, {name: exit}]\n  syscalls: [{name: close}, {name: execve}]\n  filter: {errors: [EPERM], minDuration: 1s}\n  limits: {eventsPerSecond: 10, burst: 5}\n  capture: {argBytes: 9}",
     );
-    let expected = [
-        ("close", CallWant::EXIT),
-        ("execve", CallWant::CALL),
-        ("exit", CallWant::ENTER),
-        ("openat", CallWant::EXIT),
-    ];
+    let expected =
+        [("close", CallWant::EXIT), ("execve", CallWant::CALL), ("exit", CallWant::ENTER), ("openat", CallWant::EXIT)];
     assert_eq!(wants(&checked.calls), expected);
     assert_eq!((checked.wants_events(), checked.limits, checked.arg_bytes, checked.argv_bytes), (false, None, 0, 0));
     assert_eq!(refusals(&checked), Vec::<String>::new());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use kubeward_agent::control::{hook_bits, kernel_profile};
 use kubeward_agent::heartbeat::Heartbeat;
-use kubeward_agent::pipeline::{self, Command, Direct, Doubts, Finished, Lines, OwnOutput, Parts, Pipeline};
+use kubeward_agent::pipeline::{self, Command, Direct, Doubts, Lines, OwnOutput, Parts, Pipeline};
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
 use kubeward_bpf::object::{Engine, LoadOptions};
 use kubeward_bpf::probe::Probes;
@@ -70,11 +70,11 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     watch.engine.maps().silence(true)?;
     let doubts = Doubts { skipped: probes.skipped(), missed_returns: probes.missed_returns() };
     let (pipeline, read) = reader.stop();
-    let finished = pipeline.finish(doubts);
+    pipeline.finish(doubts);
     read.context("reading the ring")?;
     let code = code?;
     if args.summary {
-        show_summary(args, &finished)?;
+        watch.show_summary(args)?;
     }
     Ok(if outcome.has_failed.load(Ordering::Relaxed) { FAILED } else { code })
 }
@@ -91,6 +91,9 @@ fn policies(args: &TraceArgs) -> Result<PolicySet, PolicyFailure> {
         policies.push(CheckedPolicy { name: "trace".into(), ..CheckedPolicy::of_calls(&nine) });
     }
     policies.iter_mut().for_each(CheckedPolicy::record_whole_calls);
+    if args.summary {
+        policies.iter_mut().for_each(CheckedPolicy::count_only);
+    }
     set_of(policies)
 }
 
@@ -187,15 +190,15 @@ impl Watch {
                 complain(&error);
             }
         };
-        let engine = self.engine.clone();
+        let (account_engine, table_engine) = (self.engine.clone(), self.engine.clone());
         let parts = Parts {
-            kernel_account: Box::new(move |slot| engine.maps().account(slot).ok()),
+            kernel_account: Box::new(move |slot| account_engine.maps().account(slot).ok()),
+            kernel_table: Box::new(move || table_engine.maps().call_table().ok()),
             commands: receiver,
             policies: self.set.clone(),
             redactor: Redactor::new(&[])?,
             lines: lines(args),
             output: Box::new(Direct::new(output, on_failure)),
-            table: args.summary,
             freed: None,
             heartbeat: Heartbeat::default(),
             own_output: OwnOutput::default(),
@@ -219,6 +222,20 @@ impl Watch {
                 code_of_failed_exec(&error)
             }
         })
+    }
+
+    /// The table by call, in place of the events.
+    fn show_summary(&self, args: &TraceArgs) -> anyhow::Result<()> {
+        let maps = self.engine.maps();
+        let mut text = Vec::new();
+        write_summary(&mut text, &maps.call_table()?, Some(SLOT), maps.account(SLOT)?.untabled);
+        let mut output = open_output(args.output.as_deref())?;
+        let mut rest = &text[..];
+        while !rest.is_empty() {
+            let written = output.write(rest)?;
+            rest = &rest[written..];
+        }
+        Ok(())
     }
 }
 
@@ -245,23 +262,4 @@ fn lines(args: &TraceArgs) -> Lines {
         FormatArg::Json => Lines::Json(JsonLines::new(&run_id::stream(None, Vec::new()))),
         FormatArg::Text => Lines::Alone(TextLines::new(TextOptions { time: TimeFormat::Clock, container: false })),
     }
-}
-
-/// The table by call and the account, in place of the events.
-fn show_summary(args: &TraceArgs, finished: &Finished) -> anyhow::Result<()> {
-    let mut text = Vec::new();
-    if let Some(table) = &finished.table {
-        write_summary(&mut text, table, None);
-    }
-    let lost = finished.total.lost.total();
-    if lost > 0 {
-        writeln!(text, "{lost} of {} calls were lost and are not in this table", finished.total.seen)?;
-    }
-    let mut output = open_output(args.output.as_deref())?;
-    let mut rest = &text[..];
-    while !rest.is_empty() {
-        let written = output.write(rest)?;
-        rest = &rest[written..];
-    }
-    Ok(())
 }
