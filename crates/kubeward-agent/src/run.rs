@@ -95,18 +95,21 @@ impl Agent {
         probes.explain().iter().for_each(|sentence| tracing::info!("{sentence}"));
         let (commands, receiver) = pipeline::commands();
         let (freed_sender, freed) = channel();
-        let account_engine = engine.clone();
+        let (account_engine, table_engine) = (engine.clone(), engine.clone());
         let heartbeat = Heartbeat::default();
         let (loops, feedback) = watch::channel(BTreeMap::new());
         let api = LocalApi::new(socket, &config, &probes, heartbeat.clone());
         let pipeline = Pipeline::new(Parts {
             kernel_account: Box::new(move |slot| account_engine.maps().account(slot).ok()),
+            kernel_table: Box::new(move || {
+                let table = table_engine.maps().call_table();
+                table.inspect_err(|error| tracing::error!("reading the table by call: {error}")).ok()
+            }),
             commands: receiver,
             policies: Arc::default(),
             redactor: config.redactor.clone(),
             lines: lines(&config),
             output: Box::new(Queue::spawn(output).context("starting the writer")?),
-            table: true,
             freed: Some(freed_sender),
             heartbeat,
             own_output: own_output(&config),

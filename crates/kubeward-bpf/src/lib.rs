@@ -13,5 +13,6 @@ pub mod read;
 mod shapes;
 pub mod spawn;
 pub mod support;
+pub mod table;
 pub mod tasks;
 pub mod wire;

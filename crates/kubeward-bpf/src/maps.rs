@@ -38,6 +38,8 @@ pub struct Maps {
     own_pid_namespaces: MapHandle,
     task_tags: MapHandle,
     accounts: MapHandle,
+    pub(crate) call_table: MapHandle,
+    pub(crate) call_times: MapHandle,
     pub(crate) births: MapHandle,
     pub(crate) free_slots: MapHandle,
     pub(crate) birth_kin: MapHandle,
@@ -76,6 +78,8 @@ impl Maps {
             own_pid_namespaces: find("own_pid_namespaces")?,
             task_tags: find("task_tags")?,
             accounts: find("accounts")?,
+            call_table: find("call_table")?,
+            call_times: find("call_times")?,
             births: find("births")?,
             free_slots: find("free_slots")?,
             birth_kin: find("birth_kin")?,
@@ -104,14 +108,22 @@ impl Maps {
         put(&self.profiles, "profiles", id, profile)
     }
 
-    /// Opens a slot with clean accounts. Its records must have been read, were it used before.
+    /// Opens a slot with nothing counted. Its records must have been read, were it used before.
     pub fn open_slot(&self, slot: ContainerSlot, container: &Container, stage: u32) -> Result<(), MapError> {
+        // Most have been cleaned, or never used; what was counted since shows in the account.
+        if self.account(slot)?.as_bytes().iter().any(|byte| *byte != 0) {
+            self.clean_slots(&[slot].into())?;
+        }
         let slot = check(slot)?;
-        let cpus = libbpf_rs::num_possible_cpus().map_err(kernel("accounts"))?;
-        let clean = vec![vec![0_u8; size_of::<Account>()]; cpus];
-        self.accounts.update_percpu(&slot.to_ne_bytes(), &clean, MapFlags::ANY).map_err(kernel("accounts"))?;
         put(&self.stages, "stages", slot, &stage)?;
         put(&self.containers, "containers", slot, container)
+    }
+
+    pub(crate) fn clear_account(&self, slot: ContainerSlot) -> Result<(), MapError> {
+        let cpus = libbpf_rs::num_possible_cpus().map_err(kernel("accounts"))?;
+        let clear = vec![vec![0_u8; size_of::<Account>()]; cpus];
+        let slot = check(slot)?.to_ne_bytes();
+        self.accounts.update_percpu(&slot, &clear, MapFlags::ANY).map_err(kernel("accounts"))
     }
 
     /// Points the container at another profile, from its next call on.

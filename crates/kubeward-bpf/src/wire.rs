@@ -64,6 +64,9 @@ pub const WANT_EXIT: u8 = 1 << 1;
 pub const WANT_CALL: u8 = 1 << 2;
 pub const WANT_ERRORS: u8 = 1 << 3;
 pub const WANT_SLOW: u8 = 1 << 4;
+pub const WANT_COUNT: u8 = 1 << 5;
+
+pub const TABLE_UNFINISHED: u8 = 1 << 7;
 
 pub const TARGET_STICKY: u32 = 1 << 0;
 
@@ -96,6 +99,9 @@ pub unsafe trait Wire: Copy {
 
 // SAFETY: a plain integer.
 unsafe impl Wire for u32 {}
+
+// SAFETY: a plain integer.
+unsafe impl Wire for u64 {}
 
 macro_rules! wire {
     ($($(#[$doc:meta])* struct $name:ident = $kernel:literal { $($field:ident: $ty:ty,)* })*) => {
@@ -235,7 +241,29 @@ wire! {
         no_buffer: u64,
         lost_exec: u64,
         untabled: u64,
+        untimed: u64,
         untagged: u64,
+    }
+    #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+    struct TableKey = "kw_table_key" {
+        slot: u16,
+        nr: u16,
+        error: u16,
+        flags: u8,
+        stage: u8,
+    }
+    #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+    struct TimesKey = "kw_times_key" {
+        slot: u16,
+        nr: u16,
+        power: u16,
+        flags: u8,
+        stage: u8,
+    }
+    #[derive(PartialEq, Eq)]
+    struct Times = "kw_times" {
+        calls: u64,
+        total_ns: u64,
     }
     struct Task = "kw_task" {
         pid: u32,

@@ -31,16 +31,18 @@ use crate::heartbeat::Heartbeat;
 /// The kernel side's account of a container; `None` when the kernel cannot say.
 pub type KernelAccount = Box<dyn Fn(ContainerSlot) -> Option<wire::Account> + Send>;
 
+/// The kernel side's table by call; `None` when the kernel cannot say.
+pub type KernelTable = Box<dyn Fn() -> Option<CallTable> + Send>;
+
 /// What a pipeline is made of.
 pub struct Parts {
     pub kernel_account: KernelAccount,
+    pub kernel_table: KernelTable,
     pub commands: Receiver<Command>,
     pub policies: Arc<PolicySet>,
     pub redactor: Redactor,
     pub lines: Lines,
     pub output: Box<dyn EventOutput>,
-    /// Keep the table by call.
-    pub table: bool,
     /// Told of each slot that was closed and whose records are all read.
     pub freed: Option<Sender<ContainerSlot>>,
     /// Beats whenever the ring was drained.
@@ -54,6 +56,7 @@ pub struct Parts {
 /// Takes records and gives lines. Owned by the reader's thread; [`Pipeline::finish`] ends it.
 pub struct Pipeline {
     pub(super) kernel_account: KernelAccount,
+    pub(super) kernel_table: KernelTable,
     commands: Receiver<Command>,
     pub(super) judge: Judge,
     /// What was in force before; kept until the next switch.
@@ -61,7 +64,6 @@ pub struct Pipeline {
     redactor: Redactor,
     pub(super) lines: Lines,
     pub(super) output: Box<dyn EventOutput>,
-    pub(super) table: Option<CallTable>,
     freed: Option<Sender<ContainerSlot>>,
     heartbeat: Heartbeat,
     feedback: Feedback,
@@ -72,6 +74,8 @@ pub struct Pipeline {
     pub(super) holding: Holding,
     /// Sum of the accounts of containers that are gone.
     pub(super) ended: Account,
+    /// What the table had no room for of them.
+    pub(super) ended_untabled: u64,
     pub(super) doubts: Doubts,
     /// Position of the last line.
     seq: u64,
@@ -114,20 +118,19 @@ pub struct Finished {
     pub accounts: Vec<(Arc<Container>, Account)>,
     /// The same and those that ended before.
     pub total: Account,
-    pub table: Option<CallTable>,
 }
 
 impl Pipeline {
     pub fn new(parts: Parts) -> Self {
         Self {
             kernel_account: parts.kernel_account,
+            kernel_table: parts.kernel_table,
             commands: parts.commands,
             judge: Judge::new(parts.policies),
             previous: None,
             redactor: parts.redactor,
             lines: parts.lines,
             output: parts.output,
-            table: parts.table.then(CallTable::default),
             freed: parts.freed,
             heartbeat: parts.heartbeat,
             feedback: Feedback::new(parts.own_output),
@@ -137,6 +140,7 @@ impl Pipeline {
             members: BTreeMap::new(),
             holding: Holding::default(),
             ended: Account::default(),
+            ended_untabled: 0,
             doubts: Doubts::default(),
             seq: 0,
             since_drained: 0,
@@ -155,7 +159,7 @@ impl Pipeline {
         self.book_losses();
         let accounts = self.tell_accounts(true);
         self.output.settle();
-        Finished { accounts: accounts.containers, total: accounts.node, table: self.table }
+        Finished { accounts: accounts.containers, total: accounts.node }
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -195,14 +199,10 @@ impl Pipeline {
         member.counts.read += 1;
         match verdict {
             Verdict::Filtered(why) => member.counts.filter(why),
-            Verdict::Sampled => {
-                member.counts.sampled += 1;
-                self.count(&event);
-            }
+            Verdict::Sampled => member.counts.sampled += 1,
             Verdict::Wanted(policies) => {
                 member.counts.emitted += 1;
                 event.policies = policies;
-                self.count(&event);
                 if let Some(turn) = self.feedback.event(&event) {
                     self.turn(&event, turn);
                 }
@@ -229,12 +229,6 @@ impl Pipeline {
     fn judged_by_set(&mut self, event: &SyscallEvent) -> Verdict {
         let selected = self.members.get(&event.slot).map(|member| member.selected).unwrap_or_default();
         self.judge.judge(event, &selected, self.newest_ns)
-    }
-
-    fn count(&mut self, event: &SyscallEvent) {
-        if let Some(table) = &mut self.table {
-            table.record(event);
-        }
     }
 
     fn tell_event(&mut self, mut event: SyscallEvent) {

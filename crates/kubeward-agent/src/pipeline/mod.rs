@@ -23,7 +23,7 @@ pub use account::UserCounts;
 pub use clock::{monotonic_ns, Clocks};
 pub use command::{commands, Accounts, Command, Commands, Doubts, TableNow, Watched};
 pub use feedback::{OwnOutput, OwnPod};
-pub use flow::{Finished, KernelAccount, Parts, Pipeline};
+pub use flow::{Finished, KernelAccount, KernelTable, Parts, Pipeline};
 pub use lines::Lines;
 pub use output::{Direct, EventOutput, Losses};
 pub use queue::Queue;

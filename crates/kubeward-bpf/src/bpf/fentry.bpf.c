@@ -16,6 +16,7 @@
 #include "args.bpf.h"
 #include "moves.bpf.h"
 #include "call.bpf.h"
+#include "table.bpf.h"
 #include "calls.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -14,7 +14,8 @@
  * adopt.bpf.h has the programs that give tasks that run already to a container.
  *
  * What a call's entry and return mean is in calls.bpf.h, whose task it is in identity.bpf.h, what it points to in
- * args.bpf.h and path.bpf.h, how calls go from one kind of hook to the other in moves.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
+ * args.bpf.h and path.bpf.h, how calls go from one kind of hook to the other in moves.bpf.h, how they are counted by result in
+ * table.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
  */
 #include "kernel.h"
 #include <linux/bpf.h>
@@ -30,6 +31,7 @@
 #include "args.bpf.h"
 #include "moves.bpf.h"
 #include "call.bpf.h"
+#include "table.bpf.h"
 #include "calls.bpf.h"
 #include "adopt.bpf.h"
 

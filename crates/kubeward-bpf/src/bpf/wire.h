@@ -145,6 +145,7 @@ enum kw_want {
 	KW_WANT_CALL = 1 << 2,
 	KW_WANT_ERRORS = 1 << 3, /* only when the result is one of kw_profile.errors */
 	KW_WANT_SLOW = 1 << 4,	 /* only when it took kw_profile.min_duration_ns, where that is known */
+	KW_WANT_COUNT = 1 << 5,	 /* no record: every policy that names it counts only */
 };
 
 /* The weakest union of all policies that select a container. */
@@ -243,7 +244,7 @@ struct kw_account {
 	__u64 filtered_count; /* every policy that names the call counts only */
 	__u64 sampled;	      /* above every limit of the policies that name the call */
 	__u64 lost_ring;
-	__u64 lost_share; /* the container's share of the ring was used up */
+	__u64 lost_share;   /* the container's share of the ring was used up */
 	__u64 lost_storage; /* no memory to keep a call whose return alone says nothing */
 	__u64 lost_return;  /* entered, and its return was never shown to us */
 	__u64 entered;	    /* calls kept from entry to return */
@@ -252,7 +253,37 @@ struct kw_account {
 	__u64 no_buffer;    /* records without strings, for want of memory; no call is lost by it */
 	__u64 lost_exec;    /* programs whose name is unknown, for want of room in the ring */
 	__u64 untabled;	    /* calls that the table had no room for; they are counted above */
-	__u64 untagged;	    /* tasks that got no tag for want of memory: identified anew at each call */
+	__u64 untimed;	/* durations that call_times had no room for; their calls are counted above and in the table */
+	__u64 untagged; /* tasks that got no tag for want of memory: identified anew at each call */
+};
+
+/* kw_table_key.flags: KW_RECORD_COMPAT and KW_RECORD_IO_URING as in a record, and */
+enum kw_table_flag {
+	KW_TABLE_UNFINISHED = 1 << 7, /* told at its entry alone, or its return was never shown */
+};
+
+/* Key of call_table; the value is how many calls of the container ended so, per CPU. */
+struct kw_table_key {
+	__u16 slot;
+	__u16 nr;    /* as in the caller's table */
+	__u16 error; /* errno, 0: it succeeded or is unfinished */
+	__u8 flags;
+	__u8 stage;  /* enum kw_stage, when the result was known */
+};
+
+/* Key of call_times: durations from 2^power up to, not including, 2^(power + 1) ns; power 0 has those of 0 ns too. */
+struct kw_times_key {
+	__u16 slot;
+	__u16 nr;
+	__u16 power;
+	__u8 flags;
+	__u8 stage;
+};
+
+/* Per CPU. */
+struct kw_times {
+	__u64 calls;
+	__u64 total_ns;
 };
 
 /* One task of the iterator. */

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::Via;
 use crate::event::{Arg, ArgValue, Call, Text};
 use crate::render::fixture::{arg, hostile_event, openat_event, text, valued, web_container, COVERAGE, TIME_NS};
 use crate::syscall::{by_name, ArgKind};
@@ -78,7 +79,7 @@ fn results_that_are_addresses_or_modes_are_not_decimal() {
 #[test]
 fn remarks_follow_the_result() {
     let mut event = openat_event();
-    event.call = Call { abi: Abi::Compat, nr: 4_000, entry: None };
+    event.call = Call { via: Via::Compat, nr: 4_000, entry: None };
     (event.args, event.ret) = (vec![], Some(-1));
     (event.refused_by_seccomp, event.stage, event.identity) = (true, Stage::Setup, Identity::Namespace);
     (event.path, event.duration_ns) = (None, None);

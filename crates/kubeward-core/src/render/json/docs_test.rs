@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{JsonLines, Moment};
 use crate::container::PodSource;
-use crate::event::{Abi, Arg, ArgValue, Call, Identity, SockAddr, SyscallEvent, Text};
+use crate::event::{Arg, ArgValue, Call, Identity, SockAddr, SyscallEvent, Text, Via};
 use crate::ledger::{Account, LossReason};
 use crate::render::fixture::{arg, openat_event, text, valued, web_container, COVERAGE, TIME_NS};
 use crate::render::line::{ContainerChange, Gap, LedgerLine, LedgerScope, Notice, NoticeLevel, Stream};
@@ -57,7 +57,7 @@ fn args_of_every_form() -> Vec<Arg> {
 fn full_event() -> SyscallEvent {
     let mut event = openat_event();
     event.identity = Identity::Namespace;
-    event.call = Call { abi: Abi::Compat, nr: 5, entry: None };
+    event.call = Call { via: Via::Compat, nr: 5, entry: None };
     event.args = args_of_every_form();
     event.path = Some(long_text());
     (event.ret, event.refused_by_seccomp) = (Some(-2), true);

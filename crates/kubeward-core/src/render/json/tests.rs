@@ -5,7 +5,7 @@ use serde_json::{json, Value};
 
 use super::*;
 use crate::container::Container;
-use crate::event::{Abi, ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text};
+use crate::event::{ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text, Via};
 use crate::ledger::{Account, FilterReason, LossReason};
 use crate::render::base64;
 use crate::render::fixture::{
@@ -64,7 +64,7 @@ fn members_without_a_value_are_absent() {
     let line = parsed(&event);
     for (object, absent) in [
         (&line, &["identity", "container", "k8s", "policies"][..]),
-        (&line["syscall"], &["path", "ret", "error", "duration_ns", "denied_by", "compat"]),
+        (&line["syscall"], &["path", "ret", "error", "duration_ns", "denied_by", "via"]),
         (&line["process"], &["exe", "comm_bytes", "comm_cut"]),
     ] {
         for name in absent {
@@ -92,23 +92,25 @@ fn failure_names_its_error() {
 fn what_is_unusual_about_a_call_is_said() {
     let mut event = openat_event();
     (event.identity, event.stage, event.refused_by_seccomp) = (Identity::Namespace, Stage::Setup, true);
-    event.call = Call { abi: Abi::Compat, nr: 5, entry: None };
+    event.call = Call { via: Via::Compat, nr: 5, entry: None };
     let line = parsed(&event);
     assert_eq!(line["identity"], "namespace");
     assert_eq!(line["stage"], "setup");
     let call = &line["syscall"];
     assert_eq!(call["denied_by"], "seccomp");
-    assert_eq!(call["compat"], true);
+    assert_eq!(call["via"], "compat");
     assert_eq!((&call["name"], &call["nr"], &call["category"]), (&json!("open"), &json!(5), &json!("file")));
+    event.call = Call { via: Via::IoUring, nr: 257, entry: by_name("openat") };
+    assert_eq!(parsed(&event)["syscall"]["via"], "io_uring");
 }
 
 #[test]
 fn call_without_a_name_goes_by_its_number() {
     let mut event = openat_event();
-    event.call = Call { abi: Abi::Native, nr: 4_000, entry: None };
+    event.call = Call { via: Via::Syscall, nr: 4_000, entry: None };
     let call = &parsed(&event)["syscall"];
     assert_eq!((&call["name"], &call["nr"]), (&json!("syscall_0xfa0"), &json!(4_000)));
-    assert_eq!((&call["category"], call.get("compat")), (&json!("other"), None));
+    assert_eq!((&call["category"], call.get("via")), (&json!("other"), None));
 }
 
 #[test]
