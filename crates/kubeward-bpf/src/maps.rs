@@ -37,6 +37,7 @@ pub struct Maps {
     namespace_map: MapHandle,
     task_tags: MapHandle,
     accounts: MapHandle,
+    pub(crate) ring_read: MapHandle,
     pub(crate) records: MapHandle,
 }
 
@@ -59,6 +60,7 @@ impl Maps {
                 tag_slot: 0,
                 tag_mode: 0,
                 tag_cgroup: 0,
+                shared_bytes: 0,
                 raw_hooks: [0; CALLS],
                 function_hooks: [0; CALLS],
             }),
@@ -70,6 +72,7 @@ impl Maps {
             namespace_map: find("namespace_map")?,
             task_tags: find("task_tags")?,
             accounts: find("accounts")?,
+            ring_read: find("ring_read")?,
             records: find("records")?,
         })
     }
@@ -79,6 +82,17 @@ impl Maps {
         let mut settings = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         change(&mut settings);
         put(&self.settings, "settings", 0, &*settings)
+    }
+
+    /// No container has more of the ring than is free of it, so that a quiet one finds room beside noisy ones. To be called
+    /// before anything is hooked and before the ring is read; without it one container may fill the ring.
+    pub fn share_ring(&self) -> Result<(), MapError> {
+        let bytes = self.records.max_entries();
+        self.change_settings(|settings| settings.shared_bytes = bytes.into())
+    }
+
+    pub(crate) fn is_ring_shared(&self) -> bool {
+        self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).shared_bytes != 0
     }
 
     /// No program looks at anything from now on, or all do again.

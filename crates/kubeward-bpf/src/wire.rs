@@ -196,6 +196,7 @@ wire! {
         tag_slot: u32,
         tag_mode: u32,
         tag_cgroup: u64,
+        shared_bytes: u64,
         raw_hooks: [u8; CALLS],
         function_hooks: [u8; CALLS],
     }

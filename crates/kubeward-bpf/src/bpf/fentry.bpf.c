@@ -11,6 +11,7 @@
 #include "wire.h"
 #include "maps.bpf.h"
 #include "identity.bpf.h"
+#include "share.bpf.h"
 #include "path.bpf.h"
 #include "args.bpf.h"
 #include "moves.bpf.h"

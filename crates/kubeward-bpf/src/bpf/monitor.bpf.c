@@ -12,7 +12,8 @@
  *   tag_tasks			gives tasks that run already to a container
  *
  * What a call's entry and return mean is in calls.bpf.h, whose task it is in identity.bpf.h, what it points to in
- * args.bpf.h and path.bpf.h, how calls go from one kind of hook to the other in moves.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
+ * args.bpf.h and path.bpf.h, what of the ring is whose in share.bpf.h, how calls go from one kind of hook to the other in
+ * moves.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
  */
 #include "kernel.h"
 #include <linux/bpf.h>
@@ -22,6 +23,7 @@
 #include "wire.h"
 #include "maps.bpf.h"
 #include "identity.bpf.h"
+#include "share.bpf.h"
 #include "path.bpf.h"
 #include "args.bpf.h"
 #include "moves.bpf.h"
@@ -165,7 +167,8 @@ static __always_inline void mend_exec_inputs(struct task_struct *task, u64 filen
 		buffer->unreadable = 0;
 }
 
-static __always_inline void tell_exec(struct task_struct *task, const struct owner *owner, struct kw_account *account)
+static __always_inline void tell_exec(struct task_struct *task, const struct kw_settings *now,
+				      const struct owner *owner, struct kw_account *account)
 {
 	struct record_buffer *buffer;
 	u32 zero = 0;
@@ -180,9 +183,14 @@ static __always_inline void tell_exec(struct task_struct *task, const struct own
 	buffer->record.slot = owner->slot;
 	buffer->record.exec_id = owner->exec_id;
 	bytes = buffer->record.items_bytes;
-	if (bytes > sizeof(buffer->items) ||
-	    bpf_ringbuf_output(&records, buffer, sizeof(buffer->record) + bytes, BPF_RB_NO_WAKEUP))
+	if (bytes > sizeof(buffer->items) || !take_share(now, owner->slot, sizeof(buffer->record) + bytes)) {
 		count(account->lost_exec);
+		return;
+	}
+	if (bpf_ringbuf_output(&records, buffer, sizeof(buffer->record) + bytes, BPF_RB_NO_WAKEUP)) {
+		return_share(now, owner->slot, sizeof(buffer->record) + bytes);
+		count(account->lost_exec);
+	}
 }
 
 /* The current task runs a new program, called by `filename`, a string of the kernel's. */
@@ -213,7 +221,7 @@ static __always_inline int on_exec(u64 filename)
 	profile = bpf_map_lookup_elem(&profiles, &container->profile);
 	if (profile)
 		mend_exec_inputs(task, filename, pack_limits(profile));
-	tell_exec(task, &owner, account);
+	tell_exec(task, now, &owner, account);
 	return 0;
 }
 

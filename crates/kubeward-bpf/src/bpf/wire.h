@@ -206,6 +206,7 @@ struct kw_settings {
 	__u32 tag_slot;		  /* what tag_tasks is to work on */
 	__u32 tag_mode;		  /* enum kw_tag_mode */
 	__u64 tag_cgroup;	  /* v2 cgroup id */
+	__u64 shared_bytes;	  /* size of the ring that containers share; 0: one has it all */
 	__u8 raw_hooks[KW_CALLS]; /* enum kw_hook: what the raw tracepoints serve of each call */
 	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do; both in a move alone */
 };
@@ -221,7 +222,7 @@ struct kw_account {
 	__u64 filtered_count; /* every policy that names the call counts only */
 	__u64 sampled;	      /* above every limit of the policies that name the call */
 	__u64 lost_ring;
-	__u64 lost_share; /* the container's share of the ring was used up */
+	__u64 lost_share;   /* the container's share of the ring was used up */
 	__u64 lost_storage; /* no memory to keep a call whose return alone says nothing */
 	__u64 lost_return;  /* entered, and its return was never shown to us */
 	__u64 entered;	    /* calls kept from entry to return */
