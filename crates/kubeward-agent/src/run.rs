@@ -90,6 +90,7 @@ impl Agent {
         let output = open_output(&config.target)?;
         let socket = config.socket.as_deref().map(Socket::claim).transpose()?;
         let engine = Arc::new(Engine::load(&LoadOptions::default())?);
+        engine.maps().share_ring()?;
         let probes = Probes::new(engine.clone(), config.backend)?;
         exempt_this_process(&engine)?;
         probes.explain().iter().for_each(|sentence| tracing::info!("{sentence}"));

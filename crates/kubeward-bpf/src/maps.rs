@@ -43,6 +43,7 @@ pub struct Maps {
     pub(crate) births: MapHandle,
     pub(crate) free_slots: MapHandle,
     pub(crate) birth_kin: MapHandle,
+    pub(crate) ring_read: MapHandle,
     pub(crate) records: MapHandle,
 }
 
@@ -66,6 +67,7 @@ impl Maps {
                 tag_mode: 0,
                 tag_cgroup: 0,
                 births_after: u64::MAX,
+                shared_bytes: 0,
                 raw_hooks: [0; CALLS],
                 function_hooks: [0; CALLS],
             }),
@@ -83,6 +85,7 @@ impl Maps {
             births: find("births")?,
             free_slots: find("free_slots")?,
             birth_kin: find("birth_kin")?,
+            ring_read: find("ring_read")?,
             records: find("records")?,
         })
     }
@@ -92,6 +95,17 @@ impl Maps {
         let mut settings = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         change(&mut settings);
         put(&self.settings, "settings", 0, &*settings)
+    }
+
+    /// No container has more of the ring than is free of it, so that a quiet one finds room beside noisy ones. To be called
+    /// before anything is hooked and before the ring is read; without it one container may fill the ring.
+    pub fn share_ring(&self) -> Result<(), MapError> {
+        let bytes = self.records.max_entries();
+        self.change_settings(|settings| settings.shared_bytes = bytes.into())
+    }
+
+    pub(crate) fn is_ring_shared(&self) -> bool {
+        self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).shared_bytes != 0
     }
 
     /// No program looks at anything from now on, or all do again.

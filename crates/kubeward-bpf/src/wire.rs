@@ -219,6 +219,7 @@ wire! {
         tag_mode: u32,
         tag_cgroup: u64,
         births_after: u64,
+        shared_bytes: u64,
         raw_hooks: [u8; CALLS],
         function_hooks: [u8; CALLS],
     }

@@ -89,13 +89,15 @@ impl Pipeline {
         for (&slot, member) in &mut self.members {
             let kernel = (self.kernel_account)(slot).unwrap_or_default();
             let in_ring = kernel.lost_ring.saturating_sub(member.gap.ring_told);
-            member.gap.ring_told = kernel.lost_ring;
+            let in_share = kernel.lost_share.saturating_sub(member.gap.share_told);
+            (member.gap.ring_told, member.gap.share_told) = (kernel.lost_ring, kernel.lost_share);
             member.shortages.look(&kernel, &member.container);
             let by_output = member.counts.lost.get(LossReason::Output);
             let is_over = by_output == std::mem::replace(&mut member.gap.output_seen, by_output);
             let in_output = if is_over { by_output - member.gap.output_told } else { 0 };
             member.gap.output_told += in_output;
-            for (reason, lost) in [(LossReason::Ring, in_ring), (LossReason::Output, in_output)] {
+            let of_each = [(LossReason::Ring, in_ring), (LossReason::Share, in_share), (LossReason::Output, in_output)];
+            for (reason, lost) in of_each {
                 if lost > 0 {
                     gaps.push((member.container.clone(), reason, lost));
                 }

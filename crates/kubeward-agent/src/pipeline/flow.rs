@@ -107,6 +107,7 @@ pub(super) struct Member {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Gap {
     pub(super) ring_told: u64,
+    pub(super) share_told: u64,
     pub(super) output_told: u64,
     /// Lost by the output when last looked at: a loss that still grows is told when it is over.
     pub(super) output_seen: u64,

@@ -53,6 +53,22 @@ static __always_inline void fill_record(struct kw_record *record, const struct c
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), task->comm);
 }
 
+/* Takes the record's room from its container's share. */
+static __always_inline bool enter_ring(struct call *call, u64 bytes)
+{
+	if (take_share(call->settings, call->owner.slot, bytes))
+		return true;
+	count(call->account->lost_share);
+	return false;
+}
+
+/* The ring had no room for the record. */
+static __always_inline void leave_ring(struct call *call, u64 bytes)
+{
+	return_share(call->settings, call->owner.slot, bytes);
+	count(call->account->lost_ring);
+}
+
 /* `buffer` holds the record's items, NULL: it has none, and goes straight into the ring. */
 static __always_inline void emit(struct call *call, struct record_buffer *buffer)
 {
@@ -65,17 +81,21 @@ static __always_inline void emit(struct call *call, struct record_buffer *buffer
 			count(call->account->lost_ring);
 			return;
 		}
+		if (!enter_ring(call, sizeof(*record) + bytes))
+			return;
 		fill_record(&buffer->record, call, bytes);
 		if (bpf_ringbuf_output(&records, buffer, sizeof(*record) + bytes, BPF_RB_NO_WAKEUP)) {
-			count(call->account->lost_ring);
+			leave_ring(call, sizeof(*record) + bytes);
 			return;
 		}
 		count(call->account->submitted);
 		return;
 	}
+	if (!enter_ring(call, sizeof(*record)))
+		return;
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
-		count(call->account->lost_ring);
+		leave_ring(call, sizeof(*record));
 		return;
 	}
 	fill_record(record, call, 0);

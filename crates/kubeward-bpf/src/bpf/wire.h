@@ -229,6 +229,7 @@ struct kw_settings {
 	__u32 tag_mode;		  /* enum kw_tag_mode */
 	__u64 tag_cgroup;	  /* v2 cgroup id */
 	__u64 births_after;	  /* no cgroup with an id up to this one has a birth */
+	__u64 shared_bytes;	  /* size of the ring that containers share; 0: one has it all */
 	__u8 raw_hooks[KW_CALLS]; /* enum kw_hook: what the raw tracepoints serve of each call */
 	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do; both in a move alone */
 };
