@@ -3,13 +3,13 @@
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
 
 use crate::object::LoadError;
-use crate::wire::{self, Account, Container, Profile, Settings, Shape, Tag, Target, Wire, CALLS, SLOTS};
+use crate::wire::{self, Account, Container, Profile, Record, Settings, Shape, Tag, Target, Wire, CALLS, SLOTS};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
@@ -38,6 +38,8 @@ pub struct Maps {
     task_tags: MapHandle,
     accounts: MapHandle,
     pub(crate) records: MapHandle,
+    /// The requests to rings that are kept, once anybody wants some.
+    requests: OnceLock<MapHandle>,
 }
 
 impl Maps {
@@ -71,6 +73,7 @@ impl Maps {
             task_tags: find("task_tags")?,
             accounts: find("accounts")?,
             records: find("records")?,
+            requests: OnceLock::new(),
         })
     }
 
@@ -98,11 +101,35 @@ impl Maps {
     /// Opens a slot with clean accounts. Its records must have been read, were it used before.
     pub fn open_slot(&self, slot: ContainerSlot, container: &Container, stage: u32) -> Result<(), MapError> {
         let slot = check(slot)?;
+        self.drop_requests(slot)?;
         let cpus = libbpf_rs::num_possible_cpus().map_err(kernel("accounts"))?;
         let clean = vec![vec![0_u8; size_of::<Account>()]; cpus];
         self.accounts.update_percpu(&slot.to_ne_bytes(), &clean, MapFlags::ANY).map_err(kernel("accounts"))?;
         put(&self.stages, "stages", slot, &stage)?;
         put(&self.containers, "containers", slot, container)
+    }
+
+    /// Where requests to rings are kept from submission to answer. Each value begins with the record that it will be told by.
+    pub(crate) fn keep_requests(&self, requests: MapHandle) {
+        // A second object of the same kind is never loaded.
+        let _ = self.requests.set(requests);
+    }
+
+    /// Drops what is kept of the slot's requests: those whose answer was not seen while the slot was another container's.
+    fn drop_requests(&self, slot: u32) -> Result<(), MapError> {
+        let Some(requests) = self.requests.get() else { return Ok(()) };
+        for key in requests.keys() {
+            let request = requests.lookup(&key, MapFlags::ANY).map_err(kernel("uring_requests"))?;
+            if request.and_then(|bytes| Record::read_from(&bytes)).is_some_and(|record| record.slot == slot) {
+                absent_is_fine("uring_requests", requests.delete(&key))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Requests to rings that have been submitted and not answered yet, for tests.
+    pub fn requests(&self) -> usize {
+        self.requests.get().map_or(0, |requests| requests.keys().count())
     }
 
     /// Points the container at another profile, from its next call on.
