@@ -3,7 +3,7 @@
  * operation stands for and what the ring answered, `OPCODE CALL = RESULT`, a line each; `PATH ` and the path that an open opened
  * behind it; `?` for a result that the ring does not tell.
  *
- *   uring plain | async | sqpoll | link | fixed | multishot | skip | overflow | unanswered | many N
+ *   uring plain | async | sqpoll | link | fixed | multishot | skip | overflow | reuse | unanswered | many N
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -208,7 +208,7 @@ static void files(void)
 		->fadvise_advice = POSIX_FADV_WILLNEED;
 	run(1);
 	ask(IORING_OP_STATX, AT_FDCWD, "d/file", STATX_SIZE, (unsigned long)&found,
-	    "STATX statx(AT_FDCWD, \"d/file\", 0, STATX_SIZE, %p)", &found);
+	    "STATX statx(AT_FDCWD, \"d/file\", AT_STATX_SYNC_AS_STAT, STATX_SIZE, %p)", &found);
 	run(1);
 	close_file(fd);
 	ask(IORING_OP_OPENAT2, AT_FDCWD, "d/../d/file", sizeof(how), (unsigned long)&how,
@@ -235,9 +235,20 @@ static void files(void)
 	run(1);
 }
 
+static const char *text_of(const struct sockaddr_in *in)
+{
+	static char text[2][96];
+	static int last;
+
+	last = !last;
+	snprintf(text[last], sizeof(text[last]),
+		 "{sa_family=AF_INET, sin_port=htons(%d), sin_addr=inet_addr(\"127.0.0.1\")}", ntohs(in->sin_port));
+	return text[last];
+}
+
 static void others(void)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}}, peer;
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}}, own, peer;
 	struct sockaddr_un un = {.sun_family = AF_UNIX, .sun_path = "no-socket"};
 	struct epoll_event event = {.events = EPOLLIN};
 	socklen_t bytes = sizeof(in), peer_bytes = sizeof(peer);
@@ -250,11 +261,13 @@ static void others(void)
 		die("listening");
 	ask(IORING_OP_SOCKET, AF_INET, NULL, 0, SOCK_STREAM, "SOCKET socket(AF_INET, SOCK_STREAM, IPPROTO_IP)");
 	client = run(1);
-	ask(IORING_OP_CONNECT, client, &in, 0, sizeof(in), "CONNECT connect(%d, 127.0.0.1:%d, 16)", client,
-	    ntohs(in.sin_port));
+	ask(IORING_OP_CONNECT, client, &in, 0, sizeof(in), "CONNECT connect(%d, %s, 16)", client, text_of(&in));
 	run(1);
+	bytes = sizeof(own);
+	if (getsockname(client, (void *)&own, &bytes))
+		die("getsockname");
 	ask(IORING_OP_ACCEPT, listener, &peer, 0, (unsigned long)&peer_bytes,
-	    "ACCEPT accept4(%d, PEER, %p, SOCK_CLOEXEC)", listener, &peer_bytes)
+	    "ACCEPT accept4(%d, %s, %p, SOCK_CLOEXEC)", listener, text_of(&own), &peer_bytes)
 		->accept_flags = SOCK_CLOEXEC;
 	server = run(1);
 	ask(IORING_OP_SEND, client, data, 9, 0, "SEND sendto(%d, %p, 9, MSG_NOSIGNAL, NULL, 0)", client, data)
@@ -273,7 +286,8 @@ static void others(void)
 	close_file(server);
 	close_file(client);
 	client = socket(AF_UNIX, SOCK_STREAM, 0);
-	ask(IORING_OP_CONNECT, client, &un, 0, sizeof(un), "CONNECT connect(%d, \"no-socket\", 110)", client);
+	ask(IORING_OP_CONNECT, client, &un, 0, sizeof(un),
+	    "CONNECT connect(%d, {sa_family=AF_UNIX, sun_path=\"no-socket\"}, 110)", client);
 	run(1);
 	poll = epoll_create1(0);
 	ask(IORING_OP_EPOLL_CTL, poll, &event, EPOLL_CTL_ADD, client, "EPOLL_CTL epoll_ctl(%d, EPOLL_CTL_ADD, %d, %p)",
@@ -369,7 +383,7 @@ static void skip(void)
 	run(1);
 }
 
-/* More answers than the ring has room for, of requests that all have the same user_data but the last. */
+/* More answers than the ring has room for, since nobody takes them. */
 static void overflow(void)
 {
 	for (int n = 0; n < 6; n++) {
@@ -377,6 +391,21 @@ static void overflow(void)
 		enter(0);
 	}
 	run(6);
+}
+
+/* One batch that opens a file, closes it and opens another, under one number. */
+static void reuse(void)
+{
+	int fd = open("/dev/null", O_RDONLY);
+
+	close(fd);
+	ask(IORING_OP_OPENAT, AT_FDCWD, "/etc/passwd", 0, 0, "OPENAT openat(AT_FDCWD, \"/etc/passwd\", O_RDONLY, 0)");
+	asked[asked_count - 1].is_open = 0;
+	ask(IORING_OP_CLOSE, fd, NULL, 0, 0, "CLOSE close(%d)", fd);
+	ask(IORING_OP_OPENAT, AT_FDCWD, "/etc/group", 0, 0, "OPENAT openat(AT_FDCWD, \"/etc/group\", O_RDONLY, 0)");
+	run(3);
+	if (asked[0].res != fd || asked[2].res != fd)
+		exit(4);
 }
 
 /* The program ends while the kernel still waits for a byte. */
@@ -427,6 +456,8 @@ int main(int argc, char **argv)
 		skip();
 	} else if (!strcmp(how, "overflow")) {
 		overflow();
+	} else if (!strcmp(how, "reuse")) {
+		reuse();
 	} else if (!strcmp(how, "unanswered")) {
 		unanswered();
 	} else if (!strcmp(how, "many") && argc > 2) {

@@ -25,6 +25,7 @@ struct call {
 	u8 flags;
 	u8 uring_opcode; /* of a call through io_uring */
 	u8 uring_flags;
+	const struct cred *cred;	   /* by which it is done, where not by the task's own; else NULL */
 	const struct kw_record *submitted; /* what was known at entry, where another task made the call; else NULL */
 };
 
@@ -97,6 +98,7 @@ static __always_inline bool open_call(struct call *call, s64 id, bool is_native,
 	call->flags = 0;
 	call->uring_opcode = 0;
 	call->uring_flags = 0;
+	call->cred = NULL;
 	call->submitted = NULL;
 	call->settings = bpf_map_lookup_elem(&settings, &zero);
 	if (!call->settings || call->settings->silenced || id < 0 || id >= KW_CALLS)

@@ -23,6 +23,7 @@ static __always_inline void fill_pids(struct kw_record *record, struct task_stru
 static __always_inline void fill_caller(struct kw_record *record, const struct call *call)
 {
 	struct task_struct *task = call->task;
+	const struct cred *cred;
 	u32 ns_inum;
 	int container_pid;
 
@@ -43,8 +44,9 @@ static __always_inline void fill_caller(struct kw_record *record, const struct c
 	fill_pids(record, task, call->settings->pid_level);
 	read_upid(BPF_CORE_READ(task, group_leader, thread_pid), &container_pid, &ns_inum);
 	record->container_pid = container_pid;
-	record->uid = BPF_CORE_READ(task, cred, uid.val);
-	record->gid = BPF_CORE_READ(task, cred, gid.val);
+	cred = call->cred ? call->cred : BPF_CORE_READ(task, cred);
+	record->uid = BPF_CORE_READ(cred, uid.val);
+	record->gid = BPF_CORE_READ(cred, gid.val);
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), task->comm);
 	record->uring_opcode = call->uring_opcode;
 	record->uring_flags = call->uring_flags;

@@ -166,6 +166,7 @@ struct io_kiocb {
 	unsigned int flags; /* the lower half of 8 bytes from 6.8 on */
 	struct io_cqe cqe;
 	struct io_ring_ctx *ctx;
+	const struct cred *creds;
 };
 
 struct linux_binprm {

@@ -29,19 +29,19 @@ char LICENSE[] SEC("license") = "GPL";
 SEC("?tp_btf/io_uring_submit_req")
 int raw_submit_req(u64 *ctx)
 {
-	return on_submit((struct io_kiocb *)ctx[0], KW_PROBE_TP_BTF);
+	return on_submit((struct io_kiocb *)ctx[0], KW_PROBE_TP_BTF, false);
 }
 
 SEC("?tp_btf/io_uring_submit_sqe")
 int raw_submit_sqe(u64 *ctx)
 {
-	return on_submit((struct io_kiocb *)ctx[0], KW_PROBE_TP_BTF);
+	return on_submit((struct io_kiocb *)ctx[0], KW_PROBE_TP_BTF, false);
 }
 
 SEC("?tp_btf/io_uring_req_failed")
 int raw_failed(u64 *ctx)
 {
-	return on_submit((struct io_kiocb *)ctx[1], KW_PROBE_TP_BTF);
+	return on_submit((struct io_kiocb *)ctx[1], KW_PROBE_TP_BTF, true);
 }
 
 SEC("?tp_btf/io_uring_complete")
@@ -62,25 +62,25 @@ int raw_complete_numbers(u64 *ctx)
 SEC("?tp_btf/io_uring_cqe_overflow")
 int raw_overflow(u64 *ctx)
 {
-	return on_answer(ctx[0], 0, ctx[1], ctx[2], ctx[3]);
+	return on_nameless_answer(ctx[0], ctx[1], ctx[2], ctx[3]);
 }
 
 SEC("?tracepoint/io_uring/io_uring_submit_req")
 int classic_submit_req(struct trace_event_raw_io_uring_submit_req *ctx)
 {
-	return on_submit(ctx->req, KW_PROBE_TRACEPOINT);
+	return on_submit(ctx->req, KW_PROBE_TRACEPOINT, false);
 }
 
 SEC("?tracepoint/io_uring/io_uring_submit_sqe")
 int classic_submit_sqe(struct trace_event_raw_io_uring_submit_sqe *ctx)
 {
-	return on_submit(ctx->req, KW_PROBE_TRACEPOINT);
+	return on_submit(ctx->req, KW_PROBE_TRACEPOINT, false);
 }
 
 SEC("?tracepoint/io_uring/io_uring_req_failed")
 int classic_failed(struct trace_event_raw_io_uring_req_failed *ctx)
 {
-	return on_submit(ctx->req, KW_PROBE_TRACEPOINT);
+	return on_submit(ctx->req, KW_PROBE_TRACEPOINT, true);
 }
 
 SEC("?tracepoint/io_uring/io_uring_complete")
@@ -92,5 +92,5 @@ int classic_complete(struct trace_event_raw_io_uring_complete *ctx)
 SEC("?tracepoint/io_uring/io_uring_cqe_overflow")
 int classic_overflow(struct trace_event_raw_io_uring_cqe_overflow *ctx)
 {
-	return on_answer((u64)ctx->ctx, 0, ctx->user_data, ctx->res, ctx->cflags);
+	return on_nameless_answer((u64)ctx->ctx, ctx->user_data, ctx->res, ctx->cflags);
 }

@@ -31,7 +31,7 @@ struct uring_request {
 	struct kw_record record; /* as it was when the request was submitted */
 	u64 ring;
 	u64 user_data;
-	u64 closes; /* of uring_closes at submission */
+	u64 closes; /* submitted to the ring before */
 	u32 items_bytes;
 	u32 tgid;
 };
@@ -74,12 +74,18 @@ struct {
 	__type(value, u64);
 } uring_answers SEC(".maps");
 
-/* Closes submitted to each ring that had opens. One that is pushed out begins anew at another number. */
+/* Closes submitted to a ring, and those of them that were answered. */
+struct ring_closes {
+	u64 submitted;
+	u64 answered;
+};
+
+/* By ring, since its first open or close. One that is pushed out begins anew at another number. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
 	__type(key, u64);
-	__type(value, u64);
+	__type(value, struct ring_closes);
 } uring_closes SEC(".maps");
 
 /* What a request is kept as before it is filled in: nothing. Written by nobody. */
@@ -186,38 +192,33 @@ __noinline int read_request(struct sqe *sqe, struct call_args *args, u32 opcode)
 	return op->nr;
 }
 
-/* Closes submitted to the ring so far; 0: they cannot be counted. */
-static __always_inline u64 count_closes_from_here(u64 ring)
+/* NULL: they cannot be counted. */
+static __always_inline struct ring_closes *closes_of(u64 ring)
 {
-	u64 *closes = bpf_map_lookup_elem(&uring_closes, &ring);
-	u64 first = bpf_ktime_get_ns();
+	struct ring_closes *closes = bpf_map_lookup_elem(&uring_closes, &ring);
+	struct ring_closes first;
 
 	if (closes)
-		return *closes;
-	return bpf_map_update_elem(&uring_closes, &ring, &first, BPF_NOEXIST) ? 0 : first;
-}
-
-static __always_inline void note_close(u64 ring)
-{
-	u64 *closes = bpf_map_lookup_elem(&uring_closes, &ring);
-
-	if (closes)
-		__sync_fetch_and_add(closes, 1);
+		return closes;
+	first.submitted = first.answered = bpf_ktime_get_ns();
+	bpf_map_update_elem(&uring_closes, &ring, &first, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&uring_closes, &ring);
 }
 
 /*
- * Whether the descriptor that was opened can be looked up in the current task's table. An answer is told after other requests
- * of its batch may have closed the descriptor and opened another file under its number: then nothing is said of the file.
+ * Whether the descriptor that was opened can be looked up in the current task's table. An answer may be told after other
+ * requests have closed the descriptor and opened another file under its number. So nothing is said of the file when a close was
+ * submitted since the open was, or one of before is not answered yet.
  */
 static __always_inline bool has_descriptor(const struct call *call, const struct uring_request *request)
 {
+	struct ring_closes *closes;
 	u64 ring = request->ring;
-	u64 *closes;
 
 	if (!(call->shape->flags & KW_SHAPE_OPENS) || call->ret < 0 || request->record.uring_flags & KW_URING_DIRECT)
 		return false;
 	closes = bpf_map_lookup_elem(&uring_closes, &ring);
-	return closes && request->closes && *closes == request->closes;
+	return closes && closes->submitted == request->closes && closes->answered == request->closes;
 }
 
 /* The items of an answered request: those read when it was submitted, and what the kernel filled since. */
@@ -343,6 +344,7 @@ static __always_inline u32 keep_items(struct call *call, u64 id)
 static __always_inline bool keep_request(struct call *call, u64 id, u64 ring, u64 user_data)
 {
 	struct uring_answer_key key = {.ring = ring, .user_data = user_data};
+	struct ring_closes *closes = NULL;
 	struct uring_request *request;
 	u32 zero = 0;
 	void *blank = bpf_map_lookup_elem(&uring_blank, &zero);
@@ -363,7 +365,9 @@ static __always_inline bool keep_request(struct call *call, u64 id, u64 ring, u6
 	request->user_data = user_data;
 	request->tgid = call->task->tgid;
 	if (call->shape->flags & KW_SHAPE_OPENS)
-		request->closes = count_closes_from_here(ring);
+		closes = closes_of(ring);
+	if (closes)
+		request->closes = closes->submitted;
 	bpf_map_update_elem(&uring_answers, &key, &id, BPF_ANY);
 	return true;
 }
@@ -376,6 +380,7 @@ static __always_inline bool open_request(struct call *call, u32 nr, u32 probe)
 	call->task = bpf_get_current_task_btf();
 	call->probe = probe;
 	call->flags = KW_RECORD_IO_URING;
+	call->cred = NULL;
 	call->submitted = NULL;
 	call->native_nr = nr;
 	call->nr = nr;
@@ -389,14 +394,15 @@ static __always_inline bool open_request(struct call *call, u32 nr, u32 probe)
 	       call->want & (KW_WANT_ENTER | KW_WANT_EXIT | KW_WANT_CALL);
 }
 
-/* A request was taken from its ring, and may have been refused already. */
-static __always_inline int on_submit(struct io_kiocb *req, u32 probe)
+/* A request was taken from its ring: `refused` already, or to be done. */
+static __always_inline int on_submit(struct io_kiocb *req, u32 probe, bool refused)
 {
 	struct io_ring_ctx *ring = BPF_CORE_READ(req, ctx);
 	u32 opcode = BPF_CORE_READ(req, opcode);
 	u64 id = (u64)req;
 	struct uring_request *old = bpf_map_lookup_elem(&uring_requests, &id);
 	struct kw_uring_op *op = bpf_map_lookup_elem(&uring_ops, &opcode);
+	struct ring_closes *closes;
 	struct sqe sqe;
 	struct call call;
 	s32 nr;
@@ -405,8 +411,11 @@ static __always_inline int on_submit(struct io_kiocb *req, u32 probe)
 		tell_unanswered(old, id);
 	if (!op || op->nr >= KW_CALLS)
 		return 0;
-	if (op->flags & KW_URING_OP_CLOSES)
-		note_close((u64)ring);
+	if (op->flags & KW_URING_OP_CLOSES) {
+		closes = closes_of((u64)ring);
+		if (closes)
+			count(closes->submitted);
+	}
 	if (!read_last_sqe(ring, &sqe))
 		return 0;
 	nr = read_request(&sqe, &call.args, opcode);
@@ -416,6 +425,9 @@ static __always_inline int on_submit(struct io_kiocb *req, u32 probe)
 	call.uring_flags = BPF_CORE_READ(req, flags) & 0x7f;
 	if (op->flags & KW_URING_OP_FILE_INDEX && sqe.file_index)
 		call.uring_flags |= KW_URING_DIRECT;
+	/* Registered credentials, which a refused request may not have. */
+	if (sqe.personality && !refused)
+		call.cred = BPF_CORE_READ(req, creds);
 	call.mono_ns = bpf_ktime_get_ns();
 	if ((call.want & (KW_WANT_ENTER | KW_WANT_EXIT | KW_WANT_CALL)) == KW_WANT_ENTER ||
 	    call.uring_flags & KW_IOSQE_CQE_SKIP_SUCCESS ||
@@ -437,32 +449,14 @@ static __always_inline void go_on(struct uring_request *request)
 	request->record.mono_ns = bpf_ktime_get_ns();
 }
 
-/* `id` is the request's address, 0: not known. */
-static __always_inline int on_answer(u64 ring, u64 id, u64 user_data, s32 res, u32 flags)
+/* An answer comes: `id` is the request's address, and `more` says that it is not the last. */
+static __always_inline int answer_request(u64 id, s32 res, bool more)
 {
-	struct uring_answer_key key = {.ring = ring, .user_data = user_data};
-	struct uring_request *request;
-	struct kw_uring_op *op;
-	bool goes_on = !id && flags & KW_IORING_CQE_F_MORE;
+	struct uring_request *request = bpf_map_lookup_elem(&uring_requests, &id);
 	struct call call;
-	u64 *named;
-	u32 opcode;
 
-	if (flags & KW_IORING_CQE_F_NOTIF)
-		return 0;
-	if (!id) {
-		named = bpf_map_lookup_elem(&uring_answers, &key);
-		if (!named)
-			return 0;
-		id = *named;
-	}
-	request = bpf_map_lookup_elem(&uring_requests, &id);
 	if (!request)
 		return 0;
-	opcode = request->record.uring_opcode;
-	op = bpf_map_lookup_elem(&uring_ops, &opcode);
-	if (op && op->flags & KW_URING_OP_NOTIFIES)
-		goes_on = false;
 	if (reopen(&call, request)) {
 		call.phase = KW_PHASE_CALL;
 		call.ret = res;
@@ -470,11 +464,53 @@ static __always_inline int on_answer(u64 ring, u64 id, u64 user_data, s32 res, u
 		if (is_wanted_return(&call))
 			emit(&call, answer_items(&call, request, id));
 	}
-	if (goes_on)
+	if (more)
 		go_on(request);
 	else
 		forget(request, id);
 	return 0;
+}
+
+static __always_inline u32 op_flags(u32 opcode)
+{
+	struct kw_uring_op *op = bpf_map_lookup_elem(&uring_ops, &opcode);
+
+	return op ? op->flags : 0;
+}
+
+/* An answer that does not name its request: a further one, or one that the ring has no room for. */
+static __always_inline int on_nameless_answer(u64 ring, u64 user_data, s32 res, u32 flags)
+{
+	struct uring_answer_key key = {.ring = ring, .user_data = user_data};
+	u64 *named = bpf_map_lookup_elem(&uring_answers, &key);
+	struct uring_request *request;
+	bool more = flags & KW_IORING_CQE_F_MORE;
+	u64 id;
+
+	if (!named || flags & KW_IORING_CQE_F_NOTIF)
+		return 0;
+	id = *named;
+	request = bpf_map_lookup_elem(&uring_requests, &id);
+	if (request && op_flags(request->record.uring_opcode) & KW_URING_OP_NOTIFIES)
+		more = false;
+	return answer_request(id, res, more);
+}
+
+/* The last answer of a request, or, with no request, one of several. */
+static __always_inline int on_answer(u64 ring, u64 id, u64 user_data, s32 res, u32 flags)
+{
+	struct ring_closes *closes;
+
+	if (flags & KW_IORING_CQE_F_NOTIF)
+		return 0;
+	if (!id)
+		return flags & KW_IORING_CQE_F_MORE ? on_nameless_answer(ring, user_data, res, flags) : 0;
+	if (op_flags(BPF_CORE_READ((struct io_kiocb *)id, opcode)) & KW_URING_OP_CLOSES) {
+		closes = bpf_map_lookup_elem(&uring_closes, &ring);
+		if (closes)
+			count(closes->answered);
+	}
+	return answer_request(id, res, false);
 }
 
 #endif
