@@ -3,13 +3,13 @@
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
 
 use crate::object::LoadError;
-use crate::wire::{self, Account, Container, Profile, Settings, Shape, Tag, Target, Wire, CALLS, SLOTS};
+use crate::wire::{self, Account, Container, Profile, Record, Settings, Shape, Tag, Target, Wire, CALLS, SLOTS};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
@@ -45,6 +45,8 @@ pub struct Maps {
     pub(crate) birth_kin: MapHandle,
     pub(crate) ring_read: MapHandle,
     pub(crate) records: MapHandle,
+    /// The requests to rings that are kept, once anybody wants some.
+    requests: OnceLock<MapHandle>,
 }
 
 impl Maps {
@@ -87,6 +89,7 @@ impl Maps {
             birth_kin: find("birth_kin")?,
             ring_read: find("ring_read")?,
             records: find("records")?,
+            requests: OnceLock::new(),
         })
     }
 
@@ -129,6 +132,7 @@ impl Maps {
             self.clean_slots(&[slot].into())?;
         }
         let slot = check(slot)?;
+        self.drop_requests(slot)?;
         put(&self.stages, "stages", slot, &stage)?;
         put(&self.containers, "containers", slot, container)
     }
@@ -138,6 +142,29 @@ impl Maps {
         let clear = vec![vec![0_u8; size_of::<Account>()]; cpus];
         let slot = check(slot)?.to_ne_bytes();
         self.accounts.update_percpu(&slot, &clear, MapFlags::ANY).map_err(kernel("accounts"))
+    }
+
+    /// Where requests to rings are kept from submission to answer. Each value begins with the record that it will be told by.
+    pub(crate) fn keep_requests(&self, requests: MapHandle) {
+        // A second object of the same kind is never loaded.
+        let _ = self.requests.set(requests);
+    }
+
+    /// Drops what is kept of the slot's requests: those whose answer was not seen while the slot was another container's.
+    fn drop_requests(&self, slot: u32) -> Result<(), MapError> {
+        let Some(requests) = self.requests.get() else { return Ok(()) };
+        for key in requests.keys() {
+            let request = requests.lookup(&key, MapFlags::ANY).map_err(kernel("uring_requests"))?;
+            if request.and_then(|bytes| Record::read_from(&bytes)).is_some_and(|record| record.slot == slot) {
+                absent_is_fine("uring_requests", requests.delete(&key))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Requests to rings that have been submitted and not answered yet, for tests.
+    pub fn requests(&self) -> usize {
+        self.requests.get().map_or(0, |requests| requests.keys().count())
     }
 
     /// Points the container at another profile, from its next call on.

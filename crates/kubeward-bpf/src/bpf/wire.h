@@ -87,7 +87,14 @@ struct kw_record {
 	__u32 uid;
 	__u32 gid;
 	__u8 comm[KW_COMM_BYTES];
+	__u8 uring_opcode; /* KW_RECORD_IO_URING only, else 0 */
+	__u8 uring_flags;  /* the SQE's flags, and KW_URING_DIRECT */
+	__u8 spare[6];
 };
+
+/* kw_record.uring_flags, beside IOSQE_* */
+#define KW_URING_FIXED_FILE (1 << 0) /* IOSQE_FIXED_FILE: the descriptor is an index of the ring's registered files */
+#define KW_URING_DIRECT (1 << 7)     /* makes or closes a registered file and no descriptor */
 
 enum kw_item_kind {
 	KW_ITEM_STRING = 1,   /* bytes without the NUL */
@@ -136,6 +143,47 @@ struct kw_shape {
 	__u16 native_nr;      /* of the compat call with this index; KW_CALLS where there is none */
 	__u64 enter_since_ns; /* CLOCK_MONOTONIC since when some hook shows its entries, 0: none does */
 	__u64 exit_since_ns;  /* and its returns */
+};
+
+/* Operations of io_uring, by opcode. */
+#define KW_URING_OPS 128
+
+/* Where a call's argument stands in the submission entry that does what the call does. */
+enum kw_uring_from {
+	KW_FROM_NOWHERE = 0, /* the argument is 0 */
+	KW_FROM_MINUS_ONE = 1,
+	KW_FROM_FD = 2,
+	KW_FROM_OFF = 3, /* also addr2 */
+	KW_FROM_ADDR = 4,
+	KW_FROM_LEN = 5,
+	KW_FROM_OP_FLAGS = 6,
+	KW_FROM_FILE_INDEX = 7, /* also splice_fd_in */
+	KW_FROM_ADDR_LEN = 8,
+	KW_FROM_ADDR3 = 9,
+	KW_FROM_ADDR_OR_LEN = 10, /* addr, where that is 0 len */
+	KW_FROM_OFF_OR_LEN = 11,
+};
+
+/* When the operation does what kw_uring_op.other_nr does. */
+enum kw_uring_when {
+	KW_WHEN_NEVER = 0,
+	KW_WHEN_NO_OFFSET = 1, /* off is -1: at the file's own position */
+	KW_WHEN_DATASYNC = 2,
+};
+
+enum kw_uring_op_flag {
+	KW_URING_OP_FILE_INDEX = 1 << 0, /* file_index other than 0 makes the operation KW_URING_DIRECT */
+	KW_URING_OP_NOTIFIES = 1 << 1,	 /* a result that says that more will come is the only one */
+	KW_URING_OP_CLOSES = 1 << 2,	 /* frees a descriptor's number */
+};
+
+/* What call an operation stands for. */
+struct kw_uring_op {
+	__u16 nr; /* native; KW_CALLS: of no call */
+	__u16 other_nr;
+	__u8 when;
+	__u8 flags;
+	__u8 from[6];
 };
 
 /* What a profile wants of a call. */

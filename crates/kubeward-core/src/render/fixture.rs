@@ -81,6 +81,7 @@ pub(super) fn openat_event() -> SyscallEvent {
         ret: Some(3),
         duration_ns: Some(2_310),
         refused_by_seccomp: false,
+        io_uring: None,
         process: Process {
             pid: 4242,
             tid: 4242,

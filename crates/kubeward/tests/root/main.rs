@@ -20,4 +20,5 @@ mod tracer;
 mod truth;
 mod truth_programs;
 mod truth_texts;
+mod uring;
 mod witness;
