@@ -14,6 +14,7 @@ mod local_api;
 mod strace;
 mod trace_calls;
 mod trace_command;
+mod trace_count;
 mod trace_ledger;
 mod trace_stays;
 mod tracer;
