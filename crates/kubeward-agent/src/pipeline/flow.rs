@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::Arc;
 
 use kubeward_bpf::decode::{decode, CallRecord, DecodeError, Decoded};
-use kubeward_bpf::read::RecordSink;
+use kubeward_bpf::read::{RecordSink, BATCH};
 use kubeward_bpf::wire::{self, Wire};
 use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::event::SyscallEvent;
@@ -20,6 +20,7 @@ use super::account::UserCounts;
 use super::books::Shortages;
 use super::clock::{monotonic_ns, Clocks};
 use super::command::{Command, Doubts};
+use super::coverage::Coverage;
 use super::feedback::{Feedback, OwnOutput, Turn};
 use super::lines::Lines;
 use super::output::EventOutput;
@@ -48,6 +49,8 @@ pub struct Parts {
     pub own_output: OwnOutput,
     /// The containers that read them so much that each makes the next, with a sentence on each.
     pub loops: watch::Sender<BTreeMap<ContainerSlot, String>>,
+    /// What the agent before this one left, and this one leaves to the next.
+    pub coverage: Coverage,
 }
 
 /// Takes records and gives lines. Owned by the reader's thread; [`Pipeline::finish`] ends it.
@@ -65,6 +68,7 @@ pub struct Pipeline {
     heartbeat: Heartbeat,
     feedback: Feedback,
     loops: watch::Sender<BTreeMap<ContainerSlot, String>>,
+    pub(super) coverage: Coverage,
     pub(super) clocks: Clocks,
     pub(super) programs: Programs,
     pub(super) members: BTreeMap<ContainerSlot, Member>,
@@ -130,6 +134,7 @@ impl Pipeline {
             heartbeat: parts.heartbeat,
             feedback: Feedback::new(parts.own_output),
             loops: parts.loops,
+            coverage: parts.coverage,
             clocks: Clocks::sample(),
             programs: Programs::default(),
             members: BTreeMap::new(),
@@ -148,7 +153,11 @@ impl Pipeline {
         self.apply_commands();
         self.doubts = doubts;
         self.tell_gaps();
+        if let Some(from_ns) = self.coverage.finish(&mut *self.output) {
+            self.tell_agent_down(from_ns, false);
+        }
         self.output.settle();
+        self.coverage.keep(&*self.output);
         self.book_losses();
         let accounts = self.tell_accounts(true);
         self.output.settle();
@@ -334,6 +343,12 @@ impl Pipeline {
                 self.tell_accounts(false);
             }
             Command::Notice { level, code, message } => self.tell_notice(level, code, &message),
+            Command::Covered => {
+                if let Some(from_ns) = self.coverage.begin() {
+                    self.tell_agent_down(from_ns, true);
+                }
+            }
+            Command::Ending => self.coverage.end(),
             Command::ReopenOutput => self.output.reopen(),
             // Whoever asked may have given up waiting.
             Command::GiveAccounts { doubts, reply } => {
@@ -400,6 +415,7 @@ impl RecordSink for Pipeline {
         self.look_around();
         self.end_loops();
         self.close_ended();
+        self.coverage.drained(self.since_drained < BATCH, &mut *self.output);
         self.output.flush();
         self.book_losses();
         self.since_drained = 0;

@@ -19,6 +19,9 @@ use tokio::sync::{oneshot, watch};
 use super::*;
 use crate::heartbeat::Heartbeat;
 
+#[path = "coverage_tests.rs"]
+mod coverage;
+
 const A: ContainerSlot = ContainerSlot(1);
 const B: ContainerSlot = ContainerSlot(2);
 
@@ -27,6 +30,7 @@ const B: ContainerSlot = ContainerSlot(2);
 struct Taken {
     lines: Vec<(Option<ContainerSlot>, Value)>,
     losses: Losses,
+    marked_ns: u64,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -46,6 +50,14 @@ impl FakeOutput {
 }
 
 impl EventOutput for FakeOutput {
+    fn mark(&mut self, moment_ns: u64) {
+        self.with(|taken| taken.marked_ns = moment_ns);
+    }
+
+    fn written_until(&self) -> u64 {
+        self.with(|taken| taken.marked_ns)
+    }
+
     fn line(&mut self, owner: Option<ContainerSlot>, render: &mut dyn FnMut(&mut Vec<u8>)) {
         let mut line = Vec::new();
         render(&mut line);
@@ -98,6 +110,7 @@ impl Rig {
             heartbeat: heartbeat.clone(),
             own_output: OwnOutput::default(),
             loops: watch::Sender::default(),
+            coverage: Coverage::default(),
         });
         Self { pipeline, commands, output, kernel, freed, set, heartbeat }
     }

@@ -70,10 +70,29 @@ pub enum LedgerScope<'a> {
     Container(&'a Container),
 }
 
+/// Why events are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GapReason {
+    /// They were lost on their way, as the account says too.
+    Lost(LossReason),
+    /// No agent watched: no account knows of them.
+    AgentDown,
+}
+
+impl GapReason {
+    /// The name in JSON. Never changes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            GapReason::Lost(reason) => reason.name(),
+            GapReason::AgentDown => "agent_down",
+        }
+    }
+}
+
 /// Events are missing between two moments of the stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Gap<'a> {
-    pub reason: LossReason,
+    pub reason: GapReason,
     /// How many events, 0 when the number is not known.
     pub lost: u64,
     /// Nanoseconds since the Unix epoch of the last moment known to be whole.

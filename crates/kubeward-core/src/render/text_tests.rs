@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::{Arg, ArgValue, Call, Text};
 use crate::render::fixture::{arg, hostile_event, openat_event, text, valued, web_container, TIME_NS};
+use crate::render::line::GapReason;
 use crate::syscall::{by_name, ArgKind};
 
 const OPTIONS: TextOptions = TextOptions { time: TimeFormat::Clock, container: true };
@@ -128,7 +129,7 @@ fn lines_beside_calls() {
         "03:04:05.123456 +++ web-0/app came: docker.io/library/web:1 +++\n"
     );
     let gap = Gap {
-        reason: LossReason::Ring,
+        reason: GapReason::Lost(LossReason::Ring),
         lost: 3,
         from_ns: TIME_NS,
         to_ns: Some(TIME_NS + 1_000_000),

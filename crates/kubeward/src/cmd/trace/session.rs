@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use kubeward_agent::control::{hook_bits, kernel_profile};
 use kubeward_agent::heartbeat::Heartbeat;
-use kubeward_agent::pipeline::{self, Command, Direct, Doubts, Finished, Lines, OwnOutput, Parts, Pipeline};
+use kubeward_agent::pipeline::{self, Command, Coverage, Direct, Doubts, Finished, Lines, OwnOutput, Parts, Pipeline};
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
 use kubeward_bpf::object::{Engine, LoadOptions};
 use kubeward_bpf::probe::Probes;
@@ -200,6 +200,7 @@ impl Watch {
             heartbeat: Heartbeat::default(),
             own_output: OwnOutput::default(),
             loops: Default::default(),
+            coverage: Coverage::default(),
         };
         Ok(Pipeline::new(parts))
     }
