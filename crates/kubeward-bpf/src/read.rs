@@ -15,8 +15,9 @@ use crate::share::ReadBytes;
 
 /// How long the ring is left alone when it was empty. It holds 50 ms of a busy CPU.
 const INTERVAL: Duration = Duration::from_millis(5);
-/// After this many records the drained() of the sink has its turn, so that output flows under full load.
-const BATCH: usize = 4096;
+/// After this many records the drained() of the sink has its turn, so that output flows under full load. After fewer the ring
+/// was read to its end.
+pub const BATCH: usize = 4096;
 
 /// What takes the records. Both methods are called from the reader's thread and must not block for long.
 pub trait RecordSink {

@@ -21,6 +21,9 @@ use tokio::sync::{oneshot, watch};
 use super::*;
 use crate::heartbeat::Heartbeat;
 
+#[path = "coverage_tests.rs"]
+mod coverage;
+
 const A: ContainerSlot = ContainerSlot(1);
 const B: ContainerSlot = ContainerSlot(2);
 const WATCHED: Watched = Watched { created_ns: 7, since_ns: 7 };
@@ -30,6 +33,7 @@ const WATCHED: Watched = Watched { created_ns: 7, since_ns: 7 };
 struct Taken {
     lines: Vec<(Option<ContainerSlot>, Value)>,
     losses: Losses,
+    marked_ns: u64,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -49,6 +53,14 @@ impl FakeOutput {
 }
 
 impl EventOutput for FakeOutput {
+    fn mark(&mut self, moment_ns: u64) {
+        self.with(|taken| taken.marked_ns = moment_ns);
+    }
+
+    fn written_until(&self) -> u64 {
+        self.with(|taken| taken.marked_ns)
+    }
+
     fn line(&mut self, owner: Option<ContainerSlot>, render: &mut dyn FnMut(&mut Vec<u8>)) {
         let mut line = Vec::new();
         render(&mut line);
@@ -116,6 +128,7 @@ impl Rig {
             heartbeat: heartbeat.clone(),
             own_output: OwnOutput::default(),
             loops: watch::Sender::default(),
+            coverage: Coverage::default(),
         });
         Self { pipeline, commands, output, kernel, table, freed, set, heartbeat }
     }

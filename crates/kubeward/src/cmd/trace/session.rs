@@ -10,7 +10,7 @@ use anyhow::Context;
 use kubeward_agent::control::{hook_bits, kernel_profile};
 use kubeward_agent::heartbeat::Heartbeat;
 use kubeward_agent::pipeline::{
-    self, monotonic_ns, Command, Direct, Doubts, Lines, OwnOutput, Parts, Pipeline, Watched,
+    self, monotonic_ns, Command, Coverage, Direct, Doubts, Lines, OwnOutput, Parts, Pipeline, Watched,
 };
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
 use kubeward_bpf::object::{Engine, LoadOptions};
@@ -215,6 +215,7 @@ impl Watch {
             heartbeat: Heartbeat::default(),
             own_output: OwnOutput::default(),
             loops: Default::default(),
+            coverage: Coverage::default(),
         };
         Ok(Pipeline::new(parts))
     }
