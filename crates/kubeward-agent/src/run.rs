@@ -8,6 +8,7 @@
 //! The main task alone changes registry, plan and maps and says what the hooks are to be: one after the other.
 
 mod answers;
+mod births;
 mod cluster;
 mod containers;
 #[cfg(test)]
@@ -161,7 +162,7 @@ impl Agent {
                 _ = looks.tick() => {
                     is_news |= feedback.has_changed().unwrap_or(false);
                     is_news |= policies.look(&mut applier, containers.registry(), &commands);
-                    containers.look();
+                    containers.look(&mut applier);
                     if let Some(cluster) = cluster.as_ref().filter(|_| std::mem::take(&mut is_news)) {
                         cluster.say(about.status(&policies, applier.plan(), containers.runtimes(), &feedback.borrow_and_update()));
                     }

@@ -38,6 +38,9 @@ pub struct Maps {
     own_pid_namespaces: MapHandle,
     task_tags: MapHandle,
     accounts: MapHandle,
+    pub(crate) births: MapHandle,
+    pub(crate) free_slots: MapHandle,
+    pub(crate) birth_kin: MapHandle,
     pub(crate) records: MapHandle,
 }
 
@@ -60,6 +63,7 @@ impl Maps {
                 tag_slot: 0,
                 tag_mode: 0,
                 tag_cgroup: 0,
+                births_after: u64::MAX,
                 raw_hooks: [0; CALLS],
                 function_hooks: [0; CALLS],
             }),
@@ -72,6 +76,9 @@ impl Maps {
             own_pid_namespaces: find("own_pid_namespaces")?,
             task_tags: find("task_tags")?,
             accounts: find("accounts")?,
+            births: find("births")?,
+            free_slots: find("free_slots")?,
+            birth_kin: find("birth_kin")?,
             records: find("records")?,
         })
     }
@@ -210,12 +217,17 @@ impl From<NsKey> for wire::NsKey {
 }
 
 impl Container {
-    const CLOSED: Self = Self { active: 0, profile: 0, creator_mnt_ns: 0, pad: 0, since_ns: 0 };
+    const CLOSED: Self = Self { active: 0, profile: 0, creator_mnt_ns: 0, is_unnamed: 0, since_ns: 0 };
 
     /// A container that is looked at from now on, by the profile's wants. An exec in `creator_mnt_ns` is its runtime's.
     pub fn watched(profile: u32, creator_mnt_ns: u32) -> Self {
         let since_ns = clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(u64::MAX);
-        Self { active: 1, profile, creator_mnt_ns, pad: 0, since_ns }
+        Self { active: 1, profile, creator_mnt_ns, is_unnamed: 0, since_ns }
+    }
+
+    /// One that nobody has named yet: a [`Birth`](crate::births::Birth) may take it.
+    pub fn unnamed(profile: u32) -> Self {
+        Self { is_unnamed: 1, ..Self::watched(profile, 0) }
     }
 }
 
@@ -250,15 +262,15 @@ fn put(map: &MapHandle, name: &'static str, index: u32, value: &impl Wire) -> Re
     map.update(&index.to_ne_bytes(), value.as_bytes(), MapFlags::ANY).map_err(kernel(name))
 }
 
-fn kernel(map: &'static str) -> impl FnOnce(libbpf_rs::Error) -> MapError {
+pub(crate) fn kernel(map: &'static str) -> impl FnOnce(libbpf_rs::Error) -> MapError {
     move |source| MapError::Kernel { map, source }
 }
 
-fn full(map: &'static str) -> impl FnOnce(libbpf_rs::Error) -> MapError {
+pub(crate) fn full(map: &'static str) -> impl FnOnce(libbpf_rs::Error) -> MapError {
     move |source| MapError::Full { map, source }
 }
 
-fn absent_is_fine(map: &'static str, deleted: libbpf_rs::Result<()>) -> Result<(), MapError> {
+pub(crate) fn absent_is_fine(map: &'static str, deleted: libbpf_rs::Result<()>) -> Result<(), MapError> {
     match deleted {
         Err(source) if source.kind() != ErrorKind::NotFound => Err(MapError::Kernel { map, source }),
         _ => Ok(()),

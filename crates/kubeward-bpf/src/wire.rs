@@ -9,6 +9,8 @@ pub const ERRNO_WORDS: usize = 9;
 pub const COMM_BYTES: usize = 16;
 /// The longest single string that is kept, its NUL included.
 pub const STRING_BYTES: u32 = 4096;
+pub const FREE_SLOTS: usize = 1024;
+pub const BIRTH_NAME_BYTES: usize = 128;
 
 pub const KIND_CALL: u8 = 1;
 pub const KIND_EXEC: u8 = 2;
@@ -170,8 +172,21 @@ wire! {
         active: u32,
         profile: u32,
         creator_mnt_ns: u32,
-        pad: u32,
+        is_unnamed: u32,
         since_ns: u64,
+    }
+    struct Birth = "kw_birth" {
+        parent: u64,
+        made_ns: u64,
+        covered_ns: u64,
+        run_ns: u64,
+        root: u64,
+        init_start_boot_ns: u64,
+        init_pid: u32,
+        creator_mnt_ns: u32,
+        slot: u32,
+        missed: u32,
+        name: [u8; BIRTH_NAME_BYTES],
     }
     struct Target = "kw_target" {
         slot: u32,
@@ -197,6 +212,7 @@ wire! {
         tag_slot: u32,
         tag_mode: u32,
         tag_cgroup: u64,
+        births_after: u64,
         raw_hooks: [u8; CALLS],
         function_hooks: [u8; CALLS],
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kubeward_bpf::wire::{self, Wire};
 use kubeward_core::container::{Container, ContainerSlot};
-use kubeward_core::ledger::{Account, LossReason};
+use kubeward_core::ledger::{Account, FilterReason, LossReason};
 use kubeward_core::render::line::{ContainerChange, Gap, LedgerLine, LedgerScope};
 use kubeward_core::table::{CallKey, CallStats};
 
@@ -47,6 +47,11 @@ impl Shortages {
             tracing::warn!(container = %container.id, programs = kernel.lost_exec, "no room in the ring for the names of these programs: their events have no exe");
         }
     }
+}
+
+/// Whether a slot that the kernel side looks at no more has been read, after so many drains.
+fn is_over(drains: u32, is_read: bool) -> bool {
+    drains >= CLOSING_DRAINS_LIMIT || (drains >= CLOSING_DRAINS && is_read)
 }
 
 fn has_doubled(told: &mut u64, count: u64) -> bool {
@@ -175,11 +180,29 @@ impl Pipeline {
             let Some(drains) = &mut member.closing else { continue };
             *drains += 1;
             let drains = *drains;
-            if drains >= CLOSING_DRAINS_LIMIT || (drains >= CLOSING_DRAINS && is_read(slot, member)) {
+            if is_over(drains, is_read(slot, member)) {
                 over.push(slot);
             }
         }
         over.into_iter().for_each(|slot| self.end(slot));
+        for (slot, drains, read) in self.holding.drained() {
+            let kernel = (self.kernel_account)(slot).unwrap_or_default();
+            if is_over(drains, read >= kernel.submitted) {
+                self.end_ignored(slot, &kernel);
+            }
+        }
+    }
+
+    /// What an ignored slot did belongs to no container: it stands in the node's account alone, calls that go on with it.
+    fn end_ignored(&mut self, slot: ContainerSlot, kernel: &wire::Account) {
+        if let Some(held) = self.holding.end(slot) {
+            let Account { seen, lost, .. } = held.counts.join(kernel);
+            let mut account = Account { seen, lost, ..Account::default() };
+            account.filtered.add(FilterReason::Ignored, seen.saturating_sub(lost.total()));
+            self.ended.add(&account);
+        }
+        self.programs.forget(slot);
+        self.tell_freed(slot);
     }
 
     fn end(&mut self, slot: ContainerSlot) {

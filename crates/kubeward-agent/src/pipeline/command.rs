@@ -22,13 +22,31 @@ pub struct Doubts {
     pub missed_returns: u64,
 }
 
+/// How much of a container's life is seen, by CLOCK_MONOTONIC in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watched {
+    /// Its cgroup was made, or its first process started.
+    pub created_ns: u64,
+    pub since_ns: u64,
+}
+
 #[derive(Debug)]
 pub enum Command {
-    /// The slot is this container's from now on. To be sent before the kernel side knows the slot.
+    /// The slot is this container's from now on. To be sent before the kernel side knows the slot, unless it is held.
     Open {
         slot: ContainerSlot,
         container: Arc<Container>,
         selected: Selected,
+        watched: Watched,
+    },
+    /// Whose the slot will be is not known: its records are held until it is opened or ignored. To be sent before the
+    /// kernel side knows the slot.
+    Hold {
+        slot: ContainerSlot,
+    },
+    /// The held slot is no container's: what it did is counted as that. It is then said to be free.
+    Ignore {
+        slot: ContainerSlot,
     },
     /// Other facts about it, or other policies.
     Change {

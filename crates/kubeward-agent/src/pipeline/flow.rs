@@ -12,15 +12,16 @@ use kubeward_core::event::SyscallEvent;
 use kubeward_core::ledger::{Account, LossReason};
 use kubeward_core::policy::{Judge, PolicySet, Selected, Unwanted, Verdict};
 use kubeward_core::redact::Redactor;
-use kubeward_core::render::line::{ContainerChange, Moment, Notice, NoticeLevel};
+use kubeward_core::render::line::{ContainerChange, Coverage, Moment, Notice, NoticeLevel};
 use kubeward_core::table::CallTable;
 use tokio::sync::watch;
 
 use super::account::UserCounts;
 use super::books::Shortages;
 use super::clock::{monotonic_ns, Clocks};
-use super::command::{Command, Doubts};
+use super::command::{Command, Doubts, Watched};
 use super::feedback::{Feedback, OwnOutput, Turn};
+use super::held::Holding;
 use super::lines::Lines;
 use super::output::EventOutput;
 use super::programs::Programs;
@@ -68,6 +69,7 @@ pub struct Pipeline {
     pub(super) clocks: Clocks,
     pub(super) programs: Programs,
     pub(super) members: BTreeMap<ContainerSlot, Member>,
+    pub(super) holding: Holding,
     /// Sum of the accounts of containers that are gone.
     pub(super) ended: Account,
     pub(super) doubts: Doubts,
@@ -87,6 +89,7 @@ pub struct Pipeline {
 pub(super) struct Member {
     pub(super) container: Arc<Container>,
     selected: Selected,
+    watched: Watched,
     /// Some policy has selected it, so that the stream speaks of it.
     pub(super) is_told: bool,
     pub(super) counts: UserCounts,
@@ -132,6 +135,7 @@ impl Pipeline {
             clocks: Clocks::sample(),
             programs: Programs::default(),
             members: BTreeMap::new(),
+            holding: Holding::default(),
             ended: Account::default(),
             doubts: Doubts::default(),
             seq: 0,
@@ -154,12 +158,28 @@ impl Pipeline {
         Finished { accounts: accounts.containers, total: accounts.node, table: self.table }
     }
 
+    fn take(&mut self, bytes: &[u8]) {
+        let owner = wire::Record::read_from(bytes).map_or(ContainerSlot(0), |record| ContainerSlot(record.slot));
+        match decode(bytes) {
+            Ok(Decoded::Exec { slot, exec_id, exe }) => self.programs.learn(slot, exec_id, exe),
+            Ok(Decoded::Call(_)) | Err(_) if self.is_held(owner, bytes) => {}
+            Ok(Decoded::Call(call)) => self.call(*call),
+            Err(error) => self.undecodable(owner, error),
+        }
+    }
+
+    /// Whether whose the slot is remains to be told; the record is then kept until it is.
+    fn is_held(&mut self, slot: ContainerSlot, bytes: &[u8]) -> bool {
+        if self.members.contains_key(&slot) {
+            return false;
+        }
+        // Its container was told of before the kernel side knew it.
+        self.apply_commands();
+        self.holding.keep(slot, bytes)
+    }
+
     fn call(&mut self, record: CallRecord) {
         let CallRecord { mut event, exec_id, start_boot_ns } = record;
-        if !self.members.contains_key(&event.slot) {
-            // Its container was told of before the kernel side knew it.
-            self.apply_commands();
-        }
         let Some(member) = self.members.get(&event.slot) else {
             self.stray(event.slot);
             return;
@@ -261,8 +281,7 @@ impl Pipeline {
         }
     }
 
-    fn undecodable(&mut self, bytes: &[u8], error: DecodeError) {
-        let slot = wire::Record::read_from(bytes).map_or(ContainerSlot(0), |record| ContainerSlot(record.slot));
+    fn undecodable(&mut self, slot: ContainerSlot, error: DecodeError) {
         match self.members.get_mut(&slot) {
             Some(member) => {
                 member.counts.read += 1;
@@ -283,18 +302,25 @@ impl Pipeline {
 
     fn apply(&mut self, command: Command) {
         match command {
-            Command::Open { slot, container, selected } => {
+            Command::Open { slot, container, selected, watched } => {
+                let held = self.holding.end(slot).unwrap_or_default();
                 let member = Member {
                     container,
                     selected,
+                    watched,
                     is_told: false,
-                    counts: UserCounts::default(),
+                    counts: held.counts,
                     gap: Gap::default(),
                     shortages: Shortages::default(),
                     closing: None,
                 };
                 self.members.insert(slot, member);
                 self.tell_if_selected(slot);
+                held.records.iter().for_each(|record| self.take(record));
+            }
+            Command::Hold { slot } => self.holding.begin(slot),
+            Command::Ignore { slot } => {
+                self.holding.ignore(slot);
             }
             Command::Change { slot, container, selected } => {
                 let Some(member) = self.members.get_mut(&slot) else { return };
@@ -309,6 +335,7 @@ impl Pipeline {
                 match self.members.get_mut(&slot) {
                     Some(member) => member.closing = Some(0),
                     // It was never opened here, so that nothing is left to tell of it.
+                    None if self.holding.ignore(slot) => {}
                     None => self.tell_freed(slot),
                 }
             }
@@ -359,8 +386,12 @@ impl Pipeline {
         let newly = |member: &&mut Member| !member.is_told && !member.selected.is_empty();
         if let Some(member) = self.members.get_mut(&slot).filter(newly) {
             member.is_told = true;
-            let container = member.container.clone();
-            self.tell_container(ContainerChange::Came, &container);
+            let (container, watched) = (member.container.clone(), member.watched);
+            let coverage = Coverage {
+                created_ns: self.clocks.unix_of_monotonic(watched.created_ns),
+                covered_ns: self.clocks.unix_of_monotonic(watched.since_ns),
+            };
+            self.tell_container(ContainerChange::Came(coverage), &container);
         }
     }
 
@@ -387,11 +418,7 @@ impl Pipeline {
 impl RecordSink for Pipeline {
     fn record(&mut self, bytes: &[u8]) {
         self.since_drained += 1;
-        match decode(bytes) {
-            Ok(Decoded::Call(call)) => self.call(*call),
-            Ok(Decoded::Exec { slot, exec_id, exe }) => self.programs.learn(slot, exec_id, exe),
-            Err(error) => self.undecodable(bytes, error),
-        }
+        self.take(bytes);
     }
 
     fn drained(&mut self) {

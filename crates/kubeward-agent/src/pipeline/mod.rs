@@ -10,6 +10,7 @@ mod clock;
 mod command;
 mod feedback;
 mod flow;
+mod held;
 mod lines;
 mod output;
 mod programs;
@@ -19,8 +20,8 @@ mod switch;
 mod tests;
 
 pub use account::UserCounts;
-pub use clock::Clocks;
-pub use command::{commands, Accounts, Command, Commands, Doubts, TableNow};
+pub use clock::{monotonic_ns, Clocks};
+pub use command::{commands, Accounts, Command, Commands, Doubts, TableNow, Watched};
 pub use feedback::{OwnOutput, OwnPod};
 pub use flow::{Finished, KernelAccount, Parts, Pipeline};
 pub use lines::Lines;

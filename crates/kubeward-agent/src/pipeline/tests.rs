@@ -21,6 +21,7 @@ use crate::heartbeat::Heartbeat;
 
 const A: ContainerSlot = ContainerSlot(1);
 const B: ContainerSlot = ContainerSlot(2);
+const WATCHED: Watched = Watched { created_ns: 7, since_ns: 7 };
 
 /// What the output took, by line with its owner, and what it is to lose.
 #[derive(Debug, Default)]
@@ -105,7 +106,7 @@ impl Rig {
     fn open(&self, slot: ContainerSlot, id: &str) {
         let container = container(id);
         let selected = self.set.select(&container);
-        assert!(self.commands.send(Command::Open { slot, container, selected }));
+        assert!(self.commands.send(Command::Open { slot, container, selected, watched: WATCHED }));
     }
 
     /// The kernel side saw this record and put it into the ring; it is read now.

@@ -10,6 +10,7 @@
 #include <bpf/bpf_tracing.h>
 #include "wire.h"
 #include "maps.bpf.h"
+#include "births.bpf.h"
 #include "identity.bpf.h"
 #include "path.bpf.h"
 #include "args.bpf.h"

@@ -3,8 +3,6 @@
 #ifndef KUBEWARD_IDENTITY_BPF_H
 #define KUBEWARD_IDENTITY_BPF_H
 
-#define count(field) __sync_fetch_and_add(&(field), 1)
-
 /* Cgroups above a task's own that are searched for a container. */
 #define ANCESTORS 8
 
@@ -103,6 +101,11 @@ static __always_inline bool identify(struct task_struct *task, const struct kw_s
 	owner->identity = KW_IDENTITY_CGROUP;
 	cgroup = bpf_get_current_cgroup_id();
 	target = bpf_map_lookup_elem(&container_map, &cgroup);
+	if (!target && cgroup > settings->births_after) {
+		owner->slot = birth_slot(cgroup);
+		if (owner->slot)
+			return true;
+	}
 	if (!target) {
 		key.mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
 		if (key.mnt_ns == settings->host_mnt_ns)

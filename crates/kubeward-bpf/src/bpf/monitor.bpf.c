@@ -7,6 +7,7 @@
  *   task_newtask		a child inherits its parent's tag
  *   *_process_exec		a container's stage becomes "run"; the program gets a name
  *   *_process_exit		a call that never returned is over
+ *   cgroup_mkdir, _rmdir	a cgroup may be a container's before anybody says so
  *   list_tasks			what runs now, for user space to find containers in
  *   list_inside		calls that may have begun before hooks were attached to their functions
  *
@@ -22,7 +23,9 @@
 #include <bpf/bpf_tracing.h>
 #include "wire.h"
 #include "maps.bpf.h"
+#include "births.bpf.h"
 #include "identity.bpf.h"
+#include "birth_events.bpf.h"
 #include "path.bpf.h"
 #include "args.bpf.h"
 #include "moves.bpf.h"
@@ -187,7 +190,9 @@ static __always_inline int on_exec(u64 filename)
 	stage = bpf_map_lookup_elem(&stages, &owner.slot);
 	if (!container || !account || !stage || !container->active)
 		return 0;
-	if (*stage == KW_STAGE_SETUP && BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) != container->creator_mnt_ns)
+	if (container->is_unnamed)
+		exec_at_birth(task, owner.slot, stage, now->pid_level);
+	else if (*stage == KW_STAGE_SETUP && BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) != container->creator_mnt_ns)
 		*stage = KW_STAGE_RUN;
 	owner.exec_id = bpf_ktime_get_ns();
 	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
@@ -237,6 +242,33 @@ SEC("?tracepoint/sched/sched_process_exit")
 int classic_process_exit(void *ctx)
 {
 	return on_task_exit();
+}
+
+/* Of the v2 hierarchy: ids collide between hierarchies. A container's own task makes parts of that container. */
+SEC("?tp_btf/cgroup_mkdir")
+int cgroup_mkdir(u64 *ctx)
+{
+	struct cgroup *cgroup = (struct cgroup *)ctx[0];
+	struct kw_settings *now = awake();
+	struct owner owner;
+
+	if (!now || BPF_CORE_READ(cgroup, root, hierarchy_id) != 0)
+		return 0;
+	if (identify(bpf_get_current_task_btf(), now, &owner) && owner.identity != KW_IDENTITY_NAMESPACE)
+		return 0;
+	return on_birth(cgroup);
+}
+
+/* One that had calls waits for its name: what it did is told after its end too. */
+SEC("?tp_btf/cgroup_rmdir")
+int cgroup_rmdir(u64 *ctx)
+{
+	u64 id = BPF_CORE_READ((struct cgroup *)ctx[0], kn, id);
+	struct kw_birth *birth = bpf_map_lookup_elem(&births, &id);
+
+	if (birth && !birth->slot && BPF_CORE_READ((struct cgroup *)ctx[0], root, hierarchy_id) == 0)
+		bpf_map_delete_elem(&births, &id);
+	return 0;
 }
 
 static __noinline int describe(struct task_struct *task, struct kw_task *found, u32 level)

@@ -20,6 +20,10 @@
 #define KW_ARGV_STRINGS 256  /* strings of one argv */
 #define KW_PATH_STEPS 128    /* components of one resolved path */
 #define KW_SOCKADDR_BYTES 128
+#define KW_BIRTHS 4096	    /* cgroups at a time of which it is not known whether they are a container's */
+#define KW_BIRTH_KIN 128    /* of these, with a slot and in one cgroup */
+#define KW_FREE_SLOTS 1024
+#define KW_BIRTH_NAME_BYTES 128
 
 enum kw_kind {
 	KW_KIND_CALL = 1, /* struct kw_record: one call of a container */
@@ -157,8 +161,23 @@ struct kw_container {
 	__u32 active;
 	__u32 profile;
 	__u32 creator_mnt_ns; /* an exec in this mount namespace is the runtime's */
-	__u32 pad;
+	__u32 is_unnamed;     /* 1: nobody has told yet which container it is; see struct kw_birth */
 	__u64 since_ns; /* CLOCK_MONOTONIC since when this profile is looked at */
+};
+
+/* A v2 cgroup that no task of a container made, until user space knows what it is. Key of the map: its id. */
+struct kw_birth {
+	__u64 parent;		  /* cgroup id */
+	__u64 made_ns;		  /* CLOCK_MONOTONIC */
+	__u64 covered_ns;	  /* CLOCK_MONOTONIC since when its calls are looked at, 0: there was none yet */
+	__u64 run_ns;		  /* CLOCK_MONOTONIC at the workload's first exec, 0: not yet */
+	__u64 root;		  /* the root directory of the task that made it, as a mere number */
+	__u64 init_start_boot_ns; /* of the process that made that exec */
+	__u32 init_pid;
+	__u32 creator_mnt_ns;
+	__u32 slot;   /* 0: none was needed yet, or there was none */
+	__u32 missed; /* looks for its slot while there was none */
+	__u8 name[KW_BIRTH_NAME_BYTES]; /* of its directory */
 };
 
 enum kw_target_flag {
@@ -188,7 +207,7 @@ struct kw_tag {
 /* Which tasks tag_tasks changes. adopt_tasks asks for none of this. */
 enum kw_tag_mode {
 	KW_TAG_THREADS = 1, /* give tag_slot to the threads of each process whose first thread has it */
-	KW_TAG_CGROUP = 2,  /* give tag_slot to each untagged task in tag_cgroup */
+	KW_TAG_CGROUP = 2,  /* give tag_slot to each task in tag_cgroup that is no named container's */
 	KW_TAG_REMOVE = 3,  /* take the tag of each task that has tag_slot */
 };
 
@@ -208,6 +227,7 @@ struct kw_settings {
 	__u32 tag_slot;		  /* what tag_tasks is to work on */
 	__u32 tag_mode;		  /* enum kw_tag_mode */
 	__u64 tag_cgroup;	  /* v2 cgroup id */
+	__u64 births_after;	  /* no cgroup with an id up to this one has a birth */
 	__u8 raw_hooks[KW_CALLS]; /* enum kw_hook: what the raw tracepoints serve of each call */
 	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do; both in a move alone */
 };

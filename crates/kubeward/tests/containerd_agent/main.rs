@@ -8,6 +8,7 @@
 mod agent;
 mod apply_latency;
 mod as_pod;
+mod brief;
 mod cluster;
 mod cluster_faults;
 mod cluster_outages;
@@ -44,7 +45,7 @@ use kubeward_testkit::image::Image;
 
 const IMAGE: &str = "docker.io/library/web:1";
 
-/// A containerd that has [`IMAGE`], with `told` in it, in namespace `default`.
+/// A containerd that has [`IMAGE`], with `told` and `brief` in it, in namespace `default`.
 fn containerd_with_image() -> Result<Containerd> {
     let containerd = Containerd::start()?;
     containerd.import("default", &image())?;
@@ -52,5 +53,5 @@ fn containerd_with_image() -> Result<Containerd> {
 }
 
 fn image() -> Image {
-    Image::busybox(IMAGE).program(witness::witness("told"))
+    Image::busybox(IMAGE).program(witness::witness("told")).program(witness::witness("brief"))
 }

@@ -8,7 +8,9 @@ use crate::container::Container;
 use crate::event::{Abi, ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text};
 use crate::ledger::{Account, FilterReason, LossReason};
 use crate::render::base64;
-use crate::render::fixture::{arg, hostile_event, kind_of, openat_event, text, valued, web_container, TIME_NS};
+use crate::render::fixture::{
+    arg, hostile_event, kind_of, openat_event, text, valued, web_container, COVERAGE, TIME_NS,
+};
 use crate::render::line::{ContainerChange, Gap, LedgerLine, LedgerScope, Notice, NoticeLevel};
 use crate::syscall::{by_name, ArgKind};
 
@@ -285,9 +287,11 @@ fn containers_are_told_apart_however_many_there_are() {
 
 #[test]
 fn container_line_carries_all_labels() {
-    let line = line_of(|lines, out| lines.container(out, MOMENT, ContainerChange::Came, &web_container()));
+    let line = line_of(|lines, out| lines.container(out, MOMENT, ContainerChange::Came(COVERAGE), &web_container()));
     let line: Value = serde_json::from_str(&line).expect("valid JSON");
     assert_eq!((&line["kind"], &line["change"], &line["seq"]), (&json!("container"), &json!("came"), &json!(7)));
+    assert_eq!(line["created"], "2026-01-02T03:04:05.123456789Z");
+    assert_eq!((&line["covered"], &line["gap_ns"]), (&json!("2026-01-02T03:04:05.373456789Z"), &json!(250_000_000)));
     assert_eq!(line["container"]["labels"], json!({"tier": "front"}));
     assert_eq!(line["k8s"]["labels"], json!({"app": "web", "zone": "a"}));
 }

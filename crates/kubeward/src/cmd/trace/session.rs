@@ -9,7 +9,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use kubeward_agent::control::{hook_bits, kernel_profile};
 use kubeward_agent::heartbeat::Heartbeat;
-use kubeward_agent::pipeline::{self, Command, Direct, Doubts, Finished, Lines, OwnOutput, Parts, Pipeline};
+use kubeward_agent::pipeline::{
+    self, monotonic_ns, Command, Direct, Doubts, Finished, Lines, OwnOutput, Parts, Pipeline, Watched,
+};
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
 use kubeward_bpf::object::{Engine, LoadOptions};
 use kubeward_bpf::probe::Probes;
@@ -182,7 +184,9 @@ impl Watch {
         let (commands, receiver) = pipeline::commands();
         // The container is the policies' whatever they select: they are here to be tried.
         let selected = self.set.active();
-        commands.send(Command::Open { slot: SLOT, container: Arc::new(container(args)), selected });
+        let now_ns = monotonic_ns();
+        let watched = Watched { created_ns: now_ns, since_ns: now_ns };
+        commands.send(Command::Open { slot: SLOT, container: Arc::new(container(args)), selected, watched });
         let (engine, outcome) = (self.engine.clone(), outcome.clone());
         let on_failure = move |error: &OutputError| {
             // Tracing ends; the command goes on.
