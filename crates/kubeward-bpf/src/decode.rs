@@ -74,7 +74,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
 fn call(record: &Record, items: Items) -> Result<CallRecord, DecodeError> {
     let phase = phase(record.phase)?;
     let has_return = phase != Phase::Enter;
-    let call = call_of(record);
+    let call = call_of(record.nr, record.flags);
     let Items { args, path } = items;
     let event = SyscallEvent {
         seq: 0,
@@ -99,12 +99,13 @@ fn call(record: &Record, items: Items) -> Result<CallRecord, DecodeError> {
     Ok(CallRecord { event, exec_id: record.exec_id, start_boot_ns: record.start_boot_ns })
 }
 
-fn call_of(record: &Record) -> Call {
-    let nr = u32::from(record.nr);
-    if record.flags & wire::RECORD_COMPAT != 0 {
+/// The call that a record, or a row of the table, is of: its number, and the flags that say in which table that is.
+pub(crate) fn call_of(nr: u16, flags: u8) -> Call {
+    let nr = u32::from(nr);
+    if flags & wire::RECORD_COMPAT != 0 {
         return Call { via: Via::Compat, nr, entry: syscall::compat_name(nr).and_then(syscall::by_name) };
     }
-    let via = if record.flags & wire::RECORD_IO_URING != 0 { Via::IoUring } else { Via::Syscall };
+    let via = if flags & wire::RECORD_IO_URING != 0 { Via::IoUring } else { Via::Syscall };
     Call { via, nr, entry: syscall::by_nr(nr) }
 }
 

@@ -17,7 +17,7 @@ pub enum Phase {
 }
 
 /// Whether the container's own program was running yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
     /// The runtime's work before the workload's first exec.
     Setup,

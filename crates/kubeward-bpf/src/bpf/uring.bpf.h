@@ -255,10 +255,11 @@ static __always_inline struct record_buffer *answer_items(struct call *call, con
 }
 
 /* Fills `call` with what is known of a kept request. False: nobody is interested in it any more. */
-static __always_inline bool reopen(struct call *call, const struct uring_request *request)
+static __always_inline bool reopen(struct call *call, const struct uring_request *request, bool is_answered)
 {
 	u32 zero = 0, nr = request->record.nr;
 	struct kw_account *account;
+	bool is_named;
 
 	call->settings = bpf_map_lookup_elem(&settings, &zero);
 	call->shape = bpf_map_lookup_elem(&call_shapes, &nr);
@@ -284,11 +285,16 @@ static __always_inline bool reopen(struct call *call, const struct uring_request
 	if (!call->settings || !call->shape || !account)
 		return false;
 	count(account->left);
-	if (!find_account(call) || !find_want(call) || !call->want) {
-		count(account->filtered_policy);
+	is_named = find_account(call) && find_want(call) && call->want;
+	if (!call->account || !call->stage)
 		return false;
-	}
-	return true;
+	if (is_answered)
+		tabulate_result(call);
+	else
+		tabulate_unfinished(account, call->owner.slot, call->nr, call->flags);
+	if (!is_named)
+		count(account->filtered_policy);
+	return is_named;
 }
 
 static __always_inline void forget(const struct uring_request *request, u64 id)
@@ -308,15 +314,11 @@ static __always_inline void tell_unanswered(const struct uring_request *request,
 {
 	struct call call;
 
-	if (reopen(&call, request)) {
-		call.phase = KW_PHASE_ENTER;
-		call.ret = 0;
-		call.duration_ns = 0;
-		if (is_setup(&call))
-			count(call.account->filtered_setup);
-		else
-			emit(&call, answer_items(&call, request, id));
-	}
+	call.phase = KW_PHASE_ENTER;
+	call.ret = 0;
+	call.duration_ns = 0;
+	if (reopen(&call, request, false) && !is_told_by_count(&call))
+		emit(&call, answer_items(&call, request, id));
 	forget(request, id);
 }
 
@@ -356,7 +358,8 @@ static __always_inline bool keep_request(struct call *call, u64 id, u64 ring, u6
 		return false;
 	count(call->account->seen);
 	count(call->account->entered);
-	request->items_bytes = keep_items(call, id);
+	if (!(call->want & KW_WANT_COUNT))
+		request->items_bytes = keep_items(call, id);
 	call->phase = KW_PHASE_CALL;
 	call->ret = 0;
 	call->duration_ns = 0;
@@ -457,13 +460,11 @@ static __always_inline int answer_request(u64 id, s32 res, bool more)
 
 	if (!request)
 		return 0;
-	if (reopen(&call, request)) {
-		call.phase = KW_PHASE_CALL;
-		call.ret = res;
-		call.duration_ns = bpf_ktime_get_ns() - call.mono_ns;
-		if (is_wanted_return(&call))
-			emit(&call, answer_items(&call, request, id));
-	}
+	call.phase = KW_PHASE_CALL;
+	call.ret = res;
+	call.duration_ns = bpf_ktime_get_ns() - request->record.mono_ns;
+	if (reopen(&call, request, true) && is_wanted_return(&call))
+		emit(&call, answer_items(&call, request, id));
 	if (more)
 		go_on(request);
 	else

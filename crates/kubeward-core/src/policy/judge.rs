@@ -46,6 +46,9 @@ impl PolicySet {
 
 impl CheckedPolicy {
     fn judge(&self, event: &SyscallEvent) -> Result<(), Unwanted> {
+        if !self.wants_events() {
+            return Err(Unwanted::NoPolicy);
+        }
         let nr = match (event.call.via, event.call.entry) {
             (Via::Syscall | Via::IoUring, _) => event.call.nr,
             // A 32-bit call's number is of another table; its entry, where there is one, says which call it is.

@@ -114,6 +114,16 @@ fn filters_narrow_and_the_reason_is_the_last_hurdle() {
 }
 
 #[test]
+fn a_policy_that_counts_wants_no_event() {
+    let counts = || policy("counts", "  mode: Count\n  categories: [file]");
+    let (mut alone, selected) = judge(vec![counts()]);
+    let openat = event("openat", Phase::Call);
+    assert_eq!(alone.judge(&openat, &selected, 0), Verdict::Filtered(Unwanted::NoPolicy));
+    let (mut both, selected) = judge(vec![counts(), policy("tells", "  syscalls: [{name: openat}]")]);
+    assert_eq!(both.judge(&openat, &selected, 0), wanted(&["tells"]));
+}
+
+#[test]
 fn a_path_may_be_the_opened_files_an_argument_or_a_socket() {
     let spec = "  categories: [file, network]\n  filter: {pathPrefix: [/run]}";
     let (mut judge, selected) = judge(vec![policy("run", spec)]);
