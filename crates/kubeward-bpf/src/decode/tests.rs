@@ -175,8 +175,3 @@ proptest::proptest! {
         let _ = decode(&[record.as_bytes(), &items].concat());
     }
 }
-
-#[test]
-fn the_header_is_what_the_kernel_sends() {
-    assert_eq!(size_of::<Record>(), 144);
-}
