@@ -1,5 +1,3 @@
-use std::mem::size_of;
-
 use kubeward_core::event::SockAddr;
 
 use super::*;
