@@ -14,11 +14,13 @@ pub struct CallKey {
     pub slot: ContainerSlot,
     pub via: Via,
     pub nr: u32,
+    /// What it does, by native number: one number of the 32-bit table stands for many calls.
+    pub native: Option<u16>,
 }
 
 impl CallKey {
     pub fn new(slot: ContainerSlot, call: &Call) -> CallKey {
-        CallKey { slot, via: call.via, nr: call.nr }
+        CallKey { slot, via: call.via, nr: call.nr, native: call.entry.map(|entry| entry.nr) }
     }
 }
 
@@ -225,7 +227,7 @@ mod tests {
             table.add(SLOT, &call(257), result, 2).expect("there is room");
         }
         let (key, stats) = table.iter().next().expect("one call");
-        assert_eq!(*key, CallKey { slot: SLOT, via: Via::Syscall, nr: 257 });
+        assert_eq!(*key, CallKey { slot: SLOT, via: Via::Syscall, nr: 257, native: None });
         assert_eq!(
             stats.results().collect::<Vec<_>>(),
             [(CallResult::Unfinished, 2), (CallResult::Success, 2), (CallResult::Errno(2), 4)]

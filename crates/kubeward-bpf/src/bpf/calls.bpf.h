@@ -50,6 +50,8 @@ static __always_inline void fill_record(struct kw_record *record, const struct c
 	record->container_pid = container_pid;
 	record->uid = BPF_CORE_READ(task, cred, uid.val);
 	record->gid = BPF_CORE_READ(task, cred, gid.val);
+	record->number = call->number;
+	record->pad = 0;
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), task->comm);
 }
 
@@ -59,6 +61,8 @@ static __always_inline void emit(struct call *call, struct record_buffer *buffer
 	struct kw_record *record;
 	u64 bytes;
 
+	if (call->flags & KW_RECORD_NO_ARGS)
+		count(call->account->unreadable);
 	if (buffer) {
 		bytes = buffer->record.items_bytes;
 		if (bytes > sizeof(buffer->items)) {
@@ -103,12 +107,12 @@ static __always_inline struct record_buffer *read_inputs(struct call *call, bool
 {
 	struct record_buffer *buffer;
 
-	if (!(call->shape->flags & KW_SHAPE_IN))
+	if (!(call->shape->flags & KW_SHAPE_IN) || call->flags & KW_RECORD_NO_ARGS)
 		return NULL;
 	buffer = open_buffer(call);
 	if (!buffer)
 		return NULL;
-	buffer->unreadable = append_inputs(buffer, &call->args, call->native_nr, pack_limits(call->profile));
+	buffer->unreadable = append_inputs(buffer, &call->args, call->shape_nr, pack_limits(call->profile));
 	if (buffer->unreadable && count_unreadable)
 		count(call->account->unreadable);
 	return buffer;
@@ -123,7 +127,10 @@ static __always_inline void read_args(struct call *call)
 {
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(call->task);
 
+	call->flags &= ~KW_RECORD_NO_ARGS;
 	arch_args(regs, call->flags & KW_RECORD_COMPAT, &call->args);
+	if (call->flags & KW_RECORD_COMPAT && arrange_args(&call->args, call->shape_nr))
+		call->flags |= KW_RECORD_NO_ARGS;
 }
 
 static __always_inline void tell_entry(struct call *call)
@@ -178,6 +185,8 @@ static __always_inline void keep_entry(struct call *call)
 	count(call->account->entered);
 	pending->nr = call->native_nr;
 	pending->call_nr = call->nr;
+	pending->shape_nr = call->shape_nr;
+	pending->number = call->number;
 	pending->owner = call->owner;
 	pending->args = call->args;
 	pending->has_items = 0;
@@ -188,7 +197,7 @@ static __always_inline void keep_entry(struct call *call)
 	pending->active = 1;
 }
 
-static __always_inline int on_enter(s64 id, u32 probe)
+static __always_inline int on_enter(s32 id, u32 probe)
 {
 	struct call call;
 	u32 wants;
@@ -235,7 +244,7 @@ static __always_inline bool is_refused(const struct call *call, const struct pen
 
 	if (!(call->want & KW_WANT_CALL) || !is_raw(call->probe) || !call->shape->enter_since_ns)
 		return false;
-	if ((call->ret >= 0 || call->ret < -4095) && call->ret != call->nr)
+	if ((call->ret >= 0 || call->ret < -4095) && call->ret != call->number)
 		return false;
 	if (call->task->seccomp.mode != KW_SECCOMP_MODE_FILTER)
 		return false;
@@ -260,10 +269,10 @@ static __always_inline struct record_buffer *finish_items(struct call *call, con
 	}
 	if (reread)
 		buffer = read_inputs(call, true);
-	if (call->shape->flags & KW_SHAPE_OUT && call->ret >= 0) {
+	if (call->shape->flags & KW_SHAPE_OUT && call->ret >= 0 && !(call->flags & KW_RECORD_NO_ARGS)) {
 		if (!buffer)
 			buffer = open_buffer(call);
-		if (buffer && append_outputs(buffer, &call->args, call->native_nr))
+		if (buffer && append_outputs(buffer, &call->args, call->shape_nr))
 			count(call->account->unreadable);
 	}
 	if (call->shape->flags & KW_SHAPE_OPENS && call->ret >= 0) {
@@ -309,10 +318,17 @@ static __always_inline void return_kept(struct call *call, struct pending_call *
 	}
 	call->args = pending->args;
 	call->nr = pending->call_nr;
+	call->shape_nr = pending->shape_nr;
+	call->number = pending->number;
 	call->flags = pending->flags;
 	call->mono_ns = pending->mono_ns;
 	call->duration_ns = bpf_ktime_get_ns() - pending->mono_ns;
 	call->phase = KW_PHASE_CALL;
+	/* The page was not there at entry; the kernel has fetched it since. */
+	if (call->flags & KW_RECORD_NO_ARGS) {
+		read_args(call);
+		pending = NULL;
+	}
 	tell_return(call, pending);
 }
 
@@ -332,7 +348,7 @@ static __always_inline bool entry_decides(const struct pending_call *pending)
 	return pending && pending->active && has_shape(pending->nr, KW_SHAPE_EXEC | KW_SHAPE_ENTRY_KNOWS);
 }
 
-static __always_inline int on_exit(s64 id, s64 ret, u32 probe)
+static __always_inline int on_exit(s32 id, s64 ret, u32 probe)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pending_call *pending = NULL;

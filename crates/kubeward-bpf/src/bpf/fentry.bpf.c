@@ -14,6 +14,7 @@
 #include "path.bpf.h"
 #include "args.bpf.h"
 #include "moves.bpf.h"
+#include "compat.bpf.h"
 #include "call.bpf.h"
 #include "calls.bpf.h"
 

@@ -7,8 +7,12 @@
 #ifndef KUBEWARD_WIRE_H
 #define KUBEWARD_WIRE_H
 
-/* Call numbers 0..511; every architecture's table ends below. */
+/* Call numbers 0..511; every architecture's table ends below the last, which stands for all numbers that no table has. */
 #define KW_CALLS 512
+#define KW_UNLISTED 511
+/* Calls that share one number of the 32-bit table, and what tells all shapes: see struct kw_shape. */
+#define KW_SUB_CALLS 32
+#define KW_SHAPES (2 * KW_CALLS + 2 * KW_SUB_CALLS)
 /* Container slots 1..4095; slot 0 is nobody. */
 #define KW_SLOTS 4096
 /* Profiles 1..1023; profile 0 wants nothing. */
@@ -57,6 +61,7 @@ enum kw_record_flag {
 	KW_RECORD_REFUSED = 1 << 1,  /* returned without having entered, from a thread under a seccomp filter */
 	KW_RECORD_NO_ITEMS = 1 << 2, /* strings were wanted but there was no memory to hold them */
 	KW_RECORD_IO_URING = 1 << 3, /* submitted to an io_uring in place of the call that nr and args name */
+	KW_RECORD_NO_ARGS = 1 << 4,  /* args are the registers: the memory that holds the arguments could not be read */
 };
 
 /* One call, or one exec. `items_bytes` of struct kw_item follow. */
@@ -67,7 +72,7 @@ struct kw_record {
 	__u8 probe;
 	__u8 identity;
 	__u8 flags;
-	__u16 nr;
+	__u16 nr; /* kw_shape.nr */
 	__u32 slot;
 	__u32 items_bytes;
 	__u64 mono_ns;	   /* CLOCK_MONOTONIC at entry (enter, call) or return (exit) */
@@ -82,6 +87,8 @@ struct kw_record {
 	__u32 container_pid; /* in the process's own pid namespace */
 	__u32 uid;
 	__u32 gid;
+	__u32 number; /* the call's, as the caller gave it */
+	__u32 pad;
 	__u8 comm[KW_COMM_BYTES];
 };
 
@@ -125,14 +132,26 @@ enum kw_shape_flag {
 	KW_SHAPE_ENTRY_KNOWS = 1 << 6, /* only the entry shows the right number (rt_sigreturn) */
 };
 
+/*
+ * What is known of a call. By native number; from KW_CALLS on by number of the 32-bit table; from 2 * KW_CALLS on the sub-calls of
+ * numbers of that table. flags and times are those of the shape at native_nr.
+ */
 struct kw_shape {
 	__u8 capture[6];
 	__u8 len_arg[6];
+	__u8 from[6]; /* where argument i is: register or word 0..5 */
+	__u8 words_in; /* the register that points to 32-bit words with the arguments, KW_NO_WORDS: registers hold them */
+	__u8 words;    /* how many */
 	__u16 flags;
-	__u16 native_nr;      /* of the compat call with this index; KW_CALLS where there is none */
+	__u16 nr;	 /* what records call it: its number, KW_UNLISTED, of a sub-call its index here less KW_CALLS */
+	__u16 native_nr; /* the native call that it is or does the same as, else KW_UNLISTED */
+	__u16 sub_calls; /* index of its sub-call 0 */
+	__u32 sub_call_mask;  /* of the first argument: which sub-call it is; 0: it has none */
 	__u64 enter_since_ns; /* CLOCK_MONOTONIC since when some hook shows its entries, 0: none does */
 	__u64 exit_since_ns;  /* and its returns */
 };
+
+#define KW_NO_WORDS 0xff
 
 /* What a profile wants of a call. */
 enum kw_want {
@@ -221,7 +240,7 @@ struct kw_account {
 	__u64 filtered_count; /* every policy that names the call counts only */
 	__u64 sampled;	      /* above every limit of the policies that name the call */
 	__u64 lost_ring;
-	__u64 lost_share; /* the container's share of the ring was used up */
+	__u64 lost_share;   /* the container's share of the ring was used up */
 	__u64 lost_storage; /* no memory to keep a call whose return alone says nothing */
 	__u64 lost_return;  /* entered, and its return was never shown to us */
 	__u64 entered;	    /* calls kept from entry to return */
