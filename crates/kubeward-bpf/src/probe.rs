@@ -1,6 +1,7 @@
 //! Hooks on calls: which backend serves which call, attached and detached while everything else goes on.
 
 mod attach;
+mod compat;
 mod fentry;
 mod plan;
 mod raw;
@@ -22,11 +23,13 @@ use libbpf_rs::Link;
 use crate::object::Engine;
 use crate::wire::{CALLS, HOOK_ENTER, HOOK_EXIT};
 use attach::{AttachError, Hook};
+use compat::SharedHooks;
 use plan::Verdicts;
 use raw::RawHooks;
 use retire::Retirement;
 use tables::Tables;
 
+pub use compat::compat_functions;
 pub use settle::Settling;
 pub use survey::{survey, BackendVerdict};
 
@@ -124,6 +127,7 @@ pub struct Probes {
     wanted: Vec<(&'static Syscall, u8)>,
     /// Each hook of a call shows moments that the others do not.
     hooks: BTreeMap<u16, Vec<Hook>>,
+    shared: SharedHooks,
     /// What the kernel has refused to hook of which call: not tried again.
     unhookable: BTreeSet<(u16, u8)>,
     retirement: Retirement,
@@ -152,6 +156,7 @@ impl Probes {
             tables: Tables::NOTHING,
             wanted: Vec::new(),
             hooks: BTreeMap::new(),
+            shared: SharedHooks::default(),
             unhookable: BTreeSet::new(),
             retirement: Retirement::default(),
             trouble: None,
@@ -193,12 +198,12 @@ impl Probes {
     pub fn skipped(&self) -> u64 {
         attach::recursion_misses(self.engine.object()) - self.skipped_in_trials
             + self.skipped_before
-            + self.hooks.values().flatten().map(Hook::recursion_misses).sum::<u64>()
+            + self.hooks.values().flatten().chain(self.shared.iter()).map(Hook::recursion_misses).sum::<u64>()
     }
 
     /// Returns that the kernel says our kretprobes missed, where it counts them (6.7 and later).
     pub fn missed_returns(&self) -> u64 {
-        self.missed_before + attach::missed_returns(self.hooks.values().flatten())
+        self.missed_before + attach::missed_returns(self.hooks.values().flatten().chain(self.shared.iter()))
     }
 
     /// Why the backend serves calls as it does, in sentences.
