@@ -17,7 +17,7 @@ pub enum Phase {
 }
 
 /// Whether the container's own program was running yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
     /// The runtime's work before the workload's first exec.
     Setup,
@@ -80,6 +80,17 @@ impl Via {
             Via::IoUring => Some("io_uring"),
         }
     }
+}
+
+/// What a call that came by an io_uring has beside the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UringRequest {
+    /// The operation, see [`crate::syscall::uring_op`].
+    pub opcode: u8,
+    /// Its descriptor is an index of the files that the ring has registered.
+    pub fixed_file: bool,
+    /// It made or closed a registered file, and no descriptor: a result other than an error is no descriptor's number.
+    pub direct: bool,
 }
 
 /// The call itself: its number, and the catalogue's entry of what it does: of a native call its own, of a 32-bit one or of an
@@ -197,6 +208,8 @@ pub struct SyscallEvent {
     pub duration_ns: Option<u64>,
     /// The return was seen without an entry, as a seccomp filter leaves it.
     pub refused_by_seccomp: bool,
+    /// Only with [`Via::IoUring`].
+    pub io_uring: Option<UringRequest>,
     pub process: Process,
     pub slot: ContainerSlot,
     /// Filled by attribution.

@@ -24,6 +24,10 @@
 #define KW_ARGV_STRINGS 256  /* strings of one argv */
 #define KW_PATH_STEPS 128    /* components of one resolved path */
 #define KW_SOCKADDR_BYTES 128
+#define KW_BIRTHS 4096	    /* cgroups at a time of which it is not known whether they are a container's */
+#define KW_BIRTH_KIN 128    /* of these, with a slot and in one cgroup */
+#define KW_FREE_SLOTS 1024
+#define KW_BIRTH_NAME_BYTES 128
 
 enum kw_kind {
 	KW_KIND_CALL = 1, /* struct kw_record: one call of a container */
@@ -87,10 +91,16 @@ struct kw_record {
 	__u32 container_pid; /* in the process's own pid namespace */
 	__u32 uid;
 	__u32 gid;
-	__u32 number; /* the call's, as the caller gave it */
-	__u32 pad;
 	__u8 comm[KW_COMM_BYTES];
+	__u8 uring_opcode; /* KW_RECORD_IO_URING only, else 0 */
+	__u8 uring_flags;  /* the SQE's flags, and KW_URING_DIRECT */
+	__u16 spare;
+	__u32 number; /* the call's, as the caller gave it */
 };
+
+/* kw_record.uring_flags, beside IOSQE_* */
+#define KW_URING_FIXED_FILE (1 << 0) /* IOSQE_FIXED_FILE: the descriptor is an index of the ring's registered files */
+#define KW_URING_DIRECT (1 << 7)     /* makes or closes a registered file and no descriptor */
 
 enum kw_item_kind {
 	KW_ITEM_STRING = 1,   /* bytes without the NUL */
@@ -152,6 +162,46 @@ struct kw_shape {
 };
 
 #define KW_NO_WORDS 0xff
+/* Operations of io_uring, by opcode. */
+#define KW_URING_OPS 128
+
+/* Where a call's argument stands in the submission entry that does what the call does. */
+enum kw_uring_from {
+	KW_FROM_NOWHERE = 0, /* the argument is 0 */
+	KW_FROM_MINUS_ONE = 1,
+	KW_FROM_FD = 2,
+	KW_FROM_OFF = 3, /* also addr2 */
+	KW_FROM_ADDR = 4,
+	KW_FROM_LEN = 5,
+	KW_FROM_OP_FLAGS = 6,
+	KW_FROM_FILE_INDEX = 7, /* also splice_fd_in */
+	KW_FROM_ADDR_LEN = 8,
+	KW_FROM_ADDR3 = 9,
+	KW_FROM_ADDR_OR_LEN = 10, /* addr, where that is 0 len */
+	KW_FROM_OFF_OR_LEN = 11,
+};
+
+/* When the operation does what kw_uring_op.other_nr does. */
+enum kw_uring_when {
+	KW_WHEN_NEVER = 0,
+	KW_WHEN_NO_OFFSET = 1, /* off is -1: at the file's own position */
+	KW_WHEN_DATASYNC = 2,
+};
+
+enum kw_uring_op_flag {
+	KW_URING_OP_FILE_INDEX = 1 << 0, /* file_index other than 0 makes the operation KW_URING_DIRECT */
+	KW_URING_OP_NOTIFIES = 1 << 1,	 /* a result that says that more will come is the only one */
+	KW_URING_OP_CLOSES = 1 << 2,	 /* frees a descriptor's number */
+};
+
+/* What call an operation stands for. */
+struct kw_uring_op {
+	__u16 nr; /* native; KW_CALLS: of no call */
+	__u16 other_nr;
+	__u8 when;
+	__u8 flags;
+	__u8 from[6];
+};
 
 /* What a profile wants of a call. */
 enum kw_want {
@@ -160,6 +210,7 @@ enum kw_want {
 	KW_WANT_CALL = 1 << 2,
 	KW_WANT_ERRORS = 1 << 3, /* only when the result is one of kw_profile.errors */
 	KW_WANT_SLOW = 1 << 4,	 /* only when it took kw_profile.min_duration_ns, where that is known */
+	KW_WANT_COUNT = 1 << 5,	 /* no record: every policy that names it counts only */
 };
 
 /* The weakest union of all policies that select a container. */
@@ -176,8 +227,23 @@ struct kw_container {
 	__u32 active;
 	__u32 profile;
 	__u32 creator_mnt_ns; /* an exec in this mount namespace is the runtime's */
-	__u32 pad;
+	__u32 is_unnamed;     /* 1: nobody has told yet which container it is; see struct kw_birth */
 	__u64 since_ns; /* CLOCK_MONOTONIC since when this profile is looked at */
+};
+
+/* A v2 cgroup that no task of a container made, until user space knows what it is. Key of the map: its id. */
+struct kw_birth {
+	__u64 parent;		  /* cgroup id */
+	__u64 made_ns;		  /* CLOCK_MONOTONIC */
+	__u64 covered_ns;	  /* CLOCK_MONOTONIC since when its calls are looked at, 0: there was none yet */
+	__u64 run_ns;		  /* CLOCK_MONOTONIC at the workload's first exec, 0: not yet */
+	__u64 root;		  /* the root directory of the task that made it, as a mere number */
+	__u64 init_start_boot_ns; /* of the process that made that exec */
+	__u32 init_pid;
+	__u32 creator_mnt_ns;
+	__u32 slot;   /* 0: none was needed yet, or there was none */
+	__u32 missed; /* looks for its slot while there was none */
+	__u8 name[KW_BIRTH_NAME_BYTES]; /* of its directory */
 };
 
 enum kw_target_flag {
@@ -190,9 +256,11 @@ struct kw_target {
 	__u32 flags;
 };
 
+/* The inode numbers are reused as soon as a namespace has gone, mnt_seq never is. */
 struct kw_ns_key {
 	__u32 pid_ns;
 	__u32 mnt_ns;
+	__u64 mnt_seq; /* 0 on a kernel that keeps none we know */
 };
 
 /* What a task carries, and hands to its children. Slot 0: this task is not to be watched. */
@@ -202,10 +270,10 @@ struct kw_tag {
 	__u64 exec_id;
 };
 
-/* Which tasks tag_tasks changes. */
+/* Which tasks tag_tasks changes. adopt_tasks asks for none of this. */
 enum kw_tag_mode {
 	KW_TAG_THREADS = 1, /* give tag_slot to the threads of each process whose first thread has it */
-	KW_TAG_CGROUP = 2,  /* give tag_slot to each untagged task in tag_cgroup */
+	KW_TAG_CGROUP = 2,  /* give tag_slot to each task in tag_cgroup that is no named container's */
 	KW_TAG_REMOVE = 3,  /* take the tag of each task that has tag_slot */
 };
 
@@ -225,6 +293,8 @@ struct kw_settings {
 	__u32 tag_slot;		  /* what tag_tasks is to work on */
 	__u32 tag_mode;		  /* enum kw_tag_mode */
 	__u64 tag_cgroup;	  /* v2 cgroup id */
+	__u64 births_after;	  /* no cgroup with an id up to this one has a birth */
+	__u64 shared_bytes;	  /* size of the ring that containers share; 0: one has it all */
 	__u8 raw_hooks[KW_CALLS]; /* enum kw_hook: what the raw tracepoints serve of each call */
 	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do; both in a move alone */
 };
@@ -249,7 +319,37 @@ struct kw_account {
 	__u64 no_buffer;    /* records without strings, for want of memory; no call is lost by it */
 	__u64 lost_exec;    /* programs whose name is unknown, for want of room in the ring */
 	__u64 untabled;	    /* calls that the table had no room for; they are counted above */
-	__u64 untagged;	    /* tasks that got no tag for want of memory: identified anew at each call */
+	__u64 untimed;	/* durations that call_times had no room for; their calls are counted above and in the table */
+	__u64 untagged; /* tasks that got no tag for want of memory: identified anew at each call */
+};
+
+/* kw_table_key.flags: KW_RECORD_COMPAT and KW_RECORD_IO_URING as in a record, and */
+enum kw_table_flag {
+	KW_TABLE_UNFINISHED = 1 << 7, /* told at its entry alone, or its return was never shown */
+};
+
+/* Key of call_table; the value is how many calls of the container ended so, per CPU. */
+struct kw_table_key {
+	__u16 slot;
+	__u16 nr;    /* as in the caller's table */
+	__u16 error; /* errno, 0: it succeeded or is unfinished */
+	__u8 flags;
+	__u8 stage;  /* enum kw_stage, when the result was known */
+};
+
+/* Key of call_times: durations from 2^power up to, not including, 2^(power + 1) ns; power 0 has those of 0 ns too. */
+struct kw_times_key {
+	__u16 slot;
+	__u16 nr;
+	__u16 power;
+	__u8 flags;
+	__u8 stage;
+};
+
+/* Per CPU. */
+struct kw_times {
+	__u64 calls;
+	__u64 total_ns;
 };
 
 /* One task of the iterator. */
@@ -261,7 +361,8 @@ struct kw_task {
 	__u32 mnt_ns;
 	__u32 slot;	 /* its tag, 0 without one */
 	__u32 pid_level; /* of its own pid namespace */
-	__u32 pad;
+	__u32 inner_pid; /* its number there */
+	__u64 mnt_seq;
 	__u64 cgroup_id;
 	__u64 start_boot_ns;
 	__u8 comm[KW_COMM_BYTES];

@@ -29,9 +29,11 @@ fn openat() -> Record {
         container_pid: 9,
         uid: 1000,
         gid: 100,
-        number: 257,
-        pad: 0,
         comm: *b"cat\0garbage\0\0\0\0\0",
+        uring_opcode: 0,
+        uring_flags: 0,
+        spare: 0,
+        number: 257,
     }
 }
 

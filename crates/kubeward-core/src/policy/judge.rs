@@ -9,7 +9,7 @@ use super::filter::Unwanted;
 use super::set::{PolicySet, Selected};
 use super::want::CallWant;
 use crate::container::ContainerSlot;
-use crate::event::{Phase, SyscallEvent};
+use crate::event::{Phase, SyscallEvent, Via};
 use crate::syscall::UNLISTED;
 
 /// Name lists kept for re-use. Each distinct set of wanting policies has one; when full, all are forgotten.
@@ -47,10 +47,15 @@ impl PolicySet {
 
 impl CheckedPolicy {
     fn judge(&self, event: &SyscallEvent) -> Result<(), Unwanted> {
+        if !self.wants_events() {
+            return Err(Unwanted::NoPolicy);
+        }
         // Not by the event's number, which may be of another table.
         let nr = event.call.entry.map_or(UNLISTED, |entry| entry.nr).into();
         let want = self.calls.get(nr);
         let moment_is_wanted = match event.phase {
+            // A request that gets no answer has no other moment.
+            Phase::Enter if event.call.via == Via::IoUring => !want.is_none(),
             Phase::Enter => want.contains(CallWant::ENTER),
             Phase::Exit if event.refused_by_seccomp && want.contains(CallWant::REFUSED) => true,
             Phase::Exit => want.contains(CallWant::EXIT),

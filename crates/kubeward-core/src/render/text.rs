@@ -6,6 +6,8 @@
 //!
 //! Lines are printable ASCII: every other byte of a foreign string is escaped.
 
+use std::time::Duration;
+
 use super::error_text::{error_text, is_restart};
 use super::escape::{octal, push_display, push_number, Place};
 use super::line::{ContainerChange, Gap, LedgerLine, LedgerScope, Moment, Notice};
@@ -74,9 +76,14 @@ impl TextLines {
         out.extend_from_slice(b"+++ ");
         write_container(out, container);
         push_display(out, format_args!(" {}", change.name()));
-        if let (ContainerChange::Came | ContainerChange::Changed, Some(image)) = (change, &container.image) {
+        if let (ContainerChange::Came(_) | ContainerChange::Changed, Some(image)) = (change, &container.image) {
             out.extend_from_slice(b": ");
             octal(out, Place::Line, image.as_bytes(), b"");
+        }
+        if let ContainerChange::Came(sight) = change {
+            if sight.gap_ns() > 0 {
+                push_display(out, format_args!(" (ran for {:?} unwatched)", Duration::from_nanos(sight.gap_ns())));
+            }
         }
         out.extend_from_slice(b" +++\n");
     }

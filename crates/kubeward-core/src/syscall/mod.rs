@@ -10,6 +10,7 @@ mod compat;
 mod errno;
 mod flags;
 mod hooks;
+mod io_uring;
 mod kind;
 mod nearest;
 mod resolve;
@@ -26,6 +27,7 @@ pub use compat::{compat, compat_by_nr, compat_calls, CompatCall, Places, SubCall
 pub use errno::{errno_by_name, errno_name};
 pub use flags::FlagTable;
 pub use hooks::{Capture, EntryRule};
+pub use io_uring::{uring_op, uring_ops, uring_ops_of, Field, StandsFor, UringOp, When};
 pub use kind::{ArgKind, ArgShape};
 pub use resolve::{resolve, UnknownCall};
 pub use set::{parse_set, CallSet, SetError};

@@ -25,6 +25,7 @@ pub(super) fn event(name: &str, phase: Phase) -> SyscallEvent {
         ret: (phase != Phase::Enter).then_some(0),
         duration_ns: (phase == Phase::Call).then_some(1_000),
         refused_by_seccomp: false,
+        io_uring: None,
         process: Process {
             pid: 1,
             tid: 1,
@@ -110,6 +111,16 @@ fn filters_narrow_and_the_reason_is_the_last_hurdle() {
     assert_eq!(judge.judge(&openat, &selected, 0), Verdict::Filtered(Unwanted::Path));
     openat.path = Some(Text { bytes: b"/etc/shadow"[..].into(), ..Text::default() });
     assert_eq!(judge.judge(&openat, &selected, 0), wanted(&["strict"]));
+}
+
+#[test]
+fn a_policy_that_counts_wants_no_event() {
+    let counts = || policy("counts", "  mode: Count\n  categories: [file]");
+    let (mut alone, selected) = judge(vec![counts()]);
+    let openat = event("openat", Phase::Call);
+    assert_eq!(alone.judge(&openat, &selected, 0), Verdict::Filtered(Unwanted::NoPolicy));
+    let (mut both, selected) = judge(vec![counts(), policy("tells", "  syscalls: [{name: openat}]")]);
+    assert_eq!(both.judge(&openat, &selected, 0), wanted(&["tells"]));
 }
 
 #[test]
