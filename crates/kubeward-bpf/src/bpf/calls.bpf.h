@@ -101,8 +101,12 @@ static __always_inline void emit(struct call *call, struct record_buffer *buffer
 		if (!enter_ring(call, sizeof(*record) + bytes))
 			return;
 		fill_record(&buffer->record, call, bytes);
-		if (bpf_ringbuf_output(&records, buffer, sizeof(*record) + bytes, BPF_RB_NO_WAKEUP)) {
-			leave_ring(call, sizeof(*record) + bytes);
+		bytes += sizeof(*record);
+		/* Once more: the verifier of 6.1 forgets the bounds of what lay on the stack meanwhile. */
+		checked(bytes);
+		if (bytes > sizeof(*record) + sizeof(buffer->items) ||
+		    bpf_ringbuf_output(&records, buffer, bytes, BPF_RB_NO_WAKEUP)) {
+			leave_ring(call, bytes);
 			return;
 		}
 		count(call->account->submitted);
