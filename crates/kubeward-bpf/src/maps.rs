@@ -116,8 +116,8 @@ impl Maps {
         self.change_settings(|settings| settings.silenced = silent.into())
     }
 
-    pub fn set_shape(&self, nr: u16, shape: &Shape) -> Result<(), MapError> {
-        put(&self.call_shapes, "call_shapes", nr.into(), shape)
+    pub fn set_shape(&self, index: u16, shape: &Shape) -> Result<(), MapError> {
+        put(&self.call_shapes, "call_shapes", index.into(), shape)
     }
 
     /// Writes profile `id` (1..1023). A container should be switched to a fresh id rather than see a profile change under it.

@@ -275,6 +275,8 @@ static __always_inline bool reopen(struct call *call, const struct uring_request
 	call->args.v[4] = request->record.args[4];
 	call->args.v[5] = request->record.args[5];
 	call->native_nr = nr;
+	call->shape_nr = nr;
+	call->number = nr;
 	call->nr = nr;
 	call->probe = request->record.probe;
 	call->flags = request->record.flags;
@@ -386,6 +388,8 @@ static __always_inline bool open_request(struct call *call, u32 nr, u32 probe)
 	call->cred = NULL;
 	call->submitted = NULL;
 	call->native_nr = nr;
+	call->shape_nr = nr;
+	call->number = nr;
 	call->nr = nr;
 	call->settings = bpf_map_lookup_elem(&settings, &zero);
 	call->shape = bpf_map_lookup_elem(&call_shapes, &nr);
