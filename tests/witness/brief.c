@@ -1,10 +1,11 @@
 /*
  * Lives for milliseconds and leaves a known trail: opens /brief/ID/NUMBER for each number up to COUNT, all of which fail, and
- * exits. Started as: brief ID COUNT
+ * exits; with a third word, not before its standard input ends. Started as: brief ID COUNT [wait]
  */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 int main(int argc, char **argv)
 {
@@ -16,5 +17,7 @@ int main(int argc, char **argv)
 		if (open(path, O_RDONLY) >= 0)
 			return 1;
 	}
+	if (argc > 3)
+		return read(STDIN_FILENO, path, 1) != 0;
 	return 0;
 }

@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn reused_namespaces_are_the_new_containers() {
-        let ns = NsKey { pid_ns: 3, mnt_ns: 4 };
+        let ns = NsKey { pid_ns: 3, mnt_ns: 4, mnt_seq: 5 };
         let mut registry = Registry::default();
         for (id, pid) in [("a", 10), ("b", 11)] {
             let slot = registry.reserve().expect("there is room");

@@ -8,7 +8,9 @@ use std::mem::size_of;
 use std::sync::Arc;
 
 use kubeward_core::container::ContainerSlot;
-use kubeward_core::event::{Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text, Via};
+use kubeward_core::event::{
+    Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text, UringRequest, Via,
+};
 use kubeward_core::syscall::{self, ArgKind, Capture, Syscall};
 
 use crate::wire::{self, Record, Wire};
@@ -88,6 +90,7 @@ fn call(record: &Record, items: Items) -> Result<CallRecord, DecodeError> {
         ret: has_return.then_some(record.ret),
         duration_ns: (phase == Phase::Call).then_some(record.duration_ns),
         refused_by_seccomp: record.flags & wire::RECORD_REFUSED != 0,
+        io_uring: request(record),
         process: process(record),
         slot: ContainerSlot(record.slot),
         container: None,
@@ -104,6 +107,14 @@ pub(crate) fn call_of(nr: u16, flags: u8) -> Call {
     }
     let via = if flags & wire::RECORD_IO_URING != 0 { Via::IoUring } else { Via::Syscall };
     Call { via, nr, entry: syscall::by_nr(nr) }
+}
+
+fn request(record: &Record) -> Option<UringRequest> {
+    (record.flags & wire::RECORD_IO_URING != 0).then_some(UringRequest {
+        opcode: record.uring_opcode,
+        fixed_file: record.uring_flags & wire::URING_FIXED_FILE != 0,
+        direct: record.uring_flags & wire::URING_DIRECT != 0,
+    })
 }
 
 /// By the catalogue's shape; six raw registers for a call that has none there.

@@ -11,6 +11,7 @@ pub mod probe;
 pub mod process;
 pub mod read;
 mod shapes;
+mod share;
 pub mod spawn;
 pub mod support;
 pub mod table;

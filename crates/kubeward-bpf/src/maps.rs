@@ -3,13 +3,13 @@
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
 
 use crate::object::LoadError;
-use crate::wire::{self, Account, Container, Profile, Settings, Shape, Tag, Target, Wire, CALLS, SLOTS};
+use crate::wire::{self, Account, Container, Profile, Record, Settings, Shape, Tag, Target, Wire, CALLS, SLOTS};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
@@ -35,6 +35,7 @@ pub struct Maps {
     stages: MapHandle,
     container_map: MapHandle,
     namespace_map: MapHandle,
+    own_pid_namespaces: MapHandle,
     task_tags: MapHandle,
     accounts: MapHandle,
     pub(crate) call_table: MapHandle,
@@ -42,7 +43,10 @@ pub struct Maps {
     pub(crate) births: MapHandle,
     pub(crate) free_slots: MapHandle,
     pub(crate) birth_kin: MapHandle,
+    pub(crate) ring_read: MapHandle,
     pub(crate) records: MapHandle,
+    /// The requests to rings that are kept, once anybody wants some.
+    requests: OnceLock<MapHandle>,
 }
 
 impl Maps {
@@ -65,6 +69,7 @@ impl Maps {
                 tag_mode: 0,
                 tag_cgroup: 0,
                 births_after: u64::MAX,
+                shared_bytes: 0,
                 raw_hooks: [0; CALLS],
                 function_hooks: [0; CALLS],
             }),
@@ -74,6 +79,7 @@ impl Maps {
             stages: find("stages")?,
             container_map: find("container_map")?,
             namespace_map: find("namespace_map")?,
+            own_pid_namespaces: find("own_pid_namespaces")?,
             task_tags: find("task_tags")?,
             accounts: find("accounts")?,
             call_table: find("call_table")?,
@@ -81,7 +87,9 @@ impl Maps {
             births: find("births")?,
             free_slots: find("free_slots")?,
             birth_kin: find("birth_kin")?,
+            ring_read: find("ring_read")?,
             records: find("records")?,
+            requests: OnceLock::new(),
         })
     }
 
@@ -90,6 +98,17 @@ impl Maps {
         let mut settings = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         change(&mut settings);
         put(&self.settings, "settings", 0, &*settings)
+    }
+
+    /// No container has more of the ring than is free of it, so that a quiet one finds room beside noisy ones. To be called
+    /// before anything is hooked and before the ring is read; without it one container may fill the ring.
+    pub fn share_ring(&self) -> Result<(), MapError> {
+        let bytes = self.records.max_entries();
+        self.change_settings(|settings| settings.shared_bytes = bytes.into())
+    }
+
+    pub(crate) fn is_ring_shared(&self) -> bool {
+        self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).shared_bytes != 0
     }
 
     /// No program looks at anything from now on, or all do again.
@@ -113,6 +132,7 @@ impl Maps {
             self.clean_slots(&[slot].into())?;
         }
         let slot = check(slot)?;
+        self.drop_requests(slot)?;
         put(&self.stages, "stages", slot, &stage)?;
         put(&self.containers, "containers", slot, container)
     }
@@ -122,6 +142,29 @@ impl Maps {
         let clear = vec![vec![0_u8; size_of::<Account>()]; cpus];
         let slot = check(slot)?.to_ne_bytes();
         self.accounts.update_percpu(&slot, &clear, MapFlags::ANY).map_err(kernel("accounts"))
+    }
+
+    /// Where requests to rings are kept from submission to answer. Each value begins with the record that it will be told by.
+    pub(crate) fn keep_requests(&self, requests: MapHandle) {
+        // A second object of the same kind is never loaded.
+        let _ = self.requests.set(requests);
+    }
+
+    /// Drops what is kept of the slot's requests: those whose answer was not seen while the slot was another container's.
+    fn drop_requests(&self, slot: u32) -> Result<(), MapError> {
+        let Some(requests) = self.requests.get() else { return Ok(()) };
+        for key in requests.keys() {
+            let request = requests.lookup(&key, MapFlags::ANY).map_err(kernel("uring_requests"))?;
+            if request.and_then(|bytes| Record::read_from(&bytes)).is_some_and(|record| record.slot == slot) {
+                absent_is_fine("uring_requests", requests.delete(&key))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Requests to rings that have been submitted and not answered yet, for tests.
+    pub fn requests(&self) -> usize {
+        self.requests.get().map_or(0, |requests| requests.keys().count())
     }
 
     /// Points the container at another profile, from its next call on.
@@ -160,7 +203,7 @@ impl Maps {
     /// `sticky`: a task found by it keeps the container when it leaves the namespaces.
     pub fn bind_namespace(&self, key: NsKey, slot: ContainerSlot, sticky: bool) -> Result<(), MapError> {
         let target = Target { slot: check(slot)?, flags: if sticky { wire::TARGET_STICKY } else { 0 } };
-        let key = wire::NsKey { pid_ns: key.pid_ns, mnt_ns: key.mnt_ns };
+        let key = wire::NsKey::from(key);
         let updated = self.namespace_map.update(key.as_bytes(), target.as_bytes(), MapFlags::ANY);
         updated.map_err(full("namespace_map"))?;
         self.count_namespaces()
@@ -168,7 +211,7 @@ impl Maps {
 
     /// Absent already is as good as removed.
     pub fn unbind_namespace(&self, key: NsKey) -> Result<(), MapError> {
-        let key = wire::NsKey { pid_ns: key.pid_ns, mnt_ns: key.mnt_ns };
+        let key = wire::NsKey::from(key);
         absent_is_fine("namespace_map", self.namespace_map.delete(key.as_bytes()))?;
         self.count_namespaces()
     }
@@ -176,6 +219,24 @@ impl Maps {
     fn count_namespaces(&self) -> Result<(), MapError> {
         let entries = self.namespace_map.keys().count() as u32;
         self.change_settings(|settings| settings.ns_entries = entries)
+    }
+
+    /// Does something while the kernel side knows the pid namespaces, by inode number, whose first tasks are containers' inits.
+    pub(crate) fn with_pid_namespaces<T>(
+        &self,
+        owners: &[(u32, ContainerSlot)],
+        work: impl FnOnce() -> T,
+    ) -> Result<T, MapError> {
+        let map = &self.own_pid_namespaces;
+        let mut put = owners.iter().map(|(pid_ns, slot)| {
+            let slot = check(*slot)?.to_ne_bytes();
+            map.update(&pid_ns.to_ne_bytes(), &slot, MapFlags::ANY).map_err(full("own_pid_namespaces"))
+        });
+        let done = put.try_for_each(|put| put).map(|()| work());
+        let taken =
+            owners.iter().map(|(pid_ns, _)| absent_is_fine("own_pid_namespaces", map.delete(&pid_ns.to_ne_bytes())));
+        let taken = taken.fold(Ok(()), Result::and);
+        done.and_then(|done| taken.map(|()| done))
     }
 
     /// Entries of `container_map` and `namespace_map`, for tests and `doctor`.
@@ -199,6 +260,12 @@ impl Maps {
         let cpus = self.accounts.lookup_percpu(&slot.to_ne_bytes(), MapFlags::ANY).map_err(kernel("accounts"))?;
         let accounts = cpus.unwrap_or_default().into_iter().filter_map(|bytes| Account::read_from(&bytes));
         Ok(accounts.fold(Account::default(), Account::plus))
+    }
+}
+
+impl From<NsKey> for wire::NsKey {
+    fn from(key: NsKey) -> Self {
+        Self { pid_ns: key.pid_ns, mnt_ns: key.mnt_ns, mnt_seq: key.mnt_seq }
     }
 }
 

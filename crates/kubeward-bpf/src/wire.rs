@@ -59,6 +59,31 @@ pub const SHAPE_EXEC: u16 = 1 << 4;
 pub const SHAPE_FORKS: u16 = 1 << 5;
 pub const SHAPE_ENTRY_KNOWS: u16 = 1 << 6;
 
+pub const URING_OPS: usize = 128;
+pub const URING_FIXED_FILE: u8 = 1 << 0;
+pub const URING_DIRECT: u8 = 1 << 7;
+
+pub const FROM_NOWHERE: u8 = 0;
+pub const FROM_MINUS_ONE: u8 = 1;
+pub const FROM_FD: u8 = 2;
+pub const FROM_OFF: u8 = 3;
+pub const FROM_ADDR: u8 = 4;
+pub const FROM_LEN: u8 = 5;
+pub const FROM_OP_FLAGS: u8 = 6;
+pub const FROM_FILE_INDEX: u8 = 7;
+pub const FROM_ADDR_LEN: u8 = 8;
+pub const FROM_ADDR3: u8 = 9;
+pub const FROM_ADDR_OR_LEN: u8 = 10;
+pub const FROM_OFF_OR_LEN: u8 = 11;
+
+pub const WHEN_NEVER: u8 = 0;
+pub const WHEN_NO_OFFSET: u8 = 1;
+pub const WHEN_DATASYNC: u8 = 2;
+
+pub const URING_OP_FILE_INDEX: u8 = 1 << 0;
+pub const URING_OP_NOTIFIES: u8 = 1 << 1;
+pub const URING_OP_CLOSES: u8 = 1 << 2;
+
 pub const WANT_ENTER: u8 = 1 << 0;
 pub const WANT_EXIT: u8 = 1 << 1;
 pub const WANT_CALL: u8 = 1 << 2;
@@ -151,6 +176,9 @@ wire! {
         uid: u32,
         gid: u32,
         comm: [u8; COMM_BYTES],
+        uring_opcode: u8,
+        uring_flags: u8,
+        spare: [u8; 6],
     }
     struct Item = "kw_item" {
         arg: u8,
@@ -166,6 +194,13 @@ wire! {
         native_nr: u16,
         enter_since_ns: u64,
         exit_since_ns: u64,
+    }
+    struct UringOp = "kw_uring_op" {
+        nr: u16,
+        other_nr: u16,
+        when: u8,
+        flags: u8,
+        from: [u8; 6],
     }
     struct Profile = "kw_profile" {
         want: [u8; CALLS],
@@ -201,6 +236,7 @@ wire! {
     struct NsKey = "kw_ns_key" {
         pid_ns: u32,
         mnt_ns: u32,
+        mnt_seq: u64,
     }
     struct Tag = "kw_tag" {
         slot: u32,
@@ -218,6 +254,7 @@ wire! {
         tag_mode: u32,
         tag_cgroup: u64,
         births_after: u64,
+        shared_bytes: u64,
         raw_hooks: [u8; CALLS],
         function_hooks: [u8; CALLS],
     }
@@ -272,7 +309,8 @@ wire! {
         mnt_ns: u32,
         slot: u32,
         pid_level: u32,
-        pad: u32,
+        inner_pid: u32,
+        mnt_seq: u64,
         cgroup_id: u64,
         start_boot_ns: u64,
         comm: [u8; COMM_BYTES],
@@ -301,10 +339,12 @@ mod tests {
     /// The object is the truth: what clang made of the header.
     #[test]
     fn every_wire_struct_is_laid_out_as_in_the_object() {
-        let object = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o"));
-        let btf = Btf::from_raw("monitor", object).expect("the object is an ELF file").expect("and has BTF");
+        let monitor = Btf::from_raw("monitor", include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o")));
+        let uring = Btf::from_raw("uring", include_bytes!(concat!(env!("OUT_DIR"), "/uring.bpf.o")));
+        let objects = [monitor, uring].map(|btf| btf.expect("the object is an ELF file").expect("and has BTF"));
         for (name, size, fields) in layouts() {
-            let kernel: Struct<'_> = btf.type_by_name(name).unwrap_or_else(|| panic!("{name} is not in the object"));
+            let kernel: Option<Struct<'_>> = objects.iter().find_map(|btf| btf.type_by_name(name));
+            let kernel = kernel.unwrap_or_else(|| panic!("{name} is in no object"));
             assert_eq!(HasSize::size(&kernel), size, "{name}");
             let members: Vec<(String, usize)> = kernel
                 .iter()

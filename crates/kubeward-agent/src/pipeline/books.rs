@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kubeward_bpf::wire::{self, Wire};
 use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::ledger::{Account, FilterReason, LossReason};
-use kubeward_core::render::line::{ContainerChange, Gap, LedgerLine, LedgerScope};
+use kubeward_core::render::line::{ContainerChange, Gap, GapReason, LedgerLine, LedgerScope};
 use kubeward_core::table::{CallKey, CallStats};
 
 use super::account::settle;
@@ -89,13 +89,15 @@ impl Pipeline {
         for (&slot, member) in &mut self.members {
             let kernel = (self.kernel_account)(slot).unwrap_or_default();
             let in_ring = kernel.lost_ring.saturating_sub(member.gap.ring_told);
-            member.gap.ring_told = kernel.lost_ring;
+            let in_share = kernel.lost_share.saturating_sub(member.gap.share_told);
+            (member.gap.ring_told, member.gap.share_told) = (kernel.lost_ring, kernel.lost_share);
             member.shortages.look(&kernel, &member.container);
             let by_output = member.counts.lost.get(LossReason::Output);
             let is_over = by_output == std::mem::replace(&mut member.gap.output_seen, by_output);
             let in_output = if is_over { by_output - member.gap.output_told } else { 0 };
             member.gap.output_told += in_output;
-            for (reason, lost) in [(LossReason::Ring, in_ring), (LossReason::Output, in_output)] {
+            let of_each = [(LossReason::Ring, in_ring), (LossReason::Share, in_share), (LossReason::Output, in_output)];
+            for (reason, lost) in of_each {
                 if lost > 0 {
                     gaps.push((member.container.clone(), reason, lost));
                 }
@@ -103,10 +105,21 @@ impl Pipeline {
         }
         for (container, reason, lost) in gaps {
             let moment = self.next_moment();
-            let gap = Gap { reason, lost, from_ns, to_ns: Some(moment.time_ns), container: Some(&container) };
+            let to_ns = Some(moment.time_ns);
+            let gap = Gap { reason: GapReason::Lost(reason), lost, from_ns, to_ns, container: Some(&container) };
             let lines = &mut self.lines;
             self.output.line(None, &mut |out| lines.gap(out, moment, &gap));
         }
+    }
+
+    /// Nobody watched from this moment of CLOCK_BOOTTIME on, until now or still.
+    pub(super) fn tell_agent_down(&mut self, from_boot_ns: u64, is_over: bool) {
+        let from_ns = self.clocks.unix_of_boot(from_boot_ns);
+        let moment = self.next_moment();
+        let to_ns = is_over.then_some(moment.time_ns);
+        let gap = Gap { reason: GapReason::AgentDown, lost: 0, from_ns, to_ns, container: None };
+        let lines = &mut self.lines;
+        self.output.line(None, &mut |out| lines.gap(out, moment, &gap));
     }
 
     /// Takes back what was booked as emitted and did not get out.

@@ -75,6 +75,10 @@ pub enum Command {
         code: &'static str,
         message: String,
     },
+    /// Hooks and containers are covered from now on.
+    Covered,
+    /// The kernel side is about to be silenced: what it would have recorded from now on is nobody's.
+    Ending,
     /// Open the output's file anew.
     ReopenOutput,
     /// Give every account as it stands, as [`Command::Ledger`] would tell it. Who asked may have gone.

@@ -21,6 +21,9 @@ use tokio::sync::{oneshot, watch};
 use super::*;
 use crate::heartbeat::Heartbeat;
 
+#[path = "coverage_tests.rs"]
+mod coverage;
+
 const A: ContainerSlot = ContainerSlot(1);
 const B: ContainerSlot = ContainerSlot(2);
 const WATCHED: Watched = Watched { created_ns: 7, since_ns: 7 };
@@ -30,6 +33,7 @@ const WATCHED: Watched = Watched { created_ns: 7, since_ns: 7 };
 struct Taken {
     lines: Vec<(Option<ContainerSlot>, Value)>,
     losses: Losses,
+    marked_ns: u64,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -49,6 +53,14 @@ impl FakeOutput {
 }
 
 impl EventOutput for FakeOutput {
+    fn mark(&mut self, moment_ns: u64) {
+        self.with(|taken| taken.marked_ns = moment_ns);
+    }
+
+    fn written_until(&self) -> u64 {
+        self.with(|taken| taken.marked_ns)
+    }
+
     fn line(&mut self, owner: Option<ContainerSlot>, render: &mut dyn FnMut(&mut Vec<u8>)) {
         let mut line = Vec::new();
         render(&mut line);
@@ -116,6 +128,7 @@ impl Rig {
             heartbeat: heartbeat.clone(),
             own_output: OwnOutput::default(),
             loops: watch::Sender::default(),
+            coverage: Coverage::default(),
         });
         Self { pipeline, commands, output, kernel, table, freed, set, heartbeat }
     }
@@ -310,14 +323,16 @@ fn lost_records_are_told_and_move_from_emitted_to_lost() {
     rig.record(&record(A, "mkdir", 0));
     rig.record(&record(A, "mkdir", 0));
     rig.change_kernel(A, |account| (account.seen, account.lost_ring) = (account.seen + 3, 3));
+    rig.change_kernel(A, |account| (account.seen, account.lost_share) = (account.seen + 5, 5));
     rig.output.with(|taken| taken.losses.insert(A, 1));
     rig.pipeline.drained();
     let finished = rig.pipeline.finish(Doubts { skipped: 4, missed_returns: 0 });
     let account = &finished.accounts[0].1;
     assert!(account.balanced(), "{account:?}");
-    assert_eq!((account.emitted, account.lost.total()), (1, 4));
+    assert_eq!((account.emitted, account.lost.total()), (1, 9));
     let gaps = rig.output.of("gap");
-    assert_eq!((&gaps[0]["reason"], &gaps[0]["lost"]), (&"ring".into(), &3.into()));
+    let told: Vec<_> = gaps.iter().map(|gap| (gap["reason"].as_str(), gap["lost"].as_u64())).collect();
+    assert_eq!(told[..2], [(Some("ring"), Some(3)), (Some("share"), Some(5))]);
     assert_eq!(rig.output.of("ledger").last().map(|node| node["skipped"].clone()), Some(4.into()));
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kubeward_bpf::births::{Birth, BirthWatch};
+use kubeward_bpf::births::{Birth, BirthWatch, Workload};
 use kubeward_bpf::maps::MapError;
 use kubeward_bpf::object::Engine;
 use kubeward_core::container::{CgroupId, ContainerId};
@@ -90,7 +90,7 @@ impl Births {
         let now_ns = monotonic_ns();
         let (over, live): (Vec<_>, Vec<_>) = births.into_iter().partition(|birth| is_over(birth, now_ns));
         for birth in over {
-            tracing::debug!(cgroup = birth.cgroup.0, name = %String::from_utf8_lossy(&birth.name), "no container");
+            tell(&birth);
             self.settle(birth.cgroup)?;
             if let Some(covered) = birth.covered.filter(|covered| registry.take_back(covered.slot)) {
                 applier.ignore(covered.slot)?;
@@ -130,6 +130,18 @@ impl Births {
     }
 }
 
+/// A unit of the host is no news; what ran a program of another root may be somebody's container.
+fn tell(birth: &Birth) {
+    let (cgroup, name) = (birth.cgroup.0, String::from_utf8_lossy(&birth.name));
+    match birth.workload {
+        Some(Workload { pid, .. }) => {
+            let limit = NAMED_WITHIN.as_secs();
+            tracing::info!(cgroup, %name, pid, "no container, as containerd has not named it within {limit} s");
+        }
+        None => tracing::debug!(cgroup, %name, "no container"),
+    }
+}
+
 fn is_past(since_ns: u64, limit: Duration, now_ns: u64) -> bool {
     Duration::from_nanos(now_ns.saturating_sub(since_ns)) >= limit
 }
@@ -150,8 +162,6 @@ fn is_name_of(name: &[u8], id: &ContainerId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use kubeward_bpf::births::Workload;
-
     use super::*;
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use kubeward_bpf::births::{Birth, Covered};
 use kubeward_bpf::object::Engine;
-use kubeward_bpf::tasks::Task;
+use kubeward_bpf::tasks::{Task, TasksError};
 use kubeward_bpf::wire;
 use kubeward_core::container::{CgroupId, Container, ContainerSlot, NsKey};
 use kubeward_core::render::line::NoticeLevel;
@@ -16,7 +16,7 @@ use kubeward_core::render::line::NoticeLevel;
 use super::births::Births;
 use super::notice;
 use crate::control::Applier;
-use crate::discovery::{Change, InitTask, Instance};
+use crate::discovery::{Change, InitTask, Instance, Noticed};
 use crate::kubernetes::pods::{PodChange, PodKey, Roster};
 use crate::pipeline::{Clocks, Commands, Watched};
 use crate::registry::{Entry, Registry};
@@ -106,9 +106,9 @@ impl Containers {
 
     pub(super) fn on_change(&mut self, change: Change, applier: &mut Applier) {
         match change {
-            Change::Appeared { instance, container, noticed: _ } => {
+            Change::Appeared { instance, container, noticed } => {
                 self.has_seen_kubelets |= &*instance.namespace == KUBELETS_NAMESPACE;
-                self.appeared(instance, self.pods.complete(container), applier);
+                self.appeared(instance, self.pods.complete(container), noticed, applier);
             }
             Change::Changed { instance, container } => {
                 self.changed(&instance, self.pods.complete(container), applier);
@@ -126,6 +126,7 @@ impl Containers {
                 notice(&self.commands, NoticeLevel::Info, "containerd_answers", message);
                 self.runtimes.remove(Path::new(""));
                 self.runtimes.insert(socket.to_path_buf(), Ok(version));
+                self.adopt_strays();
             }
             Change::Settled { .. } => {}
             Change::Failing { error } => {
@@ -159,14 +160,20 @@ impl Containers {
         }
     }
 
-    fn appeared(&mut self, instance: Instance, container: Arc<Container>, applier: &mut Applier) {
-        if let Err(error) = self.begin(instance.clone(), container, applier) {
+    fn appeared(&mut self, instance: Instance, container: Arc<Container>, noticed: Noticed, applier: &mut Applier) {
+        if let Err(error) = self.begin(instance.clone(), container, noticed, applier) {
             let message = format!("container {} is not watched: {error:#}", instance.id);
             notice(&self.commands, NoticeLevel::Error, "container_unwatched", message);
         }
     }
 
-    fn begin(&mut self, instance: Instance, container: Arc<Container>, applier: &mut Applier) -> anyhow::Result<()> {
+    fn begin(
+        &mut self,
+        instance: Instance,
+        container: Arc<Container>,
+        noticed: Noticed,
+        applier: &mut Applier,
+    ) -> anyhow::Result<()> {
         let tasks = self.engine.tasks()?;
         let Some(init) = init_of(&tasks, instance.init) else {
             // Its end is told next.
@@ -181,13 +188,15 @@ impl Containers {
             tracing::info!(container = %instance.id, "the agent's own container is not watched");
             return Ok(());
         }
-        let (ns, is_setup) = (self.namespaces(init), is_runtime(&init.comm));
+        // A workload that has run for a while may have taken the runtime's name.
+        let is_setup = noticed == Noticed::AtCreate && is_runtime(&init.comm);
+        let ns = self.namespaces(init);
         let birth = self.births.of_cgroup(init.cgroup)?;
         let entry = match birth.as_ref().and_then(|birth| Some((birth, self.take_lent(birth)?))) {
             Some((birth, covered)) => {
                 let (slot, creator_mnt_ns) = (covered.slot, birth.creator_mnt_ns);
                 let entry = Entry { slot, container, cgroup, ns, creator_mnt_ns };
-                applier.adopt(&entry, watched(birth, covered))?;
+                applier.claim(&entry, watched(birth, covered))?;
                 entry
             }
             None => {
@@ -208,6 +217,28 @@ impl Containers {
             self.look_at_setups(&self.engine.tasks()?);
         }
         Ok(())
+    }
+
+    /// All that run are known: now a task that has left its container's cgroup can be told from the next one's.
+    fn adopt_strays(&self) {
+        if let Err(error) = self.try_to_adopt_strays() {
+            tracing::error!("tasks that have left their containers' cgroups are not found: {error}");
+        }
+    }
+
+    fn try_to_adopt_strays(&self) -> Result<(), TasksError> {
+        let tasks = self.engine.tasks()?;
+        let is_first = |init: &&Task| init.inner_pid == 1;
+        let first = self.registry.iter().filter_map(|(instance, entry)| {
+            let init = init_of(&tasks, instance.init).filter(is_first)?;
+            Some((instance.init, (init.ns.pid_ns, entry.slot)))
+        });
+        let (inits, first): (Vec<InitTask>, Vec<(u32, ContainerSlot)>) = first.unzip();
+        self.engine.adopt_strays(&first)?;
+        // The number of a namespace that has gone meanwhile may be another's by then.
+        let now = self.engine.tasks()?;
+        let gone = inits.iter().zip(first).filter(|(init, _)| init_of(&now, **init).is_none());
+        gone.map(|(_, (_, slot))| slot).try_for_each(|slot| self.engine.untag(slot))
     }
 
     /// One of which no call was seen yet: it came before the agent, or has not begun.
@@ -267,7 +298,7 @@ impl Containers {
         let Some(covered) = self.take_lent(&birth) else { return Ok(None) };
         let (slot, creator_mnt_ns) = (covered.slot, birth.creator_mnt_ns);
         let entry = Entry { slot, container, cgroup: Some(birth.cgroup), ns: None, creator_mnt_ns };
-        applier.adopt(&entry, watched(&birth, covered))?;
+        applier.claim(&entry, watched(&birth, covered))?;
         self.births.settle(birth.cgroup)?;
         Ok(Some(entry))
     }

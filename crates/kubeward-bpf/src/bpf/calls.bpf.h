@@ -19,24 +19,20 @@ static __always_inline void fill_pids(struct kw_record *record, struct task_stru
 	record->ppid = pid_at_level(BPF_CORE_READ(task, real_parent, group_leader, thread_pid), level);
 }
 
-static __always_inline void fill_record(struct kw_record *record, const struct call *call, u32 items_bytes)
+/* Who calls what. */
+static __always_inline void fill_caller(struct kw_record *record, const struct call *call)
 {
 	struct task_struct *task = call->task;
+	const struct cred *cred;
 	u32 ns_inum;
 	int container_pid;
 
 	record->kind = KW_KIND_CALL;
-	record->phase = call->phase;
-	record->stage = *call->stage;
 	record->probe = call->probe;
 	record->identity = call->owner.identity;
-	record->flags = call->flags;
 	record->nr = call->nr;
 	record->slot = call->owner.slot;
-	record->items_bytes = items_bytes;
 	record->mono_ns = call->mono_ns;
-	record->duration_ns = call->duration_ns;
-	record->ret = call->ret;
 	record->args[0] = call->args.v[0];
 	record->args[1] = call->args.v[1];
 	record->args[2] = call->args.v[2];
@@ -48,9 +44,43 @@ static __always_inline void fill_record(struct kw_record *record, const struct c
 	fill_pids(record, task, call->settings->pid_level);
 	read_upid(BPF_CORE_READ(task, group_leader, thread_pid), &container_pid, &ns_inum);
 	record->container_pid = container_pid;
-	record->uid = BPF_CORE_READ(task, cred, uid.val);
-	record->gid = BPF_CORE_READ(task, cred, gid.val);
+	cred = call->cred ? call->cred : BPF_CORE_READ(task, cred);
+	record->uid = BPF_CORE_READ(cred, uid.val);
+	record->gid = BPF_CORE_READ(cred, gid.val);
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), task->comm);
+	record->uring_opcode = call->uring_opcode;
+	record->uring_flags = call->uring_flags;
+	__builtin_memset(record->spare, 0, sizeof(record->spare));
+}
+
+static __always_inline void fill_record(struct kw_record *record, const struct call *call, u32 items_bytes)
+{
+	if (call->submitted)
+		*record = *call->submitted;
+	else
+		fill_caller(record, call);
+	record->phase = call->phase;
+	record->stage = *call->stage;
+	record->flags = call->flags;
+	record->items_bytes = items_bytes;
+	record->duration_ns = call->duration_ns;
+	record->ret = call->ret;
+}
+
+/* Takes the record's room from its container's share. */
+static __always_inline bool enter_ring(struct call *call, u64 bytes)
+{
+	if (take_share(call->settings, call->owner.slot, bytes))
+		return true;
+	count(call->account->lost_share);
+	return false;
+}
+
+/* The ring had no room for the record. */
+static __always_inline void leave_ring(struct call *call, u64 bytes)
+{
+	return_share(call->settings, call->owner.slot, bytes);
+	count(call->account->lost_ring);
 }
 
 /* `buffer` holds the record's items, NULL: it has none, and goes straight into the ring. */
@@ -65,17 +95,21 @@ static __always_inline void emit(struct call *call, struct record_buffer *buffer
 			count(call->account->lost_ring);
 			return;
 		}
+		if (!enter_ring(call, sizeof(*record) + bytes))
+			return;
 		fill_record(&buffer->record, call, bytes);
 		if (bpf_ringbuf_output(&records, buffer, sizeof(*record) + bytes, BPF_RB_NO_WAKEUP)) {
-			count(call->account->lost_ring);
+			leave_ring(call, sizeof(*record) + bytes);
 			return;
 		}
 		count(call->account->submitted);
 		return;
 	}
+	if (!enter_ring(call, sizeof(*record)))
+		return;
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
-		count(call->account->lost_ring);
+		leave_ring(call, sizeof(*record));
 		return;
 	}
 	fill_record(record, call, 0);
@@ -292,20 +326,27 @@ static __always_inline struct record_buffer *finish_items(struct call *call, con
 	return buffer;
 }
 
-static __always_inline void tell_return(struct call *call, struct pending_call *pending)
+/* Whether a return is to be told; counts why not. */
+static __always_inline bool is_wanted_return(struct call *call)
 {
 	if (is_told_by_count(call))
-		return;
+		return false;
 	if (!is_wanted_result(call)) {
 		count(call->account->filtered_errors);
-		return;
+		return false;
 	}
 	if (call->want & KW_WANT_SLOW && call->phase == KW_PHASE_CALL &&
 	    call->duration_ns < call->profile->min_duration_ns) {
 		count(call->account->filtered_duration);
-		return;
+		return false;
 	}
-	emit(call, finish_items(call, pending));
+	return true;
+}
+
+static __always_inline void tell_return(struct call *call, struct pending_call *pending)
+{
+	if (is_wanted_return(call))
+		emit(call, finish_items(call, pending));
 }
 
 /* The return of a call whose entry was kept: its account and arguments are the entry's. */

@@ -12,6 +12,7 @@
 #include "maps.bpf.h"
 #include "births.bpf.h"
 #include "identity.bpf.h"
+#include "share.bpf.h"
 #include "path.bpf.h"
 #include "args.bpf.h"
 #include "moves.bpf.h"

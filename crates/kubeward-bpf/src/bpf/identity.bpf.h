@@ -19,6 +19,19 @@ static __always_inline void read_upid(struct pid *pid, int *nr, u32 *ns_inum)
 	*ns_inum = BPF_CORE_READ(ns, ns.inum);
 }
 
+/* Tells a mount namespace from every other one that there was: each kernel counts them, none in the same place. */
+static __always_inline u64 mnt_seq_of(struct task_struct *task)
+{
+	struct mnt_namespace *ns = BPF_CORE_READ(task, nsproxy, mnt_ns);
+
+	if (bpf_core_field_exists(struct mnt_namespace___seq, seq))
+		return BPF_CORE_READ((struct mnt_namespace___seq *)ns, seq);
+	if (bpf_core_field_exists(struct ns_common___id, ns_id))
+		return BPF_CORE_READ((struct ns_common___id *)((void *)ns + bpf_core_field_offset(struct mnt_namespace, ns)),
+				     ns_id);
+	return 0;
+}
+
 /* The number of `pid` in the pid namespace of the agent, which is at `level`; 0 when it is not visible there. */
 static __always_inline u32 pid_at_level(struct pid *pid, u32 level)
 {
@@ -103,6 +116,7 @@ static __always_inline bool identify(struct task_struct *task, const struct kw_s
 		if (!settings->ns_entries)
 			return false;
 		read_upid(BPF_CORE_READ(task, thread_pid), &nr, &key.pid_ns);
+		key.mnt_seq = mnt_seq_of(task);
 		target = bpf_map_lookup_elem(&namespace_map, &key);
 		owner->identity = KW_IDENTITY_NAMESPACE;
 	}

@@ -155,6 +155,24 @@ struct {
 	__type(value, struct record_buffer);
 } exec_buffer SEC(".maps");
 
+/* For the iterators that adopt tasks: user space runs one at a time, on one CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct record_buffer);
+} adopt_buffer SEC(".maps");
+
+/* Inode number of a pid namespace -> slot of the container whose init is its first task. Written by user space, which fills it
+ * only while adopt_tasks runs: the kernel reuses the numbers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, KW_SLOTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u32);
+	__type(value, u32);
+} own_pid_namespaces SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, KW_SLOTS);

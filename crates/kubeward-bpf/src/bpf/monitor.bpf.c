@@ -10,11 +10,12 @@
  *   cgroup_mkdir, _rmdir	a cgroup may be a container's before anybody says so
  *   list_tasks			what runs now, for user space to find containers in
  *   list_inside		calls that may have begun before hooks were attached to their functions
- *   tag_tasks			gives tasks that run already to a container
+ *
+ * adopt.bpf.h has the programs that give tasks that run already to a container.
  *
  * What a call's entry and return mean is in calls.bpf.h, whose task it is in identity.bpf.h, what it points to in
- * args.bpf.h and path.bpf.h, how calls go from one kind of hook to the other in moves.bpf.h, how they are counted by result in
- * table.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
+ * args.bpf.h and path.bpf.h, what of the ring is whose in share.bpf.h, how calls go from one kind of hook to the other in
+ * moves.bpf.h, how they are counted by result in table.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
  */
 #include "kernel.h"
 #include <linux/bpf.h>
@@ -26,12 +27,14 @@
 #include "births.bpf.h"
 #include "identity.bpf.h"
 #include "birth_events.bpf.h"
+#include "share.bpf.h"
 #include "path.bpf.h"
 #include "args.bpf.h"
 #include "moves.bpf.h"
 #include "call.bpf.h"
 #include "table.bpf.h"
 #include "calls.bpf.h"
+#include "adopt.bpf.h"
 
 /* The helpers used here are for programs under the GPL, and this is the form the kernel knows it by. */
 char LICENSE[] SEC("license") = "GPL";
@@ -170,26 +173,6 @@ static __always_inline void mend_exec_inputs(struct task_struct *task, u64 filen
 		buffer->unreadable = 0;
 }
 
-static __always_inline void tell_exec(struct task_struct *task, const struct owner *owner, struct kw_account *account)
-{
-	struct record_buffer *buffer;
-	u32 zero = 0;
-	u64 bytes;
-
-	buffer = bpf_map_lookup_elem(&exec_buffer, &zero);
-	if (!buffer)
-		return;
-	__builtin_memset(&buffer->record, 0, sizeof(buffer->record));
-	append_path(buffer, (u64)BPF_CORE_READ(task, mm, exe_file));
-	buffer->record.kind = KW_KIND_EXEC;
-	buffer->record.slot = owner->slot;
-	buffer->record.exec_id = owner->exec_id;
-	bytes = buffer->record.items_bytes;
-	if (bytes > sizeof(buffer->items) ||
-	    bpf_ringbuf_output(&records, buffer, sizeof(buffer->record) + bytes, BPF_RB_NO_WAKEUP))
-		count(account->lost_exec);
-}
-
 /* The current task runs a new program, called by `filename`, a string of the kernel's. */
 static __always_inline int on_exec(u64 filename)
 {
@@ -198,9 +181,10 @@ static __always_inline int on_exec(u64 filename)
 	struct kw_container *container;
 	struct kw_profile *profile;
 	struct kw_account *account;
+	struct record_buffer *buffer;
 	struct owner owner;
 	struct kw_tag *tag;
-	u32 *stage;
+	u32 *stage, zero = 0;
 
 	if (!now || !identify(task, now, &owner))
 		return 0;
@@ -220,7 +204,9 @@ static __always_inline int on_exec(u64 filename)
 	profile = bpf_map_lookup_elem(&profiles, &container->profile);
 	if (profile)
 		mend_exec_inputs(task, filename, pack_limits(profile));
-	tell_exec(task, &owner, account);
+	buffer = bpf_map_lookup_elem(&exec_buffer, &zero);
+	if (buffer)
+		tell_program(task, now, &owner, account, buffer);
 	return 0;
 }
 
@@ -290,14 +276,16 @@ int cgroup_rmdir(u64 *ctx)
 
 static __noinline int describe(struct task_struct *task, struct kw_task *found, u32 level)
 {
-	int nr;
+	int inner_pid;
 
 	found->pid = pid_at_level(BPF_CORE_READ(task, group_leader, thread_pid), level);
 	found->tid = pid_at_level(BPF_CORE_READ(task, thread_pid), level);
 	found->ppid = pid_at_level(BPF_CORE_READ(task, real_parent, group_leader, thread_pid), level);
 	found->pid_level = BPF_CORE_READ(task, thread_pid, level);
 	found->mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
-	read_upid(BPF_CORE_READ(task, thread_pid), &nr, &found->pid_ns);
+	found->mnt_seq = mnt_seq_of(task);
+	read_upid(BPF_CORE_READ(task, thread_pid), &inner_pid, &found->pid_ns);
+	found->inner_pid = inner_pid;
 	found->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 	found->start_boot_ns = BPF_CORE_READ(task, start_boottime);
 	bpf_probe_read_kernel(found->comm, sizeof(found->comm), task->comm);
@@ -363,56 +351,5 @@ int list_inside(struct bpf_iter__task *ctx)
 	date_call(&inside, pending);
 	inside.nr = nr;
 	bpf_seq_write(ctx->meta->seq, &inside, sizeof(inside));
-	return 0;
-}
-
-static __always_inline void retag(struct task_struct *task, struct kw_tag *tag, u32 slot)
-{
-	if (tag)
-		tag->slot = slot;
-	else
-		tag_task(task, slot, 0);
-}
-
-static __always_inline bool is_unnamed(u32 slot)
-{
-	struct kw_container *container = bpf_map_lookup_elem(&containers, &slot);
-
-	return container && container->is_unnamed;
-}
-
-/*
- * User space tags a process by its pidfd, which says nothing of the threads it has, and cannot name the tasks of a container
- * that is older than the agent. Nothing here goes by a number that another pid namespace could read differently.
- */
-SEC("iter/task")
-int tag_tasks(struct bpf_iter__task *ctx)
-{
-	struct task_struct *task = ctx->task, *leader;
-	u32 zero = 0;
-	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
-	struct kw_tag *tag;
-
-	if (!task || !now)
-		return 0;
-	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
-	if (now->tag_mode == KW_TAG_REMOVE) {
-		if (tag && tag->slot == now->tag_slot)
-			bpf_task_storage_delete(&task_tags, task);
-		return 0;
-	}
-	if (tag && !is_unnamed(tag->slot))
-		return 0;
-	if (now->tag_mode == KW_TAG_CGROUP) {
-		if (BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id) == now->tag_cgroup)
-			retag(task, tag, now->tag_slot);
-		return 0;
-	}
-	leader = task->group_leader;
-	if (tag || !leader)
-		return 0;
-	tag = bpf_task_storage_get(&task_tags, leader, 0, 0);
-	if (tag && tag->slot == now->tag_slot)
-		tag_task(task, now->tag_slot, tag->exec_id);
 	return 0;
 }

@@ -87,7 +87,14 @@ struct kw_record {
 	__u32 uid;
 	__u32 gid;
 	__u8 comm[KW_COMM_BYTES];
+	__u8 uring_opcode; /* KW_RECORD_IO_URING only, else 0 */
+	__u8 uring_flags;  /* the SQE's flags, and KW_URING_DIRECT */
+	__u8 spare[6];
 };
+
+/* kw_record.uring_flags, beside IOSQE_* */
+#define KW_URING_FIXED_FILE (1 << 0) /* IOSQE_FIXED_FILE: the descriptor is an index of the ring's registered files */
+#define KW_URING_DIRECT (1 << 7)     /* makes or closes a registered file and no descriptor */
 
 enum kw_item_kind {
 	KW_ITEM_STRING = 1,   /* bytes without the NUL */
@@ -136,6 +143,47 @@ struct kw_shape {
 	__u16 native_nr;      /* of the compat call with this index; KW_CALLS where there is none */
 	__u64 enter_since_ns; /* CLOCK_MONOTONIC since when some hook shows its entries, 0: none does */
 	__u64 exit_since_ns;  /* and its returns */
+};
+
+/* Operations of io_uring, by opcode. */
+#define KW_URING_OPS 128
+
+/* Where a call's argument stands in the submission entry that does what the call does. */
+enum kw_uring_from {
+	KW_FROM_NOWHERE = 0, /* the argument is 0 */
+	KW_FROM_MINUS_ONE = 1,
+	KW_FROM_FD = 2,
+	KW_FROM_OFF = 3, /* also addr2 */
+	KW_FROM_ADDR = 4,
+	KW_FROM_LEN = 5,
+	KW_FROM_OP_FLAGS = 6,
+	KW_FROM_FILE_INDEX = 7, /* also splice_fd_in */
+	KW_FROM_ADDR_LEN = 8,
+	KW_FROM_ADDR3 = 9,
+	KW_FROM_ADDR_OR_LEN = 10, /* addr, where that is 0 len */
+	KW_FROM_OFF_OR_LEN = 11,
+};
+
+/* When the operation does what kw_uring_op.other_nr does. */
+enum kw_uring_when {
+	KW_WHEN_NEVER = 0,
+	KW_WHEN_NO_OFFSET = 1, /* off is -1: at the file's own position */
+	KW_WHEN_DATASYNC = 2,
+};
+
+enum kw_uring_op_flag {
+	KW_URING_OP_FILE_INDEX = 1 << 0, /* file_index other than 0 makes the operation KW_URING_DIRECT */
+	KW_URING_OP_NOTIFIES = 1 << 1,	 /* a result that says that more will come is the only one */
+	KW_URING_OP_CLOSES = 1 << 2,	 /* frees a descriptor's number */
+};
+
+/* What call an operation stands for. */
+struct kw_uring_op {
+	__u16 nr; /* native; KW_CALLS: of no call */
+	__u16 other_nr;
+	__u8 when;
+	__u8 flags;
+	__u8 from[6];
 };
 
 /* What a profile wants of a call. */
@@ -191,9 +239,11 @@ struct kw_target {
 	__u32 flags;
 };
 
+/* The inode numbers are reused as soon as a namespace has gone, mnt_seq never is. */
 struct kw_ns_key {
 	__u32 pid_ns;
 	__u32 mnt_ns;
+	__u64 mnt_seq; /* 0 on a kernel that keeps none we know */
 };
 
 /* What a task carries, and hands to its children. Slot 0: this task is not to be watched. */
@@ -203,7 +253,7 @@ struct kw_tag {
 	__u64 exec_id;
 };
 
-/* Which tasks tag_tasks changes. */
+/* Which tasks tag_tasks changes. adopt_tasks asks for none of this. */
 enum kw_tag_mode {
 	KW_TAG_THREADS = 1, /* give tag_slot to the threads of each process whose first thread has it */
 	KW_TAG_CGROUP = 2,  /* give tag_slot to each task in tag_cgroup that is no named container's */
@@ -227,6 +277,7 @@ struct kw_settings {
 	__u32 tag_mode;		  /* enum kw_tag_mode */
 	__u64 tag_cgroup;	  /* v2 cgroup id */
 	__u64 births_after;	  /* no cgroup with an id up to this one has a birth */
+	__u64 shared_bytes;	  /* size of the ring that containers share; 0: one has it all */
 	__u8 raw_hooks[KW_CALLS]; /* enum kw_hook: what the raw tracepoints serve of each call */
 	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do; both in a move alone */
 };
@@ -293,7 +344,8 @@ struct kw_task {
 	__u32 mnt_ns;
 	__u32 slot;	 /* its tag, 0 without one */
 	__u32 pid_level; /* of its own pid namespace */
-	__u32 pad;
+	__u32 inner_pid; /* its number there */
+	__u64 mnt_seq;
 	__u64 cgroup_id;
 	__u64 start_boot_ns;
 	__u8 comm[KW_COMM_BYTES];

@@ -30,6 +30,9 @@ fn openat() -> Record {
         uid: 1000,
         gid: 100,
         comm: *b"cat\0garbage\0\0\0\0\0",
+        uring_opcode: 0,
+        uring_flags: 0,
+        spare: [0; 6],
     }
 }
 

@@ -57,6 +57,8 @@ impl CheckedPolicy {
         };
         let want = self.calls.get(nr);
         let moment_is_wanted = match event.phase {
+            // A request that gets no answer has no other moment.
+            Phase::Enter if event.call.via == Via::IoUring => !want.is_none(),
             Phase::Enter => want.contains(CallWant::ENTER),
             Phase::Exit if event.refused_by_seccomp && want.contains(CallWant::REFUSED) => true,
             Phase::Exit => want.contains(CallWant::EXIT),

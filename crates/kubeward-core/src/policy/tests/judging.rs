@@ -25,6 +25,7 @@ pub(super) fn event(name: &str, phase: Phase) -> SyscallEvent {
         ret: (phase != Phase::Enter).then_some(0),
         duration_ns: (phase == Phase::Call).then_some(1_000),
         refused_by_seccomp: false,
+        io_uring: None,
         process: Process {
             pid: 1,
             tid: 1,

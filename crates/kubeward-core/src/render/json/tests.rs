@@ -8,10 +8,8 @@ use crate::container::Container;
 use crate::event::{ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text, Via};
 use crate::ledger::{Account, FilterReason, LossReason};
 use crate::render::base64;
-use crate::render::fixture::{
-    arg, hostile_event, kind_of, openat_event, text, valued, web_container, COVERAGE, TIME_NS,
-};
-use crate::render::line::{ContainerChange, Gap, LedgerLine, LedgerScope, Notice, NoticeLevel};
+use crate::render::fixture::{arg, hostile_event, kind_of, openat_event, text, valued, web_container, SIGHT, TIME_NS};
+use crate::render::line::{ContainerChange, Gap, GapReason, LedgerLine, LedgerScope, Notice, NoticeLevel};
 use crate::syscall::{by_name, ArgKind};
 
 fn json_lines() -> JsonLines {
@@ -289,7 +287,7 @@ fn containers_are_told_apart_however_many_there_are() {
 
 #[test]
 fn container_line_carries_all_labels() {
-    let line = line_of(|lines, out| lines.container(out, MOMENT, ContainerChange::Came(COVERAGE), &web_container()));
+    let line = line_of(|lines, out| lines.container(out, MOMENT, ContainerChange::Came(SIGHT), &web_container()));
     let line: Value = serde_json::from_str(&line).expect("valid JSON");
     assert_eq!((&line["kind"], &line["change"], &line["seq"]), (&json!("container"), &json!("came"), &json!(7)));
     assert_eq!(line["created"], "2026-01-02T03:04:05.123456789Z");
@@ -332,10 +330,14 @@ fn container_ledger_names_its_container_and_hides_zero_doubts() {
 
 #[test]
 fn gap_and_notice_lines() {
-    let gap = Gap { reason: LossReason::Ring, lost: 12, from_ns: TIME_NS, to_ns: None, container: None };
+    let gap =
+        Gap { reason: GapReason::Lost(LossReason::Ring), lost: 12, from_ns: TIME_NS, to_ns: None, container: None };
     let line: Value = serde_json::from_str(&line_of(|lines, out| lines.gap(out, MOMENT, &gap))).expect("valid JSON");
     assert_eq!((&line["reason"], &line["lost"], line.get("to")), (&json!("ring"), &json!(12), None));
     assert_eq!(line["from"], "2026-01-02T03:04:05.123456789Z");
+    let gap = Gap { reason: GapReason::AgentDown, lost: 0, to_ns: Some(TIME_NS), ..gap };
+    let line: Value = serde_json::from_str(&line_of(|lines, out| lines.gap(out, MOMENT, &gap))).expect("valid JSON");
+    assert_eq!((&line["reason"], line.get("lost"), &line["to"]), (&json!("agent_down"), None, &line["from"]));
 
     let message = format!("cannot reach {}", "x\n".repeat(10_000));
     let notice =

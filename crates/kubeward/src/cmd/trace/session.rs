@@ -10,15 +10,16 @@ use anyhow::Context;
 use kubeward_agent::control::{hook_bits, kernel_profile};
 use kubeward_agent::heartbeat::Heartbeat;
 use kubeward_agent::pipeline::{
-    self, monotonic_ns, Command, Direct, Doubts, Lines, OwnOutput, Parts, Pipeline, Watched,
+    self, monotonic_ns, Command, Coverage, Direct, Doubts, Lines, OwnOutput, Parts, Pipeline, Watched,
 };
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
 use kubeward_bpf::object::{Engine, LoadOptions};
 use kubeward_bpf::probe::Probes;
 use kubeward_bpf::process::Pidfd;
 use kubeward_bpf::read::Reader;
+use kubeward_bpf::tasks::Task;
 use kubeward_bpf::wire;
-use kubeward_core::container::{Container, ContainerId};
+use kubeward_core::container::{Container, ContainerId, NsKey};
 use kubeward_core::policy::{CheckedPolicy, PolicySet};
 use kubeward_core::redact::Redactor;
 use kubeward_core::render::json::JsonLines;
@@ -137,7 +138,7 @@ impl Watch {
     /// Opens the container's slot, with what the policies want of it.
     fn open(&self, args: &TraceArgs, probes: &Probes) -> anyhow::Result<()> {
         let maps = self.engine.maps();
-        let host_mnt_ns = procfs::namespaces(std::process::id())?.mnt_ns;
+        let host_mnt_ns = self.namespaces(|task| task.pid == std::process::id())?.mnt_ns;
         maps.change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
         let profile = kernel_profile(&self.set.profile(&self.set.active()), probes.upgrades_exit());
         maps.set_profile(PROFILE, &profile)?;
@@ -161,7 +162,14 @@ impl Watch {
         tag(leader, 0)?;
         tag(command, SLOT.0)?;
         // The second door: a process that joins from outside.
-        Ok(maps.bind_namespace(procfs::namespaces(command)?, SLOT, true)?)
+        let inside = self.namespaces(|task| task.slot == SLOT.0).context("the command ended before it began")?;
+        Ok(maps.bind_namespace(inside, SLOT, true)?)
+    }
+
+    /// Where the one task lives that `is_meant`, as the kernel side sees it.
+    fn namespaces(&self, is_meant: impl Fn(&Task) -> bool) -> anyhow::Result<NsKey> {
+        let task = self.engine.tasks()?.into_iter().find(is_meant);
+        Ok(task.context("the process is not in the kernel's list of tasks")?.ns)
     }
 
     fn attach(&self, probes: &mut Probes) -> anyhow::Result<()> {
@@ -210,6 +218,7 @@ impl Watch {
             heartbeat: Heartbeat::default(),
             own_output: OwnOutput::default(),
             loops: Default::default(),
+            coverage: Coverage::default(),
         };
         Ok(Pipeline::new(parts))
     }
