@@ -5,7 +5,7 @@ use serde_json::{json, Value};
 
 use super::*;
 use crate::container::Container;
-use crate::event::{ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text, Via};
+use crate::event::{ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text, UringRequest, Via};
 use crate::ledger::{Account, FilterReason, LossReason};
 use crate::render::base64;
 use crate::render::fixture::{arg, hostile_event, kind_of, openat_event, text, valued, web_container, SIGHT, TIME_NS};
@@ -99,7 +99,9 @@ fn what_is_unusual_about_a_call_is_said() {
     assert_eq!(call["via"], "compat");
     assert_eq!((&call["name"], &call["nr"], &call["category"]), (&json!("open"), &json!(5), &json!("file")));
     event.call = Call { via: Via::IoUring, nr: 257, entry: by_name("openat") };
-    assert_eq!(parsed(&event)["syscall"]["via"], "io_uring");
+    event.io_uring = Some(UringRequest { opcode: 18, fixed_file: false, direct: true });
+    let call = &parsed(&event)["syscall"];
+    assert_eq!((&call["via"], &call["io_uring"]), (&json!("io_uring"), &json!({"opcode": "OPENAT", "direct": true})));
 }
 
 #[test]
