@@ -52,4 +52,6 @@ pub struct Config {
     pub redactor: Redactor,
     /// Where the local API listens; `None`: nowhere.
     pub socket: Option<PathBuf>,
+    /// Where it is kept until when this agent watched; `None`: nowhere.
+    pub state_file: Option<PathBuf>,
 }

@@ -12,3 +12,4 @@ pub mod registry;
 pub mod run;
 pub mod serve;
 pub mod sinks;
+pub mod watch_file;

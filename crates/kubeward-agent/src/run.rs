@@ -23,6 +23,7 @@ pub use policies::InvalidPolicies;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,10 +49,11 @@ use crate::heartbeat::Heartbeat;
 use crate::kubernetes::client::is_in_pod;
 use crate::kubernetes::pods;
 use crate::kubernetes::report::OwnerPod;
-use crate::pipeline::{self, Command, Commands, Lines, OwnOutput, OwnPod, Parts, Pipeline, Queue};
+use crate::pipeline::{self, Command, Commands, Coverage, Lines, OwnOutput, OwnPod, Parts, Pipeline, Queue};
 use crate::serve::health::Verdict;
 use crate::serve::Socket;
 use crate::sinks::{LogFile, Output, Stream};
+use crate::watch_file::{Before, WatchFile};
 use cluster::Cluster;
 use containers::Containers;
 use local_api::LocalApi;
@@ -89,28 +91,34 @@ impl Agent {
         policies.first_look()?;
         let output = open_output(&config.target)?;
         let socket = config.socket.as_deref().map(Socket::claim).transpose()?;
+        let coverage = coverage(config.state_file.as_deref());
         let engine = Arc::new(Engine::load(&LoadOptions::default())?);
+        engine.maps().share_ring()?;
         let probes = Probes::new(engine.clone(), config.backend)?;
         exempt_this_process(&engine)?;
         probes.explain().iter().for_each(|sentence| tracing::info!("{sentence}"));
         let (commands, receiver) = pipeline::commands();
         let (freed_sender, freed) = channel();
-        let account_engine = engine.clone();
+        let (account_engine, table_engine) = (engine.clone(), engine.clone());
         let heartbeat = Heartbeat::default();
         let (loops, feedback) = watch::channel(BTreeMap::new());
         let api = LocalApi::new(socket, &config, &probes, heartbeat.clone());
         let pipeline = Pipeline::new(Parts {
             kernel_account: Box::new(move |slot| account_engine.maps().account(slot).ok()),
+            kernel_table: Box::new(move || {
+                let table = table_engine.maps().call_table();
+                table.inspect_err(|error| tracing::error!("reading the table by call: {error}")).ok()
+            }),
             commands: receiver,
             policies: Arc::default(),
             redactor: config.redactor.clone(),
             lines: lines(&config),
             output: Box::new(Queue::spawn(output).context("starting the writer")?),
-            table: true,
             freed: Some(freed_sender),
             heartbeat,
             own_output: own_output(&config),
             loops,
+            coverage,
         });
         let applier = Applier::new(engine.clone(), probes, commands.clone());
         Ok(Self { config, engine, commands, pipeline, freed, applier, policies, api, feedback })
@@ -137,11 +145,16 @@ impl Agent {
         let about = About::this_node(&config);
         // Whether what this node says of itself may be otherwise since it was said.
         let mut is_news = true;
+        let mut is_covered = false;
         let mut looks = every(LOOK_EVERY);
         let mut ledgers = every(LEDGER_EVERY);
         ledgers.reset();
         loop {
-            standing.turn(verdict(policies.verdict(applier.plan()), cluster.as_ref()));
+            let in_force = policies.verdict(applier.plan());
+            if !is_covered && in_force.holds && policies.are_known() && standing.knows_containers() {
+                is_covered = commands.send(Command::Covered);
+            }
+            standing.turn(verdict(in_force, cluster.as_ref()));
             tokio::select! {
                 change = discovery.changes.recv() => match change {
                     Some(Change::Settled { .. }) => standing.socket_settled(),
@@ -187,6 +200,7 @@ impl Agent {
             }
         }
         tokio::spawn(leave_at_the_second(ending));
+        commands.send(Command::Ending);
         engine.maps().silence(true)?;
         shutdown.cancel();
         end_within_limit("discovery", discovery.stopped()).await;
@@ -239,6 +253,30 @@ fn own_output(config: &Config) -> OwnOutput {
         Target::File { path, .. } => {
             let file = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             OwnOutput { file: Some(file.into_os_string().into_vec()), pod }
+        }
+    }
+}
+
+/// Takes the file that says until when the agent before this one watched. Without it no gap is told, and the agent watches.
+fn coverage(state_file: Option<&Path>) -> Coverage {
+    let Some(path) = state_file else { return Coverage::default() };
+    let shown = path.display();
+    match WatchFile::take(path) {
+        Err(error) => {
+            tracing::warn!("--state-file {error}; no agent will tell the gap between this one and its neighbours");
+            Coverage::default()
+        }
+        Ok((file, Before::WatchedUntil(until_ns))) => Coverage::new(Some(file), Some(until_ns)),
+        Ok((file, before)) => {
+            match before {
+                Before::Damaged => {
+                    tracing::warn!("--state-file {shown}: it is damaged; the gap before this agent is not told")
+                }
+                _ => {
+                    tracing::info!("--state-file {shown}: no agent watched here before, since the machine was started")
+                }
+            }
+            Coverage::new(Some(file), None)
         }
     }
 }

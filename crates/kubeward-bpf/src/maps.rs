@@ -3,13 +3,13 @@
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
 
 use crate::object::LoadError;
-use crate::wire::{self, Account, Container, Profile, Settings, Shape, Tag, Target, Wire, CALLS, SLOTS};
+use crate::wire::{self, Account, Container, Profile, Record, Settings, Shape, Tag, Target, Wire, CALLS, SLOTS};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
@@ -38,10 +38,15 @@ pub struct Maps {
     own_pid_namespaces: MapHandle,
     task_tags: MapHandle,
     accounts: MapHandle,
+    pub(crate) call_table: MapHandle,
+    pub(crate) call_times: MapHandle,
     pub(crate) births: MapHandle,
     pub(crate) free_slots: MapHandle,
     pub(crate) birth_kin: MapHandle,
+    pub(crate) ring_read: MapHandle,
     pub(crate) records: MapHandle,
+    /// The requests to rings that are kept, once anybody wants some.
+    requests: OnceLock<MapHandle>,
 }
 
 impl Maps {
@@ -64,6 +69,7 @@ impl Maps {
                 tag_mode: 0,
                 tag_cgroup: 0,
                 births_after: u64::MAX,
+                shared_bytes: 0,
                 raw_hooks: [0; CALLS],
                 function_hooks: [0; CALLS],
             }),
@@ -76,10 +82,14 @@ impl Maps {
             own_pid_namespaces: find("own_pid_namespaces")?,
             task_tags: find("task_tags")?,
             accounts: find("accounts")?,
+            call_table: find("call_table")?,
+            call_times: find("call_times")?,
             births: find("births")?,
             free_slots: find("free_slots")?,
             birth_kin: find("birth_kin")?,
+            ring_read: find("ring_read")?,
             records: find("records")?,
+            requests: OnceLock::new(),
         })
     }
 
@@ -88,6 +98,17 @@ impl Maps {
         let mut settings = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         change(&mut settings);
         put(&self.settings, "settings", 0, &*settings)
+    }
+
+    /// No container has more of the ring than is free of it, so that a quiet one finds room beside noisy ones. To be called
+    /// before anything is hooked and before the ring is read; without it one container may fill the ring.
+    pub fn share_ring(&self) -> Result<(), MapError> {
+        let bytes = self.records.max_entries();
+        self.change_settings(|settings| settings.shared_bytes = bytes.into())
+    }
+
+    pub(crate) fn is_ring_shared(&self) -> bool {
+        self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).shared_bytes != 0
     }
 
     /// No program looks at anything from now on, or all do again.
@@ -104,14 +125,46 @@ impl Maps {
         put(&self.profiles, "profiles", id, profile)
     }
 
-    /// Opens a slot with clean accounts. Its records must have been read, were it used before.
+    /// Opens a slot with nothing counted. Its records must have been read, were it used before.
     pub fn open_slot(&self, slot: ContainerSlot, container: &Container, stage: u32) -> Result<(), MapError> {
+        // Most have been cleaned, or never used; what was counted since shows in the account.
+        if self.account(slot)?.as_bytes().iter().any(|byte| *byte != 0) {
+            self.clean_slots(&[slot].into())?;
+        }
         let slot = check(slot)?;
-        let cpus = libbpf_rs::num_possible_cpus().map_err(kernel("accounts"))?;
-        let clean = vec![vec![0_u8; size_of::<Account>()]; cpus];
-        self.accounts.update_percpu(&slot.to_ne_bytes(), &clean, MapFlags::ANY).map_err(kernel("accounts"))?;
+        self.drop_requests(slot)?;
         put(&self.stages, "stages", slot, &stage)?;
         put(&self.containers, "containers", slot, container)
+    }
+
+    pub(crate) fn clear_account(&self, slot: ContainerSlot) -> Result<(), MapError> {
+        let cpus = libbpf_rs::num_possible_cpus().map_err(kernel("accounts"))?;
+        let clear = vec![vec![0_u8; size_of::<Account>()]; cpus];
+        let slot = check(slot)?.to_ne_bytes();
+        self.accounts.update_percpu(&slot, &clear, MapFlags::ANY).map_err(kernel("accounts"))
+    }
+
+    /// Where requests to rings are kept from submission to answer. Each value begins with the record that it will be told by.
+    pub(crate) fn keep_requests(&self, requests: MapHandle) {
+        // A second object of the same kind is never loaded.
+        let _ = self.requests.set(requests);
+    }
+
+    /// Drops what is kept of the slot's requests: those whose answer was not seen while the slot was another container's.
+    fn drop_requests(&self, slot: u32) -> Result<(), MapError> {
+        let Some(requests) = self.requests.get() else { return Ok(()) };
+        for key in requests.keys() {
+            let request = requests.lookup(&key, MapFlags::ANY).map_err(kernel("uring_requests"))?;
+            if request.and_then(|bytes| Record::read_from(&bytes)).is_some_and(|record| record.slot == slot) {
+                absent_is_fine("uring_requests", requests.delete(&key))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Requests to rings that have been submitted and not answered yet, for tests.
+    pub fn requests(&self) -> usize {
+        self.requests.get().map_or(0, |requests| requests.keys().count())
     }
 
     /// Points the container at another profile, from its next call on.

@@ -9,6 +9,7 @@ mod selftest;
 mod settle;
 mod survey;
 mod tables;
+mod uring;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -28,9 +29,11 @@ use plan::Verdicts;
 use raw::RawHooks;
 use retire::Retirement;
 use tables::Tables;
+use uring::Uring;
 
 pub use settle::Settling;
 pub use survey::{survey, BackendVerdict};
+pub use uring::{uring_support, UringSupport};
 
 /// Beside [`HOOK_ENTER`] and [`HOOK_EXIT`] in what is asked of a call: refusals by seccomp must be seen, which only the
 /// raw tracepoint shows.
@@ -112,6 +115,8 @@ pub struct Refused {
 pub struct Report {
     pub attached: Vec<Attached>,
     pub refused: Vec<Refused>,
+    /// Why operations of io_uring that stand for attached calls are not seen. `None`: they are, or there are none.
+    pub uring_trouble: Option<String>,
 }
 
 /// All hooks of one engine. Dropping it detaches them.
@@ -121,6 +126,7 @@ pub struct Probes {
     backend: Backend,
     verdicts: Verdicts,
     raw: RawHooks,
+    uring: Uring,
     tables: Tables,
     /// What is asked for: entry, return, and whether refusals must be seen.
     wanted: Vec<(&'static Syscall, u8)>,
@@ -147,6 +153,7 @@ impl Probes {
         let verdicts = plan::verdicts(&engine, backend)?;
         Ok(Self {
             raw: RawHooks::new(verdicts.raw_probe()),
+            uring: Uring::new(verdicts.raw_probe()),
             skipped_in_trials: attach::recursion_misses(engine.object()),
             engine,
             backend,
@@ -175,7 +182,7 @@ impl Probes {
 
     /// The hooks that serve now; where two kinds do, the one that was there first.
     pub fn report(&self) -> Report {
-        let mut report = Report::default();
+        let mut report = Report { uring_trouble: self.uring.trouble(), ..Report::default() };
         for &(call, _) in &self.wanted {
             let nr = call.nr;
             let hook = self.hooks.get(&nr).and_then(|hooks| hooks.first());
@@ -195,6 +202,7 @@ impl Probes {
     pub fn skipped(&self) -> u64 {
         attach::recursion_misses(self.engine.object()) - self.skipped_in_trials
             + self.skipped_before
+            + self.uring.skipped()
             + self.hooks.values().flatten().map(Hook::recursion_misses).sum::<u64>()
     }
 

@@ -11,11 +11,13 @@ use std::time::Duration;
 use libbpf_rs::RingBufferBuilder;
 
 use crate::object::Engine;
+use crate::share::ReadBytes;
 
 /// How long the ring is left alone when it was empty. It holds 50 ms of a busy CPU.
 const INTERVAL: Duration = Duration::from_millis(5);
-/// After this many records the drained() of the sink has its turn, so that output flows under full load.
-const BATCH: usize = 4096;
+/// After this many records the drained() of the sink has its turn, so that output flows under full load. After fewer the ring
+/// was read to its end.
+pub const BATCH: usize = 4096;
 
 /// What takes the records. Both methods are called from the reader's thread and must not block for long.
 pub trait RecordSink {
@@ -29,6 +31,8 @@ pub trait RecordSink {
 pub enum ReadError {
     #[error("mapping the ring of records: {0}")]
     Map(#[from] libbpf_rs::Error),
+    #[error("mapping the shares of the ring: {0}")]
+    Shares(std::io::Error),
     #[error("starting the reader's thread: {0}")]
     Thread(#[from] std::io::Error),
 }
@@ -72,9 +76,13 @@ fn run<S: RecordSink>(engine: &Engine, sink: S, stopping: &AtomicBool) -> (S, Re
 }
 
 fn drain<S: RecordSink>(engine: &Engine, sink: &std::cell::RefCell<S>, stopping: &AtomicBool) -> Result<(), ReadError> {
+    let read_bytes = ReadBytes::of(engine.maps()).map_err(ReadError::Shares)?;
     let mut builder = RingBufferBuilder::new();
     builder.add(&engine.maps().records, |bytes| {
         sink.borrow_mut().record(bytes);
+        if let Some(read_bytes) = &read_bytes {
+            read_bytes.add(bytes);
+        }
         0
     })?;
     let ring = builder.build()?;

@@ -1,9 +1,9 @@
 //! The catalogue as the kernel side needs it: what each call's arguments point to.
 
-use kubeward_core::syscall::{self, Capture, EntryRule, Syscall};
+use kubeward_core::syscall::{self, Capture, EntryRule, Field, StandsFor, Syscall, When};
 
 use crate::maps::{MapError, Maps};
-use crate::wire::{self, Shape, CALLS};
+use crate::wire::{self, Shape, UringOp, CALLS};
 
 /// Writes every call's shape. Done once, before anything is attached.
 pub(crate) fn fill(maps: &Maps) -> Result<(), MapError> {
@@ -55,6 +55,61 @@ fn native_shape(call: &Syscall) -> Shape {
         shape.flags |= wire::SHAPE_FORKS;
     }
     shape
+}
+
+/// What every opcode stands for, in their order.
+pub(crate) fn uring_ops() -> impl Iterator<Item = UringOp> {
+    (0..wire::URING_OPS as u8).map(|opcode| {
+        let stands_for = syscall::uring_op(opcode).and_then(|op| op.stands_for);
+        stands_for.and_then(|stands_for| uring_op(&stands_for)).unwrap_or(NO_CALL)
+    })
+}
+
+const NO_CALL: UringOp = UringOp {
+    nr: CALLS as u16,
+    other_nr: CALLS as u16,
+    when: wire::WHEN_NEVER,
+    flags: 0,
+    from: [wire::FROM_NOWHERE; 6],
+};
+
+fn uring_op(stands_for: &StandsFor) -> Option<UringOp> {
+    let call = stands_for.call()?;
+    let mut op = UringOp { nr: call.nr, ..NO_CALL };
+    for (from, field) in op.from.iter_mut().zip(stands_for.args) {
+        *from = from_of(*field);
+    }
+    if let Some((when, other)) = stands_for.other() {
+        op.other_nr = other.nr;
+        op.when = match when {
+            When::NoOffset => wire::WHEN_NO_OFFSET,
+            When::DataSync => wire::WHEN_DATASYNC,
+        };
+    }
+    let flags = [
+        (stands_for.may_be_direct, wire::URING_OP_FILE_INDEX),
+        (stands_for.notifies, wire::URING_OP_NOTIFIES),
+        (call.name == "close", wire::URING_OP_CLOSES),
+    ];
+    op.flags = flags.into_iter().filter_map(|(is_set, flag)| is_set.then_some(flag)).sum();
+    Some(op)
+}
+
+fn from_of(field: Field) -> u8 {
+    match field {
+        Field::Zero => wire::FROM_NOWHERE,
+        Field::MinusOne => wire::FROM_MINUS_ONE,
+        Field::Fd => wire::FROM_FD,
+        Field::Off => wire::FROM_OFF,
+        Field::Addr => wire::FROM_ADDR,
+        Field::Len => wire::FROM_LEN,
+        Field::OpFlags => wire::FROM_OP_FLAGS,
+        Field::FileIndex => wire::FROM_FILE_INDEX,
+        Field::AddrLen => wire::FROM_ADDR_LEN,
+        Field::Addr3 => wire::FROM_ADDR3,
+        Field::AddrOrLen => wire::FROM_ADDR_OR_LEN,
+        Field::OffOrLen => wire::FROM_OFF_OR_LEN,
+    }
 }
 
 /// The native call that a 32-bit number means, [`CALLS`] where there is none of that name.

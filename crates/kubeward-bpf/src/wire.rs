@@ -59,11 +59,39 @@ pub const SHAPE_EXEC: u16 = 1 << 4;
 pub const SHAPE_FORKS: u16 = 1 << 5;
 pub const SHAPE_ENTRY_KNOWS: u16 = 1 << 6;
 
+pub const URING_OPS: usize = 128;
+pub const URING_FIXED_FILE: u8 = 1 << 0;
+pub const URING_DIRECT: u8 = 1 << 7;
+
+pub const FROM_NOWHERE: u8 = 0;
+pub const FROM_MINUS_ONE: u8 = 1;
+pub const FROM_FD: u8 = 2;
+pub const FROM_OFF: u8 = 3;
+pub const FROM_ADDR: u8 = 4;
+pub const FROM_LEN: u8 = 5;
+pub const FROM_OP_FLAGS: u8 = 6;
+pub const FROM_FILE_INDEX: u8 = 7;
+pub const FROM_ADDR_LEN: u8 = 8;
+pub const FROM_ADDR3: u8 = 9;
+pub const FROM_ADDR_OR_LEN: u8 = 10;
+pub const FROM_OFF_OR_LEN: u8 = 11;
+
+pub const WHEN_NEVER: u8 = 0;
+pub const WHEN_NO_OFFSET: u8 = 1;
+pub const WHEN_DATASYNC: u8 = 2;
+
+pub const URING_OP_FILE_INDEX: u8 = 1 << 0;
+pub const URING_OP_NOTIFIES: u8 = 1 << 1;
+pub const URING_OP_CLOSES: u8 = 1 << 2;
+
 pub const WANT_ENTER: u8 = 1 << 0;
 pub const WANT_EXIT: u8 = 1 << 1;
 pub const WANT_CALL: u8 = 1 << 2;
 pub const WANT_ERRORS: u8 = 1 << 3;
 pub const WANT_SLOW: u8 = 1 << 4;
+pub const WANT_COUNT: u8 = 1 << 5;
+
+pub const TABLE_UNFINISHED: u8 = 1 << 7;
 
 pub const TARGET_STICKY: u32 = 1 << 0;
 
@@ -96,6 +124,9 @@ pub unsafe trait Wire: Copy {
 
 // SAFETY: a plain integer.
 unsafe impl Wire for u32 {}
+
+// SAFETY: a plain integer.
+unsafe impl Wire for u64 {}
 
 macro_rules! wire {
     ($($(#[$doc:meta])* struct $name:ident = $kernel:literal { $($field:ident: $ty:ty,)* })*) => {
@@ -145,6 +176,9 @@ wire! {
         uid: u32,
         gid: u32,
         comm: [u8; COMM_BYTES],
+        uring_opcode: u8,
+        uring_flags: u8,
+        spare: [u8; 6],
     }
     struct Item = "kw_item" {
         arg: u8,
@@ -160,6 +194,13 @@ wire! {
         native_nr: u16,
         enter_since_ns: u64,
         exit_since_ns: u64,
+    }
+    struct UringOp = "kw_uring_op" {
+        nr: u16,
+        other_nr: u16,
+        when: u8,
+        flags: u8,
+        from: [u8; 6],
     }
     struct Profile = "kw_profile" {
         want: [u8; CALLS],
@@ -213,6 +254,7 @@ wire! {
         tag_mode: u32,
         tag_cgroup: u64,
         births_after: u64,
+        shared_bytes: u64,
         raw_hooks: [u8; CALLS],
         function_hooks: [u8; CALLS],
     }
@@ -235,7 +277,29 @@ wire! {
         no_buffer: u64,
         lost_exec: u64,
         untabled: u64,
+        untimed: u64,
         untagged: u64,
+    }
+    #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+    struct TableKey = "kw_table_key" {
+        slot: u16,
+        nr: u16,
+        error: u16,
+        flags: u8,
+        stage: u8,
+    }
+    #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+    struct TimesKey = "kw_times_key" {
+        slot: u16,
+        nr: u16,
+        power: u16,
+        flags: u8,
+        stage: u8,
+    }
+    #[derive(PartialEq, Eq)]
+    struct Times = "kw_times" {
+        calls: u64,
+        total_ns: u64,
     }
     struct Task = "kw_task" {
         pid: u32,
@@ -275,10 +339,12 @@ mod tests {
     /// The object is the truth: what clang made of the header.
     #[test]
     fn every_wire_struct_is_laid_out_as_in_the_object() {
-        let object = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o"));
-        let btf = Btf::from_raw("monitor", object).expect("the object is an ELF file").expect("and has BTF");
+        let monitor = Btf::from_raw("monitor", include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o")));
+        let uring = Btf::from_raw("uring", include_bytes!(concat!(env!("OUT_DIR"), "/uring.bpf.o")));
+        let objects = [monitor, uring].map(|btf| btf.expect("the object is an ELF file").expect("and has BTF"));
         for (name, size, fields) in layouts() {
-            let kernel: Struct<'_> = btf.type_by_name(name).unwrap_or_else(|| panic!("{name} is not in the object"));
+            let kernel: Option<Struct<'_>> = objects.iter().find_map(|btf| btf.type_by_name(name));
+            let kernel = kernel.unwrap_or_else(|| panic!("{name} is in no object"));
             assert_eq!(HasSize::size(&kernel), size, "{name}");
             let members: Vec<(String, usize)> = kernel
                 .iter()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kubeward_core::container::{Container, ContainerId, ContainerSlot, PodRef, PodSource, Workload};
-use kubeward_core::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text};
+use kubeward_core::event::{Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text, Via};
 use kubeward_core::render::json::JsonLines;
 use kubeward_core::render::line::Stream;
 use kubeward_core::render::text::{TextLines, TextOptions, TimeFormat};
@@ -54,12 +54,13 @@ fn event() -> SyscallEvent {
         stage: Stage::Run,
         probe: Probe::TpBtf,
         identity: Identity::Task,
-        call: Call { abi: Abi::Native, nr: call.nr.into(), entry: Some(call) },
+        call: Call { via: Via::Syscall, nr: call.nr.into(), entry: Some(call) },
         args,
         path: Some(text("/etc/hosts")),
         ret: Some(3),
         duration_ns: Some(2_310),
         refused_by_seccomp: false,
+        io_uring: None,
         process: Process {
             pid: 4242,
             tid: 4242,

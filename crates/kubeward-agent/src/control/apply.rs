@@ -180,7 +180,7 @@ impl Applier {
     }
 
     /// The slot that was lent is this container's: what was held of it is told.
-    pub fn adopt(&mut self, entry: &Entry, watched: Watched) -> Result<(), ApplyError> {
+    pub fn claim(&mut self, entry: &Entry, watched: Watched) -> Result<(), ApplyError> {
         let (selected, id) = self.assign(entry.slot, Some(&entry.container))?;
         self.name(entry, selected, watched);
         self.engine.maps().set_container(entry.slot, &kernel_container(Some(entry), id))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kubeward_bpf::wire::{self, Wire};
 use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::ledger::{Account, FilterReason, LossReason};
-use kubeward_core::render::line::{ContainerChange, Gap, LedgerLine, LedgerScope};
+use kubeward_core::render::line::{ContainerChange, Gap, GapReason, LedgerLine, LedgerScope};
 use kubeward_core::table::{CallKey, CallStats};
 
 use super::account::settle;
@@ -35,6 +35,8 @@ const CLOSING_DRAINS_LIMIT: u32 = 250;
 pub(super) struct Shortages {
     untagged: u64,
     lost_exec: u64,
+    untabled: u64,
+    untimed: u64,
 }
 
 impl Shortages {
@@ -45,6 +47,12 @@ impl Shortages {
         }
         if has_doubled(&mut self.lost_exec, kernel.lost_exec) {
             tracing::warn!(container = %container.id, programs = kernel.lost_exec, "no room in the ring for the names of these programs: their events have no exe");
+        }
+        if has_doubled(&mut self.untabled, kernel.untabled) {
+            tracing::warn!(container = %container.id, calls = kernel.untabled, "the table by call is full: these calls are in the ledger alone; name fewer calls or containers");
+        }
+        if has_doubled(&mut self.untimed, kernel.untimed) {
+            tracing::warn!(container = %container.id, durations = kernel.untimed, "the table of durations is full: these are not in the percentiles; time fewer calls or containers");
         }
     }
 }
@@ -81,13 +89,15 @@ impl Pipeline {
         for (&slot, member) in &mut self.members {
             let kernel = (self.kernel_account)(slot).unwrap_or_default();
             let in_ring = kernel.lost_ring.saturating_sub(member.gap.ring_told);
-            member.gap.ring_told = kernel.lost_ring;
+            let in_share = kernel.lost_share.saturating_sub(member.gap.share_told);
+            (member.gap.ring_told, member.gap.share_told) = (kernel.lost_ring, kernel.lost_share);
             member.shortages.look(&kernel, &member.container);
             let by_output = member.counts.lost.get(LossReason::Output);
             let is_over = by_output == std::mem::replace(&mut member.gap.output_seen, by_output);
             let in_output = if is_over { by_output - member.gap.output_told } else { 0 };
             member.gap.output_told += in_output;
-            for (reason, lost) in [(LossReason::Ring, in_ring), (LossReason::Output, in_output)] {
+            let of_each = [(LossReason::Ring, in_ring), (LossReason::Share, in_share), (LossReason::Output, in_output)];
+            for (reason, lost) in of_each {
                 if lost > 0 {
                     gaps.push((member.container.clone(), reason, lost));
                 }
@@ -95,10 +105,21 @@ impl Pipeline {
         }
         for (container, reason, lost) in gaps {
             let moment = self.next_moment();
-            let gap = Gap { reason, lost, from_ns, to_ns: Some(moment.time_ns), container: Some(&container) };
+            let to_ns = Some(moment.time_ns);
+            let gap = Gap { reason: GapReason::Lost(reason), lost, from_ns, to_ns, container: Some(&container) };
             let lines = &mut self.lines;
             self.output.line(None, &mut |out| lines.gap(out, moment, &gap));
         }
+    }
+
+    /// Nobody watched from this moment of CLOCK_BOOTTIME on, until now or still.
+    pub(super) fn tell_agent_down(&mut self, from_boot_ns: u64, is_over: bool) {
+        let from_ns = self.clocks.unix_of_boot(from_boot_ns);
+        let moment = self.next_moment();
+        let to_ns = is_over.then_some(moment.time_ns);
+        let gap = Gap { reason: GapReason::AgentDown, lost: 0, from_ns, to_ns, container: None };
+        let lines = &mut self.lines;
+        self.output.line(None, &mut |out| lines.gap(out, moment, &gap));
     }
 
     /// Takes back what was booked as emitted and did not get out.
@@ -130,11 +151,17 @@ impl Pipeline {
     }
 
     pub(super) fn table_now(&self) -> TableNow {
-        let Some(table) = &self.table else { return TableNow::default() };
+        let table = (self.kernel_table)().unwrap_or_default();
         let of_member = |(key, stats): (&CallKey, &CallStats)| {
-            Some((self.members.get(&key.slot)?.container.clone(), stats.clone()))
+            Some((self.members.get(&key.slot)?.container.clone(), key.stage, stats.clone()))
         };
-        TableNow { calls: table.iter().filter_map(of_member).collect(), used: table.used(), overflow: table.overflow() }
+        let untabled = self.members.keys().filter_map(|&slot| Some((self.kernel_account)(slot)?.untabled));
+        TableNow {
+            calls: table.iter().filter_map(of_member).collect(),
+            used: table.used(),
+            room: table.room(),
+            overflow: untabled.sum::<u64>() + self.ended_untabled,
+        }
     }
 
     fn tell_account(&mut self, scope: LedgerScope<'_>, account: &Account, is_final: bool) {
@@ -200,6 +227,7 @@ impl Pipeline {
             let mut account = Account { seen, lost, ..Account::default() };
             account.filtered.add(FilterReason::Ignored, seen.saturating_sub(lost.total()));
             self.ended.add(&account);
+            self.ended_untabled += kernel.untabled;
         }
         self.programs.forget(slot);
         self.tell_freed(slot);
@@ -212,11 +240,8 @@ impl Pipeline {
             self.tell_container(ContainerChange::Gone, &container);
             self.ended.add(&account);
         }
+        self.ended_untabled += (self.kernel_account)(slot).map_or(0, |kernel| kernel.untabled);
         self.members.remove(&slot);
-        // The slot will be another's.
-        if let Some(table) = &mut self.table {
-            table.remove(slot);
-        }
         self.programs.forget(slot);
         self.judge.forget(slot);
         if let Some(previous) = &mut self.previous {

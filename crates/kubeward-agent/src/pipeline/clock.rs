@@ -42,6 +42,11 @@ pub fn monotonic_ns() -> u64 {
     u64::try_from(clock_ns(ClockId::Monotonic)).unwrap_or(0)
 }
 
+/// CLOCK_BOOTTIME now, which a machine's sleep is part of.
+pub(super) fn boot_ns() -> u64 {
+    u64::try_from(clock_ns(ClockId::Boottime)).unwrap_or(0)
+}
+
 /// The wall clock minus `clock`, off by no more than half the time that one reading takes.
 fn offset_ns(clock: ClockId) -> i128 {
     let tries = std::iter::repeat_with(|| {

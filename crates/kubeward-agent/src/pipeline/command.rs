@@ -4,6 +4,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::Arc;
 
 use kubeward_core::container::{Container, ContainerSlot};
+use kubeward_core::event::Stage;
 use kubeward_core::ledger::Account;
 use kubeward_core::policy::{PolicySet, Selected};
 use kubeward_core::render::line::NoticeLevel;
@@ -74,6 +75,10 @@ pub enum Command {
         code: &'static str,
         message: String,
     },
+    /// Hooks and containers are covered from now on.
+    Covered,
+    /// The kernel side is about to be silenced: what it would have recorded from now on is nobody's.
+    Ending,
     /// Open the output's file anew.
     ReopenOutput,
     /// Give every account as it stands, as [`Command::Ledger`] would tell it. Who asked may have gone.
@@ -81,7 +86,7 @@ pub enum Command {
         doubts: Doubts,
         reply: oneshot::Sender<Accounts>,
     },
-    /// Give a copy of the table by call. Costs the reader some 100 ns for each call of each container.
+    /// Give the table by call, as the kernel has it now. Costs the reader some 100 ns for each result and CPU.
     GiveTable {
         reply: oneshot::Sender<TableNow>,
     },
@@ -101,10 +106,11 @@ pub struct Accounts {
 #[derive(Debug, Clone, Default)]
 pub struct TableNow {
     /// Of every container that has not ended.
-    pub calls: Vec<(Arc<Container>, CallStats)>,
-    /// Results in use, of [`kubeward_core::table::CallTable::ROOM`].
+    pub calls: Vec<(Arc<Container>, Stage, CallStats)>,
+    /// Results in use, also of containers that just ended, and how many there is room for.
     pub used: usize,
-    /// Calls that were not counted for want of room.
+    pub room: usize,
+    /// Calls since the start that were not counted for want of room.
     pub overflow: u64,
 }
 

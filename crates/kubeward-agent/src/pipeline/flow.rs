@@ -5,14 +5,14 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::Arc;
 
 use kubeward_bpf::decode::{decode, CallRecord, DecodeError, Decoded};
-use kubeward_bpf::read::RecordSink;
+use kubeward_bpf::read::{RecordSink, BATCH};
 use kubeward_bpf::wire::{self, Wire};
 use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::event::SyscallEvent;
 use kubeward_core::ledger::{Account, LossReason};
 use kubeward_core::policy::{Judge, PolicySet, Selected, Unwanted, Verdict};
 use kubeward_core::redact::Redactor;
-use kubeward_core::render::line::{ContainerChange, Coverage, Moment, Notice, NoticeLevel};
+use kubeward_core::render::line::{ContainerChange, Moment, Notice, NoticeLevel, Sight};
 use kubeward_core::table::CallTable;
 use tokio::sync::watch;
 
@@ -20,6 +20,7 @@ use super::account::UserCounts;
 use super::books::Shortages;
 use super::clock::{monotonic_ns, Clocks};
 use super::command::{Command, Doubts, Watched};
+use super::coverage::Coverage;
 use super::feedback::{Feedback, OwnOutput, Turn};
 use super::held::Holding;
 use super::lines::Lines;
@@ -31,16 +32,18 @@ use crate::heartbeat::Heartbeat;
 /// The kernel side's account of a container; `None` when the kernel cannot say.
 pub type KernelAccount = Box<dyn Fn(ContainerSlot) -> Option<wire::Account> + Send>;
 
+/// The kernel side's table by call; `None` when the kernel cannot say.
+pub type KernelTable = Box<dyn Fn() -> Option<CallTable> + Send>;
+
 /// What a pipeline is made of.
 pub struct Parts {
     pub kernel_account: KernelAccount,
+    pub kernel_table: KernelTable,
     pub commands: Receiver<Command>,
     pub policies: Arc<PolicySet>,
     pub redactor: Redactor,
     pub lines: Lines,
     pub output: Box<dyn EventOutput>,
-    /// Keep the table by call.
-    pub table: bool,
     /// Told of each slot that was closed and whose records are all read.
     pub freed: Option<Sender<ContainerSlot>>,
     /// Beats whenever the ring was drained.
@@ -49,11 +52,14 @@ pub struct Parts {
     pub own_output: OwnOutput,
     /// The containers that read them so much that each makes the next, with a sentence on each.
     pub loops: watch::Sender<BTreeMap<ContainerSlot, String>>,
+    /// What the agent before this one left, and this one leaves to the next.
+    pub coverage: Coverage,
 }
 
 /// Takes records and gives lines. Owned by the reader's thread; [`Pipeline::finish`] ends it.
 pub struct Pipeline {
     pub(super) kernel_account: KernelAccount,
+    pub(super) kernel_table: KernelTable,
     commands: Receiver<Command>,
     pub(super) judge: Judge,
     /// What was in force before; kept until the next switch.
@@ -61,17 +67,19 @@ pub struct Pipeline {
     redactor: Redactor,
     pub(super) lines: Lines,
     pub(super) output: Box<dyn EventOutput>,
-    pub(super) table: Option<CallTable>,
     freed: Option<Sender<ContainerSlot>>,
     heartbeat: Heartbeat,
     feedback: Feedback,
     loops: watch::Sender<BTreeMap<ContainerSlot, String>>,
+    pub(super) coverage: Coverage,
     pub(super) clocks: Clocks,
     pub(super) programs: Programs,
     pub(super) members: BTreeMap<ContainerSlot, Member>,
     pub(super) holding: Holding,
     /// Sum of the accounts of containers that are gone.
     pub(super) ended: Account,
+    /// What the table had no room for of them.
+    pub(super) ended_untabled: u64,
     pub(super) doubts: Doubts,
     /// Position of the last line.
     seq: u64,
@@ -103,6 +111,7 @@ pub(super) struct Member {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Gap {
     pub(super) ring_told: u64,
+    pub(super) share_told: u64,
     pub(super) output_told: u64,
     /// Lost by the output when last looked at: a loss that still grows is told when it is over.
     pub(super) output_seen: u64,
@@ -114,29 +123,30 @@ pub struct Finished {
     pub accounts: Vec<(Arc<Container>, Account)>,
     /// The same and those that ended before.
     pub total: Account,
-    pub table: Option<CallTable>,
 }
 
 impl Pipeline {
     pub fn new(parts: Parts) -> Self {
         Self {
             kernel_account: parts.kernel_account,
+            kernel_table: parts.kernel_table,
             commands: parts.commands,
             judge: Judge::new(parts.policies),
             previous: None,
             redactor: parts.redactor,
             lines: parts.lines,
             output: parts.output,
-            table: parts.table.then(CallTable::default),
             freed: parts.freed,
             heartbeat: parts.heartbeat,
             feedback: Feedback::new(parts.own_output),
             loops: parts.loops,
+            coverage: parts.coverage,
             clocks: Clocks::sample(),
             programs: Programs::default(),
             members: BTreeMap::new(),
             holding: Holding::default(),
             ended: Account::default(),
+            ended_untabled: 0,
             doubts: Doubts::default(),
             seq: 0,
             since_drained: 0,
@@ -151,11 +161,15 @@ impl Pipeline {
         self.apply_commands();
         self.doubts = doubts;
         self.tell_gaps();
+        if let Some(from_ns) = self.coverage.finish(&mut *self.output) {
+            self.tell_agent_down(from_ns, false);
+        }
         self.output.settle();
+        self.coverage.keep(&*self.output);
         self.book_losses();
         let accounts = self.tell_accounts(true);
         self.output.settle();
-        Finished { accounts: accounts.containers, total: accounts.node, table: self.table }
+        Finished { accounts: accounts.containers, total: accounts.node }
     }
 
     fn take(&mut self, bytes: &[u8]) {
@@ -195,14 +209,10 @@ impl Pipeline {
         member.counts.read += 1;
         match verdict {
             Verdict::Filtered(why) => member.counts.filter(why),
-            Verdict::Sampled => {
-                member.counts.sampled += 1;
-                self.count(&event);
-            }
+            Verdict::Sampled => member.counts.sampled += 1,
             Verdict::Wanted(policies) => {
                 member.counts.emitted += 1;
                 event.policies = policies;
-                self.count(&event);
                 if let Some(turn) = self.feedback.event(&event) {
                     self.turn(&event, turn);
                 }
@@ -229,12 +239,6 @@ impl Pipeline {
     fn judged_by_set(&mut self, event: &SyscallEvent) -> Verdict {
         let selected = self.members.get(&event.slot).map(|member| member.selected).unwrap_or_default();
         self.judge.judge(event, &selected, self.newest_ns)
-    }
-
-    fn count(&mut self, event: &SyscallEvent) {
-        if let Some(table) = &mut self.table {
-            table.record(event);
-        }
     }
 
     fn tell_event(&mut self, mut event: SyscallEvent) {
@@ -360,6 +364,12 @@ impl Pipeline {
                 self.tell_accounts(false);
             }
             Command::Notice { level, code, message } => self.tell_notice(level, code, &message),
+            Command::Covered => {
+                if let Some(from_ns) = self.coverage.begin() {
+                    self.tell_agent_down(from_ns, true);
+                }
+            }
+            Command::Ending => self.coverage.end(),
             Command::ReopenOutput => self.output.reopen(),
             // Whoever asked may have given up waiting.
             Command::GiveAccounts { doubts, reply } => {
@@ -387,11 +397,11 @@ impl Pipeline {
         if let Some(member) = self.members.get_mut(&slot).filter(newly) {
             member.is_told = true;
             let (container, watched) = (member.container.clone(), member.watched);
-            let coverage = Coverage {
+            let sight = Sight {
                 created_ns: self.clocks.unix_of_monotonic(watched.created_ns),
                 covered_ns: self.clocks.unix_of_monotonic(watched.since_ns),
             };
-            self.tell_container(ContainerChange::Came(coverage), &container);
+            self.tell_container(ContainerChange::Came(sight), &container);
         }
     }
 
@@ -426,6 +436,7 @@ impl RecordSink for Pipeline {
         self.look_around();
         self.end_loops();
         self.close_ended();
+        self.coverage.drained(self.since_drained < BATCH, &mut *self.output);
         self.output.flush();
         self.book_losses();
         self.since_drained = 0;

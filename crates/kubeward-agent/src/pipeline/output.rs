@@ -17,6 +17,15 @@ pub trait EventOutput: Send {
     /// A good moment to write what was taken.
     fn flush(&mut self);
 
+    /// Everything that was in the ring at this moment of CLOCK_BOOTTIME has been taken.
+    fn mark(&mut self, _moment_ns: u64) {}
+
+    /// The latest of these moments of which everything is written or counted as lost; 0 before the first, and where nobody
+    /// wants to know.
+    fn written_until(&self) -> u64 {
+        0
+    }
+
     /// What was lost since this was last asked.
     fn take_losses(&mut self) -> Losses;
 

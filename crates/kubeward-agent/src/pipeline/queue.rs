@@ -4,7 +4,7 @@
 //! [`HELD_BYTES`] on, in all, an event is dropped and counted as lost, and other lines have [`RESERVE_BYTES`] more. When the
 //! output fails the writer keeps what it has room for and tries again.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -40,6 +40,14 @@ struct Batch {
     bytes: Vec<u8>,
     /// Length and owner of each line.
     lines: Vec<(usize, Option<ContainerSlot>)>,
+    /// The latest mark that its lines are followed by; 0: none.
+    marked_ns: u64,
+}
+
+impl Batch {
+    fn has_news(&self) -> bool {
+        !self.lines.is_empty() || self.marked_ns != 0
+    }
 }
 
 enum Message {
@@ -60,6 +68,8 @@ pub struct Queue {
     /// Lines without an owner that were dropped; the first is told.
     dropped_others: u64,
     written: Arc<Mutex<Losses>>,
+    /// The latest mark before which everything is written.
+    written_until: Arc<AtomicU64>,
     sender: Option<SyncSender<Message>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -74,10 +84,16 @@ impl Queue {
         let (sender, receiver) = mpsc::sync_channel(BATCHES_WAITING);
         let written = Arc::new(Mutex::new(Losses::new()));
         let handed_bytes = Arc::new(AtomicUsize::new(0));
-        let (losses, held) = (Arc::clone(&written), Arc::clone(&handed_bytes));
-        let thread = thread::Builder::new()
-            .name("kubeward-writer".to_owned())
-            .spawn(move || Writer { sink: LineSink::new(output), losses, held, failing: None }.run(&receiver))?;
+        let written_until = Arc::new(AtomicU64::new(0));
+        let writer = Writer {
+            sink: LineSink::new(output),
+            losses: Arc::clone(&written),
+            held: Arc::clone(&handed_bytes),
+            failing: None,
+            marked_ns: 0,
+            written_until: Arc::clone(&written_until),
+        };
+        let thread = thread::Builder::new().name("kubeward-writer".to_owned()).spawn(move || writer.run(&receiver))?;
         Ok(Self {
             batch: Batch::default(),
             room_bytes,
@@ -85,6 +101,7 @@ impl Queue {
             losses: Losses::new(),
             dropped_others: 0,
             written,
+            written_until,
             sender: Some(sender),
             thread: Some(thread),
         })
@@ -92,7 +109,7 @@ impl Queue {
 
     /// The batch stays and grows while the channel is full.
     fn hand_over(&mut self) {
-        let Some(sender) = self.sender.as_ref().filter(|_| !self.batch.lines.is_empty()) else { return };
+        let Some(sender) = self.sender.as_ref().filter(|_| self.batch.has_news()) else { return };
         let batch = std::mem::take(&mut self.batch);
         let length = batch.bytes.len();
         // Before the writer can take it off again.
@@ -140,6 +157,14 @@ impl EventOutput for Queue {
 
     fn flush(&mut self) {
         self.hand_over();
+    }
+
+    fn mark(&mut self, moment_ns: u64) {
+        self.batch.marked_ns = moment_ns;
+    }
+
+    fn written_until(&self) -> u64 {
+        self.written_until.load(Ordering::Relaxed)
     }
 
     fn take_losses(&mut self) -> Losses {
@@ -214,6 +239,9 @@ struct Writer {
     held: Arc<AtomicUsize>,
     /// When it was tried last, while it fails.
     failing: Option<Instant>,
+    /// The latest mark that came.
+    marked_ns: u64,
+    written_until: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -223,6 +251,7 @@ impl Writer {
                 Ok(Message::Batch(batch)) => {
                     self.push(&batch);
                     self.held.fetch_sub(batch.bytes.len(), Ordering::Relaxed);
+                    self.marked_ns = self.marked_ns.max(batch.marked_ns);
                     self.flush_when_due();
                 }
                 Ok(Message::Reopen) => {
@@ -272,11 +301,13 @@ impl Writer {
 
     fn try_flush(&mut self) {
         match (self.sink.flush(), self.failing) {
-            (Ok(()), Some(_)) => {
-                tracing::info!("the output takes events again");
-                self.failing = None;
+            (Ok(()), failing) => {
+                self.written_until.store(self.marked_ns, Ordering::Relaxed);
+                if failing.is_some() {
+                    tracing::info!("the output takes events again");
+                    self.failing = None;
+                }
             }
-            (Ok(()), None) => {}
             (Err(error), failing) => {
                 if failing.is_none() {
                     tracing::error!(

@@ -107,3 +107,33 @@ fn what_a_failing_output_never_took_is_lost() {
     drop(queue);
     refusing.join().expect("it does not panic");
 }
+
+#[test]
+fn mark_is_reached_when_everything_before_it_is_written() {
+    let (mut queue, gate, taken) = queue();
+    line(&mut queue, "one\n");
+    queue.mark(7);
+    queue.flush();
+    line(&mut queue, "two\n");
+    queue.flush();
+    assert_eq!(queue.written_until(), 0, "the output takes nothing yet");
+    drop(gate);
+    queue.settle();
+    assert_eq!((queue.written_until(), taken.lock().expect("no test panics with it").len()), (7, 8));
+    queue.mark(9);
+    queue.settle();
+    assert_eq!(queue.written_until(), 9, "also without a line before it");
+}
+
+#[test]
+fn mark_waits_while_the_output_fails() {
+    let (mut queue, gate, _taken) = queue();
+    line(&mut queue, "one\n");
+    queue.mark(7);
+    let refuse = || Err(OutputError::Gone { name: "a test's output".to_owned() });
+    let refusing = thread::spawn(move || while gate.send(refuse()).is_ok() {});
+    queue.settle();
+    assert_eq!(queue.written_until(), 0);
+    drop(queue);
+    refusing.join().expect("it does not panic");
+}

@@ -196,7 +196,7 @@ impl Containers {
             Some((birth, covered)) => {
                 let (slot, creator_mnt_ns) = (covered.slot, birth.creator_mnt_ns);
                 let entry = Entry { slot, container, cgroup, ns, creator_mnt_ns };
-                applier.adopt(&entry, watched(birth, covered))?;
+                applier.claim(&entry, watched(birth, covered))?;
                 entry
             }
             None => {
@@ -298,7 +298,7 @@ impl Containers {
         let Some(covered) = self.take_lent(&birth) else { return Ok(None) };
         let (slot, creator_mnt_ns) = (covered.slot, birth.creator_mnt_ns);
         let entry = Entry { slot, container, cgroup: Some(birth.cgroup), ns: None, creator_mnt_ns };
-        applier.adopt(&entry, watched(&birth, covered))?;
+        applier.claim(&entry, watched(&birth, covered))?;
         self.births.settle(birth.cgroup)?;
         Ok(Some(entry))
     }
@@ -358,17 +358,21 @@ impl Containers {
         });
     }
 
-    /// A task outlives its container's init where the pid namespace is shared: while one carries the tag, the slot rests.
+    /// A task outlives its container's init where the pid namespace is shared: while one carries the tag, the slot rests. Then
+    /// nothing counts for it any more, and what was counted goes.
     fn release_slots(&mut self, tasks: &[Task]) {
         let tagged: BTreeSet<u32> = tasks.iter().map(|task| task.slot).collect();
-        let registry = &mut self.registry;
-        self.resting.retain(|slot| {
-            let rests = tagged.contains(&slot.0);
-            if !rests {
-                registry.release(*slot);
-            }
-            rests
-        });
+        let free: BTreeSet<_> = self.resting.iter().copied().filter(|slot| !tagged.contains(&slot.0)).collect();
+        if free.is_empty() {
+            return;
+        }
+        match self.engine.maps().clean_slots(&free) {
+            Ok(()) => free.into_iter().for_each(|slot| {
+                self.resting.remove(&slot);
+                self.registry.release(slot);
+            }),
+            Err(error) => tracing::error!("{error}; the slots of containers that ended are not free yet"),
+        }
     }
 }
 

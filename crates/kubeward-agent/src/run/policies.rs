@@ -135,6 +135,11 @@ impl Policies {
         }
     }
 
+    /// Whether every source of policies has been read once, and what was read is what was chosen from.
+    pub(super) fn are_known(&self) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| cluster.borrow().is_listed) && self.is_judged()
+    }
+
     /// Begins to put what was read first in force.
     pub(super) fn put_in_force(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         tell(std::mem::take(&mut self.untold), commands);

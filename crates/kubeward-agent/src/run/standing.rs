@@ -32,6 +32,11 @@ impl Standing {
         self.sockets_left = self.sockets_left.saturating_sub(1);
     }
 
+    /// What runs behind every socket has been told, or that nothing answers there.
+    pub(super) fn knows_containers(&self) -> bool {
+        self.sockets_left == 0
+    }
+
     /// The main loop comes round. `policies` says whether those known are in force.
     pub(super) fn turn(&self, policies: Verdict) {
         self.heartbeat.beat();

@@ -12,8 +12,8 @@
 #define ADOPT_LEVELS 32
 
 /* Tells which program `task` runs; events name it by owner->exec_id. */
-static __always_inline void tell_program(struct task_struct *task, const struct owner *owner, struct kw_account *account,
-					 struct record_buffer *buffer)
+static __always_inline void tell_program(struct task_struct *task, const struct kw_settings *now, const struct owner *owner,
+					 struct kw_account *account, struct record_buffer *buffer)
 {
 	u64 bytes;
 
@@ -23,9 +23,14 @@ static __always_inline void tell_program(struct task_struct *task, const struct 
 	buffer->record.slot = owner->slot;
 	buffer->record.exec_id = owner->exec_id;
 	bytes = buffer->record.items_bytes;
-	if (bytes > sizeof(buffer->items) ||
-	    bpf_ringbuf_output(&records, buffer, sizeof(buffer->record) + bytes, BPF_RB_NO_WAKEUP))
+	if (bytes > sizeof(buffer->items) || !take_share(now, owner->slot, sizeof(buffer->record) + bytes)) {
 		count(account->lost_exec);
+		return;
+	}
+	if (bpf_ringbuf_output(&records, buffer, sizeof(buffer->record) + bytes, BPF_RB_NO_WAKEUP)) {
+		return_share(now, owner->slot, sizeof(buffer->record) + bytes);
+		count(account->lost_exec);
+	}
 }
 
 /* The container of the task's cgroup, or of the nearest one above it that has one; 0: none. */
@@ -110,7 +115,7 @@ static __always_inline bool take_tag(struct task_struct *task, struct kw_tag *ta
 }
 
 /* Gives the task to the container, unless it is another's, and tells its program. Whether it was nobody's. */
-static __always_inline bool adopt(struct task_struct *task, u32 slot)
+static __always_inline bool adopt(struct task_struct *task, const struct kw_settings *now, u32 slot)
 {
 	struct owner owner = {.slot = slot, .exec_id = unseen_exec_of(task)};
 	struct kw_account *account = bpf_map_lookup_elem(&accounts, &slot);
@@ -122,7 +127,7 @@ static __always_inline bool adopt(struct task_struct *task, u32 slot)
 		return false;
 	buffer = bpf_map_lookup_elem(&adopt_buffer, &zero);
 	if (buffer && task->pid == task->tgid && BPF_CORE_READ(task, mm))
-		tell_program(task, &owner, account, buffer);
+		tell_program(task, now, &owner, account, buffer);
 	return !tag;
 }
 
@@ -140,9 +145,11 @@ SEC("iter/task")
 int adopt_tasks(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
+	u32 zero = 0;
+	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
 	u8 one = 1;
 
-	if (task && adopt(task, slot_by_all(task)))
+	if (task && now && adopt(task, now, slot_by_all(task)))
 		bpf_seq_write(ctx->meta->seq, &one, sizeof(one));
 	return 0;
 }
@@ -166,7 +173,7 @@ int tag_tasks(struct bpf_iter__task *ctx)
 	}
 	if (now->tag_mode == KW_TAG_CGROUP) {
 		if (BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id) == now->tag_cgroup)
-			adopt(task, now->tag_slot);
+			adopt(task, now, now->tag_slot);
 		return 0;
 	}
 	leader = task->group_leader;

@@ -23,6 +23,10 @@ struct call {
 	u8 probe;
 	u8 phase;
 	u8 flags;
+	u8 uring_opcode; /* of a call through io_uring */
+	u8 uring_flags;
+	const struct cred *cred;	   /* by which it is done, where not by the task's own; else NULL */
+	const struct kw_record *submitted; /* what was known at entry, where another task made the call; else NULL */
 };
 
 static __always_inline bool is_raw(u32 probe)
@@ -92,6 +96,10 @@ static __always_inline bool open_call(struct call *call, s64 id, bool is_native,
 	call->task = bpf_get_current_task_btf();
 	call->probe = probe;
 	call->flags = 0;
+	call->uring_opcode = 0;
+	call->uring_flags = 0;
+	call->cred = NULL;
+	call->submitted = NULL;
 	call->settings = bpf_map_lookup_elem(&settings, &zero);
 	if (!call->settings || call->settings->silenced || id < 0 || id >= KW_CALLS)
 		return false;

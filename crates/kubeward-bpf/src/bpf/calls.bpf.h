@@ -19,24 +19,20 @@ static __always_inline void fill_pids(struct kw_record *record, struct task_stru
 	record->ppid = pid_at_level(BPF_CORE_READ(task, real_parent, group_leader, thread_pid), level);
 }
 
-static __always_inline void fill_record(struct kw_record *record, const struct call *call, u32 items_bytes)
+/* Who calls what. */
+static __always_inline void fill_caller(struct kw_record *record, const struct call *call)
 {
 	struct task_struct *task = call->task;
+	const struct cred *cred;
 	u32 ns_inum;
 	int container_pid;
 
 	record->kind = KW_KIND_CALL;
-	record->phase = call->phase;
-	record->stage = *call->stage;
 	record->probe = call->probe;
 	record->identity = call->owner.identity;
-	record->flags = call->flags;
 	record->nr = call->nr;
 	record->slot = call->owner.slot;
-	record->items_bytes = items_bytes;
 	record->mono_ns = call->mono_ns;
-	record->duration_ns = call->duration_ns;
-	record->ret = call->ret;
 	record->args[0] = call->args.v[0];
 	record->args[1] = call->args.v[1];
 	record->args[2] = call->args.v[2];
@@ -48,9 +44,43 @@ static __always_inline void fill_record(struct kw_record *record, const struct c
 	fill_pids(record, task, call->settings->pid_level);
 	read_upid(BPF_CORE_READ(task, group_leader, thread_pid), &container_pid, &ns_inum);
 	record->container_pid = container_pid;
-	record->uid = BPF_CORE_READ(task, cred, uid.val);
-	record->gid = BPF_CORE_READ(task, cred, gid.val);
+	cred = call->cred ? call->cred : BPF_CORE_READ(task, cred);
+	record->uid = BPF_CORE_READ(cred, uid.val);
+	record->gid = BPF_CORE_READ(cred, gid.val);
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), task->comm);
+	record->uring_opcode = call->uring_opcode;
+	record->uring_flags = call->uring_flags;
+	__builtin_memset(record->spare, 0, sizeof(record->spare));
+}
+
+static __always_inline void fill_record(struct kw_record *record, const struct call *call, u32 items_bytes)
+{
+	if (call->submitted)
+		*record = *call->submitted;
+	else
+		fill_caller(record, call);
+	record->phase = call->phase;
+	record->stage = *call->stage;
+	record->flags = call->flags;
+	record->items_bytes = items_bytes;
+	record->duration_ns = call->duration_ns;
+	record->ret = call->ret;
+}
+
+/* Takes the record's room from its container's share. */
+static __always_inline bool enter_ring(struct call *call, u64 bytes)
+{
+	if (take_share(call->settings, call->owner.slot, bytes))
+		return true;
+	count(call->account->lost_share);
+	return false;
+}
+
+/* The ring had no room for the record. */
+static __always_inline void leave_ring(struct call *call, u64 bytes)
+{
+	return_share(call->settings, call->owner.slot, bytes);
+	count(call->account->lost_ring);
 }
 
 /* `buffer` holds the record's items, NULL: it has none, and goes straight into the ring. */
@@ -65,17 +95,21 @@ static __always_inline void emit(struct call *call, struct record_buffer *buffer
 			count(call->account->lost_ring);
 			return;
 		}
+		if (!enter_ring(call, sizeof(*record) + bytes))
+			return;
 		fill_record(&buffer->record, call, bytes);
 		if (bpf_ringbuf_output(&records, buffer, sizeof(*record) + bytes, BPF_RB_NO_WAKEUP)) {
-			count(call->account->lost_ring);
+			leave_ring(call, sizeof(*record) + bytes);
 			return;
 		}
 		count(call->account->submitted);
 		return;
 	}
+	if (!enter_ring(call, sizeof(*record)))
+		return;
 	record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 	if (!record) {
-		count(call->account->lost_ring);
+		leave_ring(call, sizeof(*record));
 		return;
 	}
 	fill_record(record, call, 0);
@@ -126,13 +160,24 @@ static __always_inline void read_args(struct call *call)
 	arch_args(regs, call->flags & KW_RECORD_COMPAT, &call->args);
 }
 
+/* What needs no record: the runtime's work, and calls that are only to be counted. */
+static __always_inline bool is_told_by_count(const struct call *call)
+{
+	if (is_setup(call))
+		count(call->account->filtered_setup);
+	else if (call->want & KW_WANT_COUNT)
+		count(call->account->filtered_count);
+	else
+		return false;
+	return true;
+}
+
 static __always_inline void tell_entry(struct call *call)
 {
 	count(call->account->seen);
-	if (is_setup(call)) {
-		count(call->account->filtered_setup);
+	tabulate_unfinished(call->account, call->owner.slot, call->nr, call->flags);
+	if (is_told_by_count(call))
 		return;
-	}
 	call->phase = KW_PHASE_ENTER;
 	call->ret = 0;
 	call->duration_ns = 0;
@@ -152,6 +197,7 @@ static __always_inline void give_up(struct pending_call *pending)
 	if (!account)
 		return;
 	count(account->left);
+	tabulate_unfinished(account, pending->owner.slot, pending->call_nr, pending->flags);
 	if (shape && shape->exit_since_ns && shape->exit_since_ns <= pending->mono_ns)
 		count(account->lost_return);
 	else
@@ -169,6 +215,7 @@ static __always_inline void keep_entry(struct call *call)
 		if (call->shape->flags & KW_SHAPE_ENTRY_KNOWS) {
 			count(call->account->seen);
 			count(call->account->lost_storage);
+			tabulate_unfinished(call->account, call->owner.slot, call->nr, call->flags);
 		}
 		return;
 	}
@@ -181,7 +228,7 @@ static __always_inline void keep_entry(struct call *call)
 	pending->owner = call->owner;
 	pending->args = call->args;
 	pending->has_items = 0;
-	if (read_inputs(call, false))
+	if (!(call->want & KW_WANT_COUNT) && read_inputs(call, false))
 		pending->has_items = 1;
 	pending->flags = call->flags;
 	pending->mono_ns = bpf_ktime_get_ns();
@@ -248,12 +295,16 @@ static __always_inline bool is_refused(const struct call *call, const struct pen
 static __always_inline struct record_buffer *finish_items(struct call *call, const struct pending_call *pending)
 {
 	struct record_buffer *buffer = NULL;
+	bool is_replaced = call->shape->flags & KW_SHAPE_EXEC && call->ret == 0;
 	bool reread = !pending;
 
+	/* A call that was only to be counted when it was entered kept none. */
+	if (pending && !pending->has_items && !is_replaced && !(call->flags & KW_RECORD_NO_ITEMS))
+		reread = true;
 	if (pending && pending->has_items) {
 		buffer = bpf_task_storage_get(&record_buffers, call->task, 0, 0);
 		/* A page that was not there at entry was fetched by the kernel since, unless exec replaced it all. */
-		if (buffer && buffer->unreadable && !(call->shape->flags & KW_SHAPE_EXEC && call->ret == 0))
+		if (buffer && buffer->unreadable && !is_replaced)
 			reread = true;
 		else if (buffer && buffer->unreadable)
 			count(call->account->unreadable);
@@ -275,44 +326,54 @@ static __always_inline struct record_buffer *finish_items(struct call *call, con
 	return buffer;
 }
 
-static __always_inline void tell_return(struct call *call, struct pending_call *pending)
+/* Whether a return is to be told; counts why not. */
+static __always_inline bool is_wanted_return(struct call *call)
 {
-	if (is_setup(call)) {
-		count(call->account->filtered_setup);
-		return;
-	}
+	if (is_told_by_count(call))
+		return false;
 	if (!is_wanted_result(call)) {
 		count(call->account->filtered_errors);
-		return;
+		return false;
 	}
 	if (call->want & KW_WANT_SLOW && call->phase == KW_PHASE_CALL &&
 	    call->duration_ns < call->profile->min_duration_ns) {
 		count(call->account->filtered_duration);
-		return;
+		return false;
 	}
-	emit(call, finish_items(call, pending));
+	return true;
+}
+
+static __always_inline void tell_return(struct call *call, struct pending_call *pending)
+{
+	if (is_wanted_return(call))
+		emit(call, finish_items(call, pending));
 }
 
 /* The return of a call whose entry was kept: its account and arguments are the entry's. */
 static __always_inline void return_kept(struct call *call, struct pending_call *pending)
 {
 	struct kw_account *account = bpf_map_lookup_elem(&accounts, &pending->owner.slot);
+	bool is_named;
 
 	pending->active = 0;
 	call->owner = pending->owner;
 	if (!account)
 		return;
 	count(account->left);
-	if (!find_account(call) || !find_want(call) || !call->want) {
-		count(account->filtered_policy);
-		return;
-	}
-	call->args = pending->args;
 	call->nr = pending->call_nr;
 	call->flags = pending->flags;
 	call->mono_ns = pending->mono_ns;
 	call->duration_ns = bpf_ktime_get_ns() - pending->mono_ns;
 	call->phase = KW_PHASE_CALL;
+	is_named = find_account(call) && find_want(call) && call->want;
+	if (!call->account || !call->stage)
+		return;
+	tabulate_result(call);
+	if (!is_named) {
+		count(account->filtered_policy);
+		return;
+	}
+	call->args = pending->args;
 	tell_return(call, pending);
 }
 
@@ -372,14 +433,15 @@ static __always_inline int on_exit(s64 id, s64 ret, u32 probe)
 	count(call.account->seen);
 	if (is_refused(&call, pending))
 		call.flags |= KW_RECORD_REFUSED;
+	call.phase = KW_PHASE_EXIT;
+	tabulate_result(&call);
 	/* Its entry was not kept, and the registers are the new program's. */
-	if (call.shape->flags & KW_SHAPE_EXEC && ret == 0) {
+	if (call.shape->flags & KW_SHAPE_EXEC && ret == 0 && !(call.want & KW_WANT_COUNT)) {
 		call.flags |= KW_RECORD_NO_ITEMS;
 		count(call.account->no_buffer);
 	}
 	call.mono_ns = bpf_ktime_get_ns();
 	call.duration_ns = 0;
-	call.phase = KW_PHASE_EXIT;
 	read_args(&call);
 	tell_return(&call, NULL);
 	return 0;

@@ -14,7 +14,8 @@
  * adopt.bpf.h has the programs that give tasks that run already to a container.
  *
  * What a call's entry and return mean is in calls.bpf.h, whose task it is in identity.bpf.h, what it points to in
- * args.bpf.h and path.bpf.h, how calls go from one kind of hook to the other in moves.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
+ * args.bpf.h and path.bpf.h, what of the ring is whose in share.bpf.h, how calls go from one kind of hook to the other in
+ * moves.bpf.h, how they are counted by result in table.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
  */
 #include "kernel.h"
 #include <linux/bpf.h>
@@ -26,10 +27,12 @@
 #include "births.bpf.h"
 #include "identity.bpf.h"
 #include "birth_events.bpf.h"
+#include "share.bpf.h"
 #include "path.bpf.h"
 #include "args.bpf.h"
 #include "moves.bpf.h"
 #include "call.bpf.h"
+#include "table.bpf.h"
 #include "calls.bpf.h"
 #include "adopt.bpf.h"
 
@@ -203,7 +206,7 @@ static __always_inline int on_exec(u64 filename)
 		mend_exec_inputs(task, filename, pack_limits(profile));
 	buffer = bpf_map_lookup_elem(&exec_buffer, &zero);
 	if (buffer)
-		tell_program(task, &owner, account, buffer);
+		tell_program(task, now, &owner, account, buffer);
 	return 0;
 }
 

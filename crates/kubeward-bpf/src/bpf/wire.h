@@ -87,7 +87,14 @@ struct kw_record {
 	__u32 uid;
 	__u32 gid;
 	__u8 comm[KW_COMM_BYTES];
+	__u8 uring_opcode; /* KW_RECORD_IO_URING only, else 0 */
+	__u8 uring_flags;  /* the SQE's flags, and KW_URING_DIRECT */
+	__u8 spare[6];
 };
+
+/* kw_record.uring_flags, beside IOSQE_* */
+#define KW_URING_FIXED_FILE (1 << 0) /* IOSQE_FIXED_FILE: the descriptor is an index of the ring's registered files */
+#define KW_URING_DIRECT (1 << 7)     /* makes or closes a registered file and no descriptor */
 
 enum kw_item_kind {
 	KW_ITEM_STRING = 1,   /* bytes without the NUL */
@@ -138,6 +145,47 @@ struct kw_shape {
 	__u64 exit_since_ns;  /* and its returns */
 };
 
+/* Operations of io_uring, by opcode. */
+#define KW_URING_OPS 128
+
+/* Where a call's argument stands in the submission entry that does what the call does. */
+enum kw_uring_from {
+	KW_FROM_NOWHERE = 0, /* the argument is 0 */
+	KW_FROM_MINUS_ONE = 1,
+	KW_FROM_FD = 2,
+	KW_FROM_OFF = 3, /* also addr2 */
+	KW_FROM_ADDR = 4,
+	KW_FROM_LEN = 5,
+	KW_FROM_OP_FLAGS = 6,
+	KW_FROM_FILE_INDEX = 7, /* also splice_fd_in */
+	KW_FROM_ADDR_LEN = 8,
+	KW_FROM_ADDR3 = 9,
+	KW_FROM_ADDR_OR_LEN = 10, /* addr, where that is 0 len */
+	KW_FROM_OFF_OR_LEN = 11,
+};
+
+/* When the operation does what kw_uring_op.other_nr does. */
+enum kw_uring_when {
+	KW_WHEN_NEVER = 0,
+	KW_WHEN_NO_OFFSET = 1, /* off is -1: at the file's own position */
+	KW_WHEN_DATASYNC = 2,
+};
+
+enum kw_uring_op_flag {
+	KW_URING_OP_FILE_INDEX = 1 << 0, /* file_index other than 0 makes the operation KW_URING_DIRECT */
+	KW_URING_OP_NOTIFIES = 1 << 1,	 /* a result that says that more will come is the only one */
+	KW_URING_OP_CLOSES = 1 << 2,	 /* frees a descriptor's number */
+};
+
+/* What call an operation stands for. */
+struct kw_uring_op {
+	__u16 nr; /* native; KW_CALLS: of no call */
+	__u16 other_nr;
+	__u8 when;
+	__u8 flags;
+	__u8 from[6];
+};
+
 /* What a profile wants of a call. */
 enum kw_want {
 	KW_WANT_ENTER = 1 << 0,
@@ -145,6 +193,7 @@ enum kw_want {
 	KW_WANT_CALL = 1 << 2,
 	KW_WANT_ERRORS = 1 << 3, /* only when the result is one of kw_profile.errors */
 	KW_WANT_SLOW = 1 << 4,	 /* only when it took kw_profile.min_duration_ns, where that is known */
+	KW_WANT_COUNT = 1 << 5,	 /* no record: every policy that names it counts only */
 };
 
 /* The weakest union of all policies that select a container. */
@@ -228,6 +277,7 @@ struct kw_settings {
 	__u32 tag_mode;		  /* enum kw_tag_mode */
 	__u64 tag_cgroup;	  /* v2 cgroup id */
 	__u64 births_after;	  /* no cgroup with an id up to this one has a birth */
+	__u64 shared_bytes;	  /* size of the ring that containers share; 0: one has it all */
 	__u8 raw_hooks[KW_CALLS]; /* enum kw_hook: what the raw tracepoints serve of each call */
 	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do; both in a move alone */
 };
@@ -243,7 +293,7 @@ struct kw_account {
 	__u64 filtered_count; /* every policy that names the call counts only */
 	__u64 sampled;	      /* above every limit of the policies that name the call */
 	__u64 lost_ring;
-	__u64 lost_share; /* the container's share of the ring was used up */
+	__u64 lost_share;   /* the container's share of the ring was used up */
 	__u64 lost_storage; /* no memory to keep a call whose return alone says nothing */
 	__u64 lost_return;  /* entered, and its return was never shown to us */
 	__u64 entered;	    /* calls kept from entry to return */
@@ -252,7 +302,37 @@ struct kw_account {
 	__u64 no_buffer;    /* records without strings, for want of memory; no call is lost by it */
 	__u64 lost_exec;    /* programs whose name is unknown, for want of room in the ring */
 	__u64 untabled;	    /* calls that the table had no room for; they are counted above */
-	__u64 untagged;	    /* tasks that got no tag for want of memory: identified anew at each call */
+	__u64 untimed;	/* durations that call_times had no room for; their calls are counted above and in the table */
+	__u64 untagged; /* tasks that got no tag for want of memory: identified anew at each call */
+};
+
+/* kw_table_key.flags: KW_RECORD_COMPAT and KW_RECORD_IO_URING as in a record, and */
+enum kw_table_flag {
+	KW_TABLE_UNFINISHED = 1 << 7, /* told at its entry alone, or its return was never shown */
+};
+
+/* Key of call_table; the value is how many calls of the container ended so, per CPU. */
+struct kw_table_key {
+	__u16 slot;
+	__u16 nr;    /* as in the caller's table */
+	__u16 error; /* errno, 0: it succeeded or is unfinished */
+	__u8 flags;
+	__u8 stage;  /* enum kw_stage, when the result was known */
+};
+
+/* Key of call_times: durations from 2^power up to, not including, 2^(power + 1) ns; power 0 has those of 0 ns too. */
+struct kw_times_key {
+	__u16 slot;
+	__u16 nr;
+	__u16 power;
+	__u8 flags;
+	__u8 stage;
+};
+
+/* Per CPU. */
+struct kw_times {
+	__u64 calls;
+	__u64 total_ns;
 };
 
 /* One task of the iterator. */

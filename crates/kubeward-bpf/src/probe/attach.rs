@@ -160,9 +160,14 @@ pub(super) fn lifecycle(engine: &Engine) -> Result<Vec<Link>, AttachError> {
 
 /// A program whose section names its place.
 pub(crate) fn trace(engine: &Engine, name: &str) -> Result<Link, AttachError> {
+    trace_of(engine.object(), name)
+}
+
+/// As [`trace`], of any object.
+pub(super) fn trace_of(object: &Object, name: &str) -> Result<Link, AttachError> {
     let deadline = Instant::now() + REATTACH_TIMEOUT;
     loop {
-        match find(engine, name)?.attach_trace() {
+        match find_in(object, name)?.attach_trace() {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && Instant::now() < deadline => {
                 thread::sleep(Duration::from_millis(5));
             }
@@ -178,16 +183,30 @@ pub(super) fn tracepoint(
     category: TracepointCategory,
     event: &str,
 ) -> Result<Link, AttachError> {
+    tracepoint_of(engine.object(), name, category, event)
+}
+
+/// As [`tracepoint`], of any object.
+pub(super) fn tracepoint_of(
+    object: &Object,
+    name: &str,
+    category: TracepointCategory,
+    event: &str,
+) -> Result<Link, AttachError> {
     let tracefs = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
     if !tracefs.iter().any(|root| std::path::Path::new(root).join("events").is_dir()) {
         return Err(AttachError::NoTracefs);
     }
-    let program = find(engine, name)?;
+    let program = find_in(object, name)?;
     program.attach_tracepoint(category, event).map_err(at(event))
 }
 
 fn find<'e>(engine: &'e Engine, name: &str) -> Result<ProgramMut<'e>, AttachError> {
-    let program = engine.object().progs_mut().find(|program| program.name() == name);
+    find_in(engine.object(), name)
+}
+
+fn find_in<'o>(object: &'o Object, name: &str) -> Result<ProgramMut<'o>, AttachError> {
+    let program = object.progs_mut().find(|program| program.name() == name);
     program.filter(|program| program.autoload()).ok_or_else(|| AttachError::NotLoaded(name.to_owned()))
 }
 

@@ -46,6 +46,7 @@ impl Probes {
             (raw, function) = self.target();
             attached = self.raw.attach(&self.engine, &raw).map_err(|error| error.to_string());
         }
+        self.uring.serve(&self.engine, &self.wanted);
         let shown = self.show_meanwhile(&raw, &function).map_err(|error| error.to_string());
         self.trouble = attached.and(shown).err();
         self.report()

@@ -29,14 +29,14 @@ pub struct Moment {
 
 /// How much of a container's life is seen. Nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Coverage {
+pub struct Sight {
     /// Its cgroup was made or, where that was not seen, its first process started.
     pub created_ns: u64,
     /// Since when none of its calls is missed.
     pub covered_ns: u64,
 }
 
-impl Coverage {
+impl Sight {
     /// For how long the container could make calls that nobody saw.
     pub fn gap_ns(&self) -> u64 {
         self.covered_ns.saturating_sub(self.created_ns)
@@ -47,7 +47,7 @@ impl Coverage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ContainerChange {
     /// It is watched from now on.
-    Came(Coverage),
+    Came(Sight),
     /// One of its facts (labels, pod, image) is another now.
     Changed,
     /// It ended; no event of it follows.
@@ -86,10 +86,29 @@ pub enum LedgerScope<'a> {
     Container(&'a Container),
 }
 
+/// Why events are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GapReason {
+    /// They were lost on their way, as the account says too.
+    Lost(LossReason),
+    /// No agent watched: no account knows of them.
+    AgentDown,
+}
+
+impl GapReason {
+    /// The name in JSON. Never changes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            GapReason::Lost(reason) => reason.name(),
+            GapReason::AgentDown => "agent_down",
+        }
+    }
+}
+
 /// Events are missing between two moments of the stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Gap<'a> {
-    pub reason: LossReason,
+    pub reason: GapReason,
     /// How many events, 0 when the number is not known.
     pub lost: u64,
     /// Nanoseconds since the Unix epoch of the last moment known to be whole.

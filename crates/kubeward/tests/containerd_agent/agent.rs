@@ -63,6 +63,17 @@ impl Agent {
         })
     }
 
+    /// The same with a file that says until when the agent before it watched.
+    pub(crate) fn start_after(before: &Path, socket: &Path, policy: &Path) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let output = dir.path().join("events.jsonl");
+        let mut agent = Self::start_with(socket, &output, |agent| {
+            agent.args(["--kubernetes", "off", "-f"]).arg(policy).arg("--state-file").arg(before);
+        })?;
+        agent.folders.push(dir);
+        Ok(agent)
+    }
+
     /// Starts one that takes policies from an API server, as the agent of the node of this name.
     pub(crate) fn start_in_cluster(socket: &Path, kubeconfig: &Path, node: &str) -> Result<Self> {
         let dir = tempfile::tempdir()?;
@@ -229,6 +240,14 @@ impl Agent {
         let log = std::mem::take(&mut self.logged);
         assert_eq!(status.code(), Some(0), "signal {:?}; the log:\n{}", status.signal(), log.join("\n"));
         Ended { stream: self.read_to_end(), log }
+    }
+
+    /// Ends it by SIGKILL. What it had written by then.
+    pub(crate) fn kill(mut self) -> Stream {
+        self.signal(Signal::SIGKILL);
+        let status = self.status();
+        assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{status}");
+        self.read_to_end()
     }
 
     /// All lines of an agent that has ended.

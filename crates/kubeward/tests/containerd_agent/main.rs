@@ -32,6 +32,7 @@ mod own_container;
 mod pods;
 mod policies;
 mod policy;
+mod restart;
 mod rights;
 mod roles;
 mod stream;

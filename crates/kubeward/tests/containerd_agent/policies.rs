@@ -23,7 +23,7 @@ pub(crate) fn moment(line: &Value) -> Result<SystemTime> {
 }
 
 /// Since 1970, of `2026-01-02T03:04:05.123456789Z`.
-fn nanoseconds_of_rfc3339(text: &str) -> Option<u64> {
+pub(crate) fn nanoseconds_of_rfc3339(text: &str) -> Option<u64> {
     let mut numbers = text.strip_suffix('Z')?.split(['-', 'T', ':', '.']).map(|part| part.parse::<u64>().ok());
     let mut next = || numbers.next().flatten();
     let (year, month, day) = (next()?, next()?, next()?);

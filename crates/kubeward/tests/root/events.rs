@@ -33,9 +33,8 @@ pub(crate) struct Event {
 pub(crate) struct SyscallPart {
     pub(crate) name: String,
     pub(crate) nr: u32,
-    /// Of the architecture's 32-bit table.
-    #[serde(default)]
-    pub(crate) compat: bool,
+    pub(crate) via: Option<String>,
+    pub(crate) io_uring: Option<IoUringPart>,
     pub(crate) category: String,
     #[serde(default)]
     pub(crate) args: Vec<Arg>,
@@ -44,6 +43,15 @@ pub(crate) struct SyscallPart {
     pub(crate) error: Option<String>,
     pub(crate) duration_ns: Option<u64>,
     pub(crate) denied_by: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct IoUringPart {
+    pub(crate) opcode: String,
+    #[serde(default)]
+    pub(crate) fixed_file: bool,
+    #[serde(default)]
+    pub(crate) direct: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -2,13 +2,13 @@
 
 use super::member::{self, key, Fitting, TextMember};
 use super::JsonLines;
-use crate::event::{Abi, Arg, ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text};
+use crate::event::{Arg, ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text, UringRequest};
 use crate::render::base64;
 use crate::render::escape::{json_bytes, push_display, push_number, Place};
 use crate::render::line::Moment;
 use crate::render::time::write_rfc3339;
 use crate::render::value::{family_name, kind_among, name_of, write_endpoint, write_name, Fit};
-use crate::syscall::{by_name, errno_name, ArgKind, Category};
+use crate::syscall::{by_name, errno_name, uring_op, ArgKind, Category};
 
 impl JsonLines {
     /// Appends the line of one call, with its `\n`.
@@ -35,7 +35,12 @@ impl JsonLines {
         write_name(out, &event.call);
         out.extend_from_slice(b"\",\"nr\":");
         push_number(out, event.call.nr);
-        member::claim(out, key!("compat"), event.call.abi == Abi::Compat);
+        if let Some(via) = event.call.via.name() {
+            member::word(out, key!("via"), via);
+        }
+        if let Some(request) = &event.io_uring {
+            io_uring(out, request);
+        }
         member::word(out, key!("category"), category_of(&event.call).name());
         out.extend_from_slice(b",\"args\":[");
         for (position, arg) in event.args.iter().enumerate() {
@@ -70,6 +75,18 @@ impl JsonLines {
         self.arg_text.write(out, Place::JsonString, arg, args, fit);
         out.extend_from_slice(b"\"}");
     }
+}
+
+fn io_uring(out: &mut Vec<u8>, request: &UringRequest) {
+    out.extend_from_slice(b",\"io_uring\":{\"opcode\":\"");
+    match uring_op(request.opcode) {
+        Some(op) => out.extend_from_slice(op.name.as_bytes()),
+        None => push_number(out, request.opcode),
+    }
+    out.push(b'"');
+    member::claim(out, key!("fixed_file"), request.fixed_file);
+    member::claim(out, key!("direct"), request.direct);
+    out.push(b'}');
 }
 
 /// The register as the number or pointer that its kind makes of it.

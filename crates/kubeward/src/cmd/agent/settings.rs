@@ -61,11 +61,15 @@ settings! {
     node_name: String = run_id::host_name(),
     cluster_name: Option<String> = None,
     socket: PathBuf = DEFAULT_SOCKET.into(),
+    state_file: Option<PathBuf> = None,
     event_labels: Vec<String> = Vec::new(),
     redact: Vec<String> = Vec::new(),
     log_level: LevelFilter = LevelFilter::INFO,
     log_format: FormatArg = FormatArg::Text,
 }
+
+/// The path that stands for none.
+const NOWHERE: &str = "none";
 
 /// One source of values, and how it is called for a setting's name.
 struct Layer<'a> {
@@ -122,8 +126,18 @@ impl Settings {
                 ..run_id::stream(Some(self.node_name.clone()), self.event_labels.clone())
             },
             redactor: Redactor::new(&self.redact)?,
-            socket: Some(self.socket.clone()).filter(|socket| socket != Path::new("none")),
+            socket: self.socket(),
+            state_file: self.state_file(),
         })
+    }
+
+    fn socket(&self) -> Option<PathBuf> {
+        Some(self.socket.clone()).filter(|socket| socket != Path::new(NOWHERE))
+    }
+
+    fn state_file(&self) -> Option<PathBuf> {
+        let beside_socket = || self.socket().map(|socket| socket.with_extension("watched"));
+        self.state_file.clone().or_else(beside_socket).filter(|file| file != Path::new(NOWHERE))
     }
 
     fn target(&self) -> Result<Target, SettingError> {

@@ -73,6 +73,11 @@ pub(super) struct Values {
     #[arg(long, value_name = "PATH", env = "KUBEWARD_SOCKET")]
     pub(super) socket: Option<PathBuf>,
 
+    /// Where the agent keeps until when it watched, so that the next one tells the gap; none: nowhere
+    /// [default: beside the socket, named after it, kubeward.watched]
+    #[arg(long, value_name = "PATH", env = "KUBEWARD_STATE_FILE")]
+    pub(super) state_file: Option<PathBuf>,
+
     /// Keys of container labels to show on every event, separated by commas
     #[arg(long, value_name = "KEYS", value_delimiter = ',', env = "KUBEWARD_EVENT_LABELS")]
     pub(super) event_labels: Option<Vec<String>>,

@@ -10,7 +10,7 @@ use anyhow::Context;
 use kubeward_agent::control::{hook_bits, kernel_profile};
 use kubeward_agent::heartbeat::Heartbeat;
 use kubeward_agent::pipeline::{
-    self, monotonic_ns, Command, Direct, Doubts, Finished, Lines, OwnOutput, Parts, Pipeline, Watched,
+    self, monotonic_ns, Command, Coverage, Direct, Doubts, Lines, OwnOutput, Parts, Pipeline, Watched,
 };
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
 use kubeward_bpf::object::{Engine, LoadOptions};
@@ -54,7 +54,7 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     // Before any thread is started: they inherit the mask, and a process with threads does not fork.
     let program = Program { argv: args.command.clone(), mask: block_signals()? };
     let container = if args.host { None } else { Some(launch::container(&program)?) };
-    let engine = Arc::new(Engine::load(&LoadOptions { ring_bytes: RING_BYTES })?);
+    let engine = Arc::new(Engine::load(&LoadOptions { ring_bytes: RING_BYTES, ..LoadOptions::default() })?);
     let mut probes = Probes::new(engine.clone(), args.probe_backend)?;
     let watch = Watch { engine, set };
     watch.attach(&mut probes)?;
@@ -73,11 +73,11 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     watch.engine.maps().silence(true)?;
     let doubts = Doubts { skipped: probes.skipped(), missed_returns: probes.missed_returns() };
     let (pipeline, read) = reader.stop();
-    let finished = pipeline.finish(doubts);
+    pipeline.finish(doubts);
     read.context("reading the ring")?;
     let code = code?;
     if args.summary {
-        show_summary(args, &finished)?;
+        watch.show_summary(args)?;
     }
     Ok(if outcome.has_failed.load(Ordering::Relaxed) { FAILED } else { code })
 }
@@ -94,6 +94,9 @@ fn policies(args: &TraceArgs) -> Result<PolicySet, PolicyFailure> {
         policies.push(CheckedPolicy { name: "trace".into(), ..CheckedPolicy::of_calls(&nine) });
     }
     policies.iter_mut().for_each(CheckedPolicy::record_whole_calls);
+    if args.summary {
+        policies.iter_mut().for_each(CheckedPolicy::count_only);
+    }
     set_of(policies)
 }
 
@@ -199,19 +202,20 @@ impl Watch {
                 complain(&error);
             }
         };
-        let engine = self.engine.clone();
+        let (account_engine, table_engine) = (self.engine.clone(), self.engine.clone());
         let parts = Parts {
-            kernel_account: Box::new(move |slot| engine.maps().account(slot).ok()),
+            kernel_account: Box::new(move |slot| account_engine.maps().account(slot).ok()),
+            kernel_table: Box::new(move || table_engine.maps().call_table().ok()),
             commands: receiver,
             policies: self.set.clone(),
             redactor: Redactor::new(&[])?,
             lines: lines(args),
             output: Box::new(Direct::new(output, on_failure)),
-            table: args.summary,
             freed: None,
             heartbeat: Heartbeat::default(),
             own_output: OwnOutput::default(),
             loops: Default::default(),
+            coverage: Coverage::default(),
         };
         Ok(Pipeline::new(parts))
     }
@@ -231,6 +235,20 @@ impl Watch {
                 code_of_failed_exec(&error)
             }
         })
+    }
+
+    /// The table by call, in place of the events.
+    fn show_summary(&self, args: &TraceArgs) -> anyhow::Result<()> {
+        let maps = self.engine.maps();
+        let mut text = Vec::new();
+        write_summary(&mut text, &maps.call_table()?, Some(SLOT), maps.account(SLOT)?.untabled);
+        let mut output = open_output(args.output.as_deref())?;
+        let mut rest = &text[..];
+        while !rest.is_empty() {
+            let written = output.write(rest)?;
+            rest = &rest[written..];
+        }
+        Ok(())
     }
 }
 
@@ -257,23 +275,4 @@ fn lines(args: &TraceArgs) -> Lines {
         FormatArg::Json => Lines::Json(JsonLines::new(&run_id::stream(None, Vec::new()))),
         FormatArg::Text => Lines::Alone(TextLines::new(TextOptions { time: TimeFormat::Clock, container: false })),
     }
-}
-
-/// The table by call and the account, in place of the events.
-fn show_summary(args: &TraceArgs, finished: &Finished) -> anyhow::Result<()> {
-    let mut text = Vec::new();
-    if let Some(table) = &finished.table {
-        write_summary(&mut text, table, None);
-    }
-    let lost = finished.total.lost.total();
-    if lost > 0 {
-        writeln!(text, "{lost} of {} calls were lost and are not in this table", finished.total.seen)?;
-    }
-    let mut output = open_output(args.output.as_deref())?;
-    let mut rest = &text[..];
-    while !rest.is_empty() {
-        let written = output.write(rest)?;
-        rest = &rest[written..];
-    }
-    Ok(())
 }
