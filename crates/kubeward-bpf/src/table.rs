@@ -81,7 +81,7 @@ impl TableRoom {
 }
 
 impl Maps {
-    /// Reads the whole table: some 100 ns for each entry in use and each CPU.
+    /// Reads the whole table: some 0.3 µs for each entry in use.
     pub fn table(&self) -> Result<TableRows, MapError> {
         let mut rows = TableRows::default();
         let add = |one: u64, more: u64| one.saturating_add(more);

@@ -227,6 +227,7 @@ wire! {
         creator_mnt_ns: u32,
         is_unnamed: u32,
         since_ns: u64,
+        opened_ns: u64,
     }
     struct Birth = "kw_birth" {
         parent: u64,

@@ -195,6 +195,18 @@ static __always_inline void tell_entry(struct call *call)
 }
 
 /*
+ * Whether the call is still its slot's. A task that was found by its namespaces carries no tag: it may sit in a call until the slot
+ * is another container's, whose account must not have it.
+ */
+static __always_inline bool is_of_slot(const struct pending_call *pending)
+{
+	u32 slot = pending->owner.slot;
+	struct kw_container *container = bpf_map_lookup_elem(&containers, &slot);
+
+	return container && container->opened_ns <= pending->mono_ns;
+}
+
+/*
  * Ends a kept call whose return was not shown: nobody watched its returns any more, or a hook missed it.
  */
 static __always_inline void give_up(struct pending_call *pending)
@@ -204,7 +216,7 @@ static __always_inline void give_up(struct pending_call *pending)
 	struct kw_shape *shape = bpf_map_lookup_elem(&call_shapes, &nr);
 
 	pending->active = 0;
-	if (!account)
+	if (!account || !is_of_slot(pending))
 		return;
 	count(account->left);
 	tabulate_unfinished(account, pending->owner.slot, pending->call_nr, pending->flags);
@@ -369,7 +381,7 @@ static __always_inline void return_kept(struct call *call, struct pending_call *
 
 	pending->active = 0;
 	call->owner = pending->owner;
-	if (!account)
+	if (!account || !is_of_slot(pending))
 		return;
 	count(account->left);
 	call->nr = pending->call_nr;

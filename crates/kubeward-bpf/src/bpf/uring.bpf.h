@@ -14,17 +14,6 @@
 #define KW_IOSQE_CQE_SKIP_SUCCESS (1 << 6)
 #define KW_IORING_CQE_F_MORE (1 << 1)
 #define KW_IORING_CQE_F_NOTIF (1 << 3)
-#define KW_IORING_SETUP_SQE128 (1 << 10)
-#define KW_IORING_SETUP_NO_SQARRAY (1 << 16)
-#define KW_IORING_FSYNC_DATASYNC (1 << 0)
-
-/* Written by user space, by opcode, before anything is attached. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, KW_URING_OPS);
-	__type(key, u32);
-	__type(value, struct kw_uring_op);
-} uring_ops SEC(".maps");
 
 /* A request to an io_uring between its submission and its answer. */
 struct uring_request {
@@ -42,7 +31,8 @@ struct uring_answer_key {
 };
 
 #define KW_URING_REQUESTS 16384
-#define KW_URING_ITEMS_BYTES 2112 /* two strings of 1,024 bytes with their headers */
+#define KW_URING_STRING_BYTES 1024
+#define KW_URING_ITEMS_BYTES (2 * (KW_URING_STRING_BYTES + sizeof(struct kw_item)))
 
 /* By the request's address in the kernel. When full, the request is told at its submission, without a result. */
 struct {
@@ -103,94 +93,6 @@ struct {
 	__type(key, int);
 	__type(value, struct record_buffer);
 } uring_buffers SEC(".maps");
-
-/* A submission entry: an ABI, so the same everywhere. */
-struct sqe {
-	u8 opcode;
-	u8 flags;
-	u16 ioprio;
-	u32 fd;
-	u64 off;
-	u64 addr;
-	u32 len;
-	u32 op_flags;
-	u64 user_data;
-	u16 buf_index;
-	u16 personality;
-	union {
-		u32 file_index;
-		u16 addr_len;
-	};
-	u64 addr3;
-	u64 pad;
-};
-
-/* The entry that the kernel took last from its ring. It shares that memory with the program, which may have changed it since. */
-static __always_inline bool read_last_sqe(const struct io_ring_ctx *ring, struct sqe *sqe)
-{
-	u32 flags = BPF_CORE_READ(ring, flags);
-	u32 index = (BPF_CORE_READ(ring, cached_sq_head) - 1) & (BPF_CORE_READ(ring, sq_entries) - 1);
-	u32 *array;
-
-	if (!(flags & KW_IORING_SETUP_NO_SQARRAY)) {
-		array = BPF_CORE_READ(ring, sq_array);
-		if (bpf_probe_read_kernel(&index, sizeof(index), &array[index]))
-			return false;
-	}
-	if (index >= BPF_CORE_READ(ring, sq_entries))
-		return false;
-	if (flags & KW_IORING_SETUP_SQE128)
-		index <<= 1;
-	return !bpf_probe_read_kernel(sqe, sizeof(*sqe), BPF_CORE_READ(ring, sq_sqes) + (u64)index * sizeof(*sqe));
-}
-
-static __always_inline u64 sqe_value(const struct sqe *sqe, u32 from)
-{
-	switch (from) {
-	case KW_FROM_MINUS_ONE:
-		return -1;
-	case KW_FROM_FD:
-		return sqe->fd;
-	case KW_FROM_OFF:
-		return sqe->off;
-	case KW_FROM_ADDR:
-		return sqe->addr;
-	case KW_FROM_LEN:
-		return sqe->len;
-	case KW_FROM_OP_FLAGS:
-		return sqe->op_flags;
-	case KW_FROM_FILE_INDEX:
-		return sqe->file_index;
-	case KW_FROM_ADDR_LEN:
-		return sqe->addr_len;
-	case KW_FROM_ADDR3:
-		return sqe->addr3;
-	case KW_FROM_ADDR_OR_LEN:
-		return sqe->addr ? sqe->addr : sqe->len;
-	case KW_FROM_OFF_OR_LEN:
-		return sqe->off ? sqe->off : sqe->len;
-	}
-	return 0;
-}
-
-/* The call that the entry stands for: which, and its arguments. */
-__noinline int read_request(struct sqe *sqe, struct call_args *args, u32 opcode)
-{
-	struct kw_uring_op *op = bpf_map_lookup_elem(&uring_ops, &opcode);
-
-	if (!op || !sqe || !args)
-		return -1;
-	args->v[0] = sqe_value(sqe, op->from[0]);
-	args->v[1] = sqe_value(sqe, op->from[1]);
-	args->v[2] = sqe_value(sqe, op->from[2]);
-	args->v[3] = sqe_value(sqe, op->from[3]);
-	args->v[4] = sqe_value(sqe, op->from[4]);
-	args->v[5] = sqe_value(sqe, op->from[5]);
-	if ((op->when == KW_WHEN_NO_OFFSET && sqe->off == (u64)-1) ||
-	    (op->when == KW_WHEN_DATASYNC && sqe->op_flags & KW_IORING_FSYNC_DATASYNC))
-		return op->other_nr;
-	return op->nr;
-}
 
 /* NULL: they cannot be counted. */
 static __always_inline struct ring_closes *closes_of(u64 ring)
@@ -254,12 +156,10 @@ static __always_inline struct record_buffer *answer_items(struct call *call, con
 	return buffer;
 }
 
-/* Fills `call` with what is known of a kept request. False: nobody is interested in it any more. */
-static __always_inline bool reopen(struct call *call, const struct uring_request *request, bool is_answered)
+/* Fills `call` with what is known of a kept request. */
+static __always_inline void reopen(struct call *call, const struct uring_request *request)
 {
 	u32 zero = 0, nr = request->record.nr;
-	struct kw_account *account;
-	bool is_named;
 
 	call->settings = bpf_map_lookup_elem(&settings, &zero);
 	call->shape = bpf_map_lookup_elem(&call_shapes, &nr);
@@ -280,20 +180,25 @@ static __always_inline bool reopen(struct call *call, const struct uring_request
 	call->nr = nr;
 	call->probe = request->record.probe;
 	call->flags = request->record.flags;
-	call->uring_opcode = request->record.uring_opcode;
-	call->uring_flags = request->record.uring_flags;
 	call->mono_ns = request->record.mono_ns;
-	account = bpf_map_lookup_elem(&accounts, &call->owner.slot);
-	if (!call->settings || !call->shape || !account)
+}
+
+/* Ends the request's account for one result, KW_PHASE_ENTER: for none. False: nobody is interested in it any more. */
+static __always_inline bool settle(struct call *call)
+{
+	struct kw_account *account = bpf_map_lookup_elem(&accounts, &call->owner.slot);
+	bool is_named;
+
+	if (!account || !call->settings || !call->shape)
 		return false;
 	count(account->left);
 	is_named = find_account(call) && find_want(call) && call->want;
 	if (!call->account || !call->stage)
 		return false;
-	if (is_answered)
-		tabulate_result(call);
-	else
+	if (call->phase == KW_PHASE_ENTER)
 		tabulate_unfinished(account, call->owner.slot, call->nr, call->flags);
+	else
+		tabulate_result(call);
 	if (!is_named)
 		count(account->filtered_policy);
 	return is_named;
@@ -316,23 +221,39 @@ static __always_inline void tell_unanswered(const struct uring_request *request,
 {
 	struct call call;
 
+	reopen(&call, request);
 	call.phase = KW_PHASE_ENTER;
 	call.ret = 0;
 	call.duration_ns = 0;
-	if (reopen(&call, request, false) && !is_told_by_count(&call))
+	if (settle(&call) && !is_told_by_count(&call))
 		emit(&call, answer_items(&call, request, id));
 	forget(request, id);
 }
 
-/* Reads what the request points to and keeps it. The submitter is in io_uring_enter or a thread of the ring: record_buffers has
- * nothing of another call. */
+/*
+ * Reads what the request points to and keeps it; the number of bytes. The submitter is in io_uring_enter or a thread of the ring:
+ * record_buffers has nothing of another call.
+ */
 static __always_inline u32 keep_items(struct call *call, u64 id)
 {
-	struct record_buffer *buffer = read_inputs(call, true);
+	u32 limit = call->profile->arg_bytes;
+	struct record_buffer *buffer;
 	u64 bytes;
 
+	if (!(call->shape->flags & KW_SHAPE_IN))
+		return 0;
+	/* Nobody reads them, unless a policy does by the time of the answer. */
+	if (call->want & KW_WANT_COUNT) {
+		call->flags |= KW_RECORD_NO_ITEMS;
+		return 0;
+	}
+	buffer = open_buffer(call);
 	if (!buffer)
 		return 0;
+	if (limit > KW_URING_STRING_BYTES)
+		limit = KW_URING_STRING_BYTES;
+	if (append_inputs(buffer, &call->args, call->native_nr, limit))
+		count(call->account->unreadable);
 	bytes = buffer->record.items_bytes;
 	if (bytes == 0)
 		return 0;
@@ -360,8 +281,7 @@ static __always_inline bool keep_request(struct call *call, u64 id, u64 ring, u6
 		return false;
 	count(call->account->seen);
 	count(call->account->entered);
-	if (!(call->want & KW_WANT_COUNT))
-		request->items_bytes = keep_items(call, id);
+	request->items_bytes = keep_items(call, id);
 	call->phase = KW_PHASE_CALL;
 	call->ret = 0;
 	call->duration_ns = 0;
@@ -464,10 +384,11 @@ static __always_inline int answer_request(u64 id, s32 res, bool more)
 
 	if (!request)
 		return 0;
+	reopen(&call, request);
 	call.phase = KW_PHASE_CALL;
 	call.ret = res;
-	call.duration_ns = bpf_ktime_get_ns() - request->record.mono_ns;
-	if (reopen(&call, request, true) && is_wanted_return(&call))
+	call.duration_ns = bpf_ktime_get_ns() - call.mono_ns;
+	if (settle(&call) && is_wanted_return(&call))
 		emit(&call, answer_items(&call, request, id));
 	if (more)
 		go_on(request);

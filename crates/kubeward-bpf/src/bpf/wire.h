@@ -229,6 +229,7 @@ struct kw_container {
 	__u32 creator_mnt_ns; /* an exec in this mount namespace is the runtime's */
 	__u32 is_unnamed;     /* 1: nobody has told yet which container it is; see struct kw_birth */
 	__u64 since_ns;	      /* CLOCK_MONOTONIC since when this profile is looked at */
+	__u64 opened_ns;      /* CLOCK_MONOTONIC since when the slot is this container's; 0: it is nobody's */
 };
 
 /* A v2 cgroup that no task of a container made, until user space knows what it is. Key of the map: its id. */

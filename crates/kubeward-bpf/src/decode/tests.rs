@@ -1,5 +1,3 @@
-use std::mem::size_of;
-
 use kubeward_core::event::SockAddr;
 
 use super::*;
@@ -193,9 +191,4 @@ proptest::proptest! {
         record.items_bytes = items.len() as u32;
         let _ = decode(&[record.as_bytes(), &items].concat());
     }
-}
-
-#[test]
-fn the_header_is_what_the_kernel_sends() {
-    assert_eq!(size_of::<Record>(), 152);
 }
