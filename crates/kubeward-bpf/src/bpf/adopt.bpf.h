@@ -12,8 +12,9 @@
 #define ADOPT_LEVELS 32
 
 /* Tells which program `task` runs; events name it by owner->exec_id. */
-static __always_inline void tell_program(struct task_struct *task, const struct kw_settings *now, const struct owner *owner,
-					 struct kw_account *account, struct record_buffer *buffer)
+static __always_inline void tell_program(struct task_struct *task, const struct kw_settings *now,
+					 const struct owner *owner, struct kw_account *account,
+					 struct record_buffer *buffer)
 {
 	u64 bytes;
 
