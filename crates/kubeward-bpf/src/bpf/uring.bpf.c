@@ -22,6 +22,7 @@
 #include "path.bpf.h"
 #include "args.bpf.h"
 #include "moves.bpf.h"
+#include "compat.bpf.h"
 #include "call.bpf.h"
 #include "table.bpf.h"
 #include "calls.bpf.h"

@@ -91,6 +91,8 @@ static __always_inline void reopen(struct call *call, const struct uring_request
 	call->args.v[4] = request->record.args[4];
 	call->args.v[5] = request->record.args[5];
 	call->native_nr = nr;
+	call->shape_nr = nr;
+	call->number = nr;
 	call->nr = nr;
 	call->probe = request->record.probe;
 	call->flags = request->record.flags;
@@ -118,6 +120,15 @@ static __always_inline bool settle(struct call *call)
 	return is_named;
 }
 
+/* Whether the request is still its slot's: see is_of_slot. */
+static __always_inline bool is_request_of_slot(const struct uring_request *request)
+{
+	u32 slot = request->record.slot;
+	struct kw_container *container = bpf_map_lookup_elem(&containers, &slot);
+
+	return container && container->opened_ns <= request->record.mono_ns;
+}
+
 /* The address is another request's now, so the answer to this one was not seen: it is told without. */
 static __always_inline void tell_unanswered(const struct uring_request *request, u64 id)
 {
@@ -127,7 +138,7 @@ static __always_inline void tell_unanswered(const struct uring_request *request,
 	call.phase = KW_PHASE_ENTER;
 	call.ret = 0;
 	call.duration_ns = 0;
-	if (settle(&call) && !is_told_by_count(&call))
+	if (is_request_of_slot(request) && settle(&call) && !is_told_by_count(&call))
 		emit(&call, answer_items(&call, request, id));
 	forget(request, id);
 }
@@ -209,6 +220,8 @@ static __always_inline bool open_request(struct call *call, u32 nr, u32 probe)
 	call->cred = NULL;
 	call->submitted = NULL;
 	call->native_nr = nr;
+	call->shape_nr = nr;
+	call->number = nr;
 	call->nr = nr;
 	call->settings = bpf_map_lookup_elem(&settings, &zero);
 	call->shape = bpf_map_lookup_elem(&call_shapes, &nr);
@@ -283,6 +296,10 @@ static __always_inline int answer_request(u64 id, s32 res, bool more)
 
 	if (!request)
 		return 0;
+	if (!is_request_of_slot(request)) {
+		forget(request, id);
+		return 0;
+	}
 	reopen(&call, request);
 	call.phase = KW_PHASE_CALL;
 	call.ret = res;

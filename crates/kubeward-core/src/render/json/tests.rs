@@ -90,7 +90,7 @@ fn failure_names_its_error() {
 fn what_is_unusual_about_a_call_is_said() {
     let mut event = openat_event();
     (event.identity, event.stage, event.refused_by_seccomp) = (Identity::Namespace, Stage::Setup, true);
-    event.call = Call { via: Via::Compat, nr: 5, entry: None };
+    event.call = Call { via: Via::Compat, nr: 5, entry: by_name("open") };
     let line = parsed(&event);
     assert_eq!(line["identity"], "namespace");
     assert_eq!(line["stage"], "setup");
@@ -98,6 +98,8 @@ fn what_is_unusual_about_a_call_is_said() {
     assert_eq!(call["denied_by"], "seccomp");
     assert_eq!(call["via"], "compat");
     assert_eq!((&call["name"], &call["nr"], &call["category"]), (&json!("open"), &json!(5), &json!("file")));
+    event.call = Call { via: Via::Compat, nr: 113, entry: None };
+    assert_eq!(parsed(&event)["syscall"]["name"], "vm86old", "its own name, for want of a native call");
     event.call = Call { via: Via::IoUring, nr: 257, entry: by_name("openat") };
     event.io_uring = Some(UringRequest { opcode: 18, fixed_file: false, direct: true });
     let call = &parsed(&event)["syscall"];
