@@ -27,6 +27,7 @@
 #include "table.bpf.h"
 #include "calls.bpf.h"
 #include "sqe.bpf.h"
+#include "requests.bpf.h"
 #include "uring.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

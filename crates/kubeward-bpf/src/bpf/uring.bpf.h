@@ -15,77 +15,6 @@
 #define KW_IORING_CQE_F_MORE (1 << 1)
 #define KW_IORING_CQE_F_NOTIF (1 << 3)
 
-/* A request to an io_uring between its submission and its answer. */
-struct uring_request {
-	struct kw_record record; /* as it was when the request was submitted */
-	u64 ring;
-	u64 user_data;
-	u64 closes; /* submitted to the ring before */
-	u32 items_bytes;
-	u32 tgid;
-};
-
-struct uring_answer_key {
-	u64 ring;
-	u64 user_data;
-};
-
-#define KW_URING_REQUESTS 16384
-#define KW_URING_STRING_BYTES 1024
-#define KW_URING_ITEMS_BYTES (2 * (KW_URING_STRING_BYTES + sizeof(struct kw_item)))
-
-/* By the request's address in the kernel. When full, the request is told at its submission, without a result. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, KW_URING_REQUESTS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, u64);
-	__type(value, struct uring_request);
-} uring_requests SEC(".maps");
-
-/* The items of those requests that have some, by the request's address. When full, they are told without. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, KW_URING_REQUESTS / 4);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, u64);
-	__type(value, u8[KW_URING_ITEMS_BYTES]);
-} uring_items SEC(".maps");
-
-/*
- * The request that an answer without its address is of: one of several, or one that the completion ring had no room for. Of
- * requests of one ring with the same user_data the last. When full, such answers are not seen.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, KW_URING_REQUESTS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct uring_answer_key);
-	__type(value, u64);
-} uring_answers SEC(".maps");
-
-/* Closes submitted to a ring, and those of them that were answered. */
-struct ring_closes {
-	u64 submitted;
-	u64 answered;
-};
-
-/* By ring, since its first open or close. One that is pushed out begins anew at another number. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
-	__type(key, u64);
-	__type(value, struct ring_closes);
-} uring_closes SEC(".maps");
-
-/* What a request is kept as before it is filled in: nothing. Written by nobody. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct uring_request);
-} uring_blank SEC(".maps");
-
 /* As record_buffers, which may hold the strings of the call that the task is in when a request is answered. */
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -93,19 +22,6 @@ struct {
 	__type(key, int);
 	__type(value, struct record_buffer);
 } uring_buffers SEC(".maps");
-
-/* NULL: they cannot be counted. */
-static __always_inline struct ring_closes *closes_of(u64 ring)
-{
-	struct ring_closes *closes = bpf_map_lookup_elem(&uring_closes, &ring);
-	struct ring_closes first;
-
-	if (closes)
-		return closes;
-	first.submitted = first.answered = bpf_ktime_get_ns();
-	bpf_map_update_elem(&uring_closes, &ring, &first, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&uring_closes, &ring);
-}
 
 /*
  * Whether the descriptor that was opened can be looked up in the current task's table. An answer may be told after other
@@ -204,16 +120,13 @@ static __always_inline bool settle(struct call *call)
 	return is_named;
 }
 
-static __always_inline void forget(const struct uring_request *request, u64 id)
+/* Whether the request is still its slot's: see is_of_slot. */
+static __always_inline bool is_request_of_slot(const struct uring_request *request)
 {
-	struct uring_answer_key key = {.ring = request->ring, .user_data = request->user_data};
-	u64 *named = bpf_map_lookup_elem(&uring_answers, &key);
+	u32 slot = request->record.slot;
+	struct kw_container *container = bpf_map_lookup_elem(&containers, &slot);
 
-	if (named && *named == id)
-		bpf_map_delete_elem(&uring_answers, &key);
-	if (request->items_bytes)
-		bpf_map_delete_elem(&uring_items, &id);
-	bpf_map_delete_elem(&uring_requests, &id);
+	return container && container->opened_ns <= request->record.mono_ns;
 }
 
 /* The address is another request's now, so the answer to this one was not seen: it is told without. */
@@ -225,7 +138,7 @@ static __always_inline void tell_unanswered(const struct uring_request *request,
 	call.phase = KW_PHASE_ENTER;
 	call.ret = 0;
 	call.duration_ns = 0;
-	if (settle(&call) && !is_told_by_count(&call))
+	if (is_request_of_slot(request) && settle(&call) && !is_told_by_count(&call))
 		emit(&call, answer_items(&call, request, id));
 	forget(request, id);
 }
@@ -268,7 +181,6 @@ static __always_inline u32 keep_items(struct call *call, u64 id)
 /* Keeps the request until it is answered. False: there is no room or memory for it. */
 static __always_inline bool keep_request(struct call *call, u64 id, u64 ring, u64 user_data)
 {
-	struct uring_answer_key key = {.ring = ring, .user_data = user_data};
 	struct ring_closes *closes = NULL;
 	struct uring_request *request;
 	u32 zero = 0;
@@ -293,7 +205,7 @@ static __always_inline bool keep_request(struct call *call, u64 id, u64 ring, u6
 		closes = closes_of(ring);
 	if (closes)
 		request->closes = closes->submitted;
-	bpf_map_update_elem(&uring_answers, &key, &id, BPF_ANY);
+	link_request(request, id);
 	return true;
 }
 
@@ -384,6 +296,10 @@ static __always_inline int answer_request(u64 id, s32 res, bool more)
 
 	if (!request)
 		return 0;
+	if (!is_request_of_slot(request)) {
+		forget(request, id);
+		return 0;
+	}
 	reopen(&call, request);
 	call.phase = KW_PHASE_CALL;
 	call.ret = res;
@@ -404,22 +320,65 @@ static __always_inline u32 op_flags(u32 opcode)
 	return op ? op->flags : 0;
 }
 
+/* Requests of one ring with the same user_data that are looked through for an answer's. */
+#define KW_URING_NAMESAKES 64
+
+struct answer_search {
+	u64 id; /* to be looked at next */
+	u64 found;
+	s32 res;
+	u32 flags;
+};
+
+/* Looks at one request. Returns 0 while there is more to do. */
+__noinline int search_step(struct answer_search *search)
+{
+	struct uring_request *request;
+	struct io_kiocb *req;
+	u64 id;
+
+	if (!search)
+		return 1;
+	id = search->id;
+	request = bpf_map_lookup_elem(&uring_requests, &id);
+	if (!request)
+		return 1;
+	if (search->flags & KW_IORING_CQE_F_MORE) {
+		/* The newest that can have several answers. */
+		if (op_flags(request->record.uring_opcode) & (KW_URING_OP_REPEATS | KW_URING_OP_NOTIFIES)) {
+			search->found = id;
+			return 1;
+		}
+	} else {
+		/* The oldest in which the kernel has put that answer. */
+		req = (struct io_kiocb *)id;
+		if (BPF_CORE_READ(req, cqe.res) == search->res && BPF_CORE_READ(req, cqe.flags) == search->flags)
+			search->found = id;
+	}
+	search->id = request->older;
+	return search->id == 0;
+}
+
 /* An answer that does not name its request: a further one, or one that the ring has no room for. */
 static __always_inline int on_nameless_answer(u64 ring, u64 user_data, s32 res, u32 flags)
 {
 	struct uring_answer_key key = {.ring = ring, .user_data = user_data};
-	u64 *named = bpf_map_lookup_elem(&uring_answers, &key);
+	struct answer_search search = {.res = res, .flags = flags};
+	u64 *newest = bpf_map_lookup_elem(&uring_answers, &key);
 	struct uring_request *request;
 	bool more = flags & KW_IORING_CQE_F_MORE;
-	u64 id;
 
-	if (!named || flags & KW_IORING_CQE_F_NOTIF)
+	if (!newest || flags & KW_IORING_CQE_F_NOTIF)
 		return 0;
-	id = *named;
-	request = bpf_map_lookup_elem(&uring_requests, &id);
+	search.id = *newest;
+	for (int i = 0; i < KW_URING_NAMESAKES; i++) {
+		if (search_step(&search))
+			break;
+	}
+	request = bpf_map_lookup_elem(&uring_requests, &search.found);
 	if (request && op_flags(request->record.uring_opcode) & KW_URING_OP_NOTIFIES)
 		more = false;
-	return answer_request(id, res, more);
+	return answer_request(search.found, res, more);
 }
 
 /* The last answer of a request, or, with no request, one of several. */
