@@ -1,8 +1,10 @@
 //! More than seventy kinds of calls from many threads, refused, failing and interrupted ones among them: accounts, table and
 //! records against the program's own counts. Needs root and a C compiler.
 //!
-//! `KUBEWARD_PROBE_BACKEND` names the backend, `auto` without it; `KUBEWARD_TEST_FULL=1` makes ten million calls. In a file of its
-//! own: the self-test counts the calls of its whole process.
+//! `KUBEWARD_PROBE_BACKEND` names the backend, `auto` without it: that and `tracepoint` are exact on every kernel. Under the others
+//! what is not seen are calls that seccomp refused, which never enter their functions, and at most as many as the kernel says that
+//! it skipped. `KUBEWARD_TEST_FULL=1` makes ten million calls. In a file of its own: the self-test counts the calls of its whole
+//! process.
 
 #[path = "../../kubeward/tests/root/witness.rs"]
 mod witness;
@@ -38,11 +40,16 @@ struct Load {
 impl Load {
     const LEAST: Load = Load { rounds: 1, slow_rounds: 1, pairs: 1 };
 
-    /// Some 80 calls a round and thread: ten million in all, or a third of one.
+    /// Some 80 calls a round and thread: ten million in all, or a third of one, or what `KUBEWARD_MANY` says.
     fn now() -> Self {
+        if let Ok(numbers) = std::env::var("KUBEWARD_MANY") {
+            let numbers: Vec<u64> = numbers.split(' ').map(|word| word.parse().expect("a number")).collect();
+            let [rounds, slow_rounds, pairs] = numbers[..] else { panic!("KUBEWARD_MANY is ROUNDS SLOW_ROUNDS PAIRS") };
+            return Self { rounds, slow_rounds, pairs };
+        }
         let is_full = std::env::var("KUBEWARD_TEST_FULL").is_ok_and(|value| value == "1");
         if is_full {
-            Self { rounds: 16_000, slow_rounds: 500, pairs: 4 }
+            Self { rounds: 19_000, slow_rounds: 500, pairs: 4 }
         } else {
             Self { rounds: 500, slow_rounds: 25, pairs: 4 }
         }
@@ -108,6 +115,11 @@ struct Outcome {
     skipped: u64,
 }
 
+fn backend() -> Backend {
+    let named = std::env::var("KUBEWARD_PROBE_BACKEND");
+    named.map_or(Backend::Auto, |name| name.parse().expect("it names a backend"))
+}
+
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -117,9 +129,7 @@ fn alone() -> MutexGuard<'static, ()> {
 fn watch(load: Load, ring_bytes: u32) -> Outcome {
     let engine =
         Arc::new(Engine::load(&LoadOptions { ring_bytes, ..LoadOptions::default() }).expect("the object loads"));
-    let backend = std::env::var("KUBEWARD_PROBE_BACKEND");
-    let backend = backend.map_or(Backend::Auto, |name| name.parse().expect("it names a backend"));
-    let mut probes = Probes::new(engine.clone(), backend).expect("some backend works here");
+    let mut probes = Probes::new(engine.clone(), backend()).expect("some backend works here");
     println!("{}", probes.explain().join("\n"));
     let (profile, asked) = profile_of(&Load::LEAST.run(|_| ()));
     assert_eq!(probes.apply(&asked).refused, []);
@@ -196,6 +206,32 @@ fn assert_same(found: &Results, counted: &Results, what: &str) {
     assert!(differ.is_empty(), "{what}: {}", differ.join("; "));
 }
 
+/// Of calls that a filter refused. None of them is made otherwise.
+fn refused(counted: &Results) -> Results {
+    let refused = ["mount", "swapon", "acct", "quotactl", "ptrace"].map(|name| syscall::by_name(name).expect(name).nr);
+    counted.iter().filter(|((nr, _), _)| refused.contains(nr)).map(|(key, count)| (*key, *count)).collect()
+}
+
+/// The account adds up, and misses no more than the kernel skipped.
+fn assert_adds_up(outcome: &Outcome) {
+    let Outcome { counted, account, table, told, skipped } = outcome;
+    let entered = sum(counted) - sum(&refused(counted));
+    assert!(
+        (entered.saturating_sub(*skipped)..=sum(counted)).contains(&account.seen),
+        "{entered} {skipped} {account:?}"
+    );
+    assert_eq!(sum(table) + account.untabled, account.seen, "{account:?}");
+    let lost = account.lost_ring + account.lost_return + account.lost_storage;
+    assert_eq!(account.submitted + lost, account.seen, "{account:?}");
+    assert_eq!(sum(&told.results), account.submitted, "{account:?}");
+    println!(
+        "{} calls, {} seen, {skipped} runs skipped, {} returns lost",
+        sum(counted),
+        account.seen,
+        account.lost_return
+    );
+}
+
 /// Accounts and table say what the witness counted, and every record is where the account says.
 fn assert_exact(outcome: &Outcome) {
     let Outcome { counted, account, table, told, skipped } = outcome;
@@ -223,8 +259,11 @@ fn kinds(counted: &Results) -> std::collections::BTreeSet<u16> {
 fn root_seventy_kinds_of_calls_are_in_accounts_table_and_records() {
     let _alone = alone();
     let outcome = watch(Load::now(), 128 << 20);
-    assert_exact(&outcome);
     let Outcome { counted, account, told, .. } = &outcome;
+    if !matches!(backend(), Backend::Auto | Backend::Tracepoint) {
+        return assert_adds_up(&outcome);
+    }
+    assert_exact(&outcome);
     assert!(kinds(counted).len() > 60, "{}", kinds(counted).len());
     let categories = kinds(counted).into_iter().filter_map(|nr| syscall::by_nr(nr.into())).map(|call| call.category);
     let categories: std::collections::BTreeSet<String> = categories.map(|category| format!("{category:?}")).collect();
@@ -232,10 +271,7 @@ fn root_seventy_kinds_of_calls_are_in_accounts_table_and_records() {
     assert!(missing.is_empty(), "no call of {missing:?}");
     if account.lost_ring == 0 {
         assert_same(&told.results, counted, "the records");
-        let refused =
-            ["mount", "swapon", "acct", "quotactl", "ptrace"].map(|name| syscall::by_name(name).expect(name).nr);
-        let of_filter = counted.iter().filter(|((nr, _), _)| refused.contains(nr)).map(|(key, count)| (*key, *count));
-        assert_same(&told.refused, &of_filter.collect(), "what seccomp refused");
+        assert_same(&told.refused, &refused(counted), "what seccomp refused");
     }
 }
 
@@ -243,6 +279,9 @@ fn root_seventy_kinds_of_calls_are_in_accounts_table_and_records() {
 fn root_seventy_kinds_of_calls_are_in_accounts_and_table_while_the_ring_runs_over() {
     let _alone = alone();
     let outcome = watch(Load::now(), 256 << 10);
+    if !matches!(backend(), Backend::Auto | Backend::Tracepoint) {
+        return assert_adds_up(&outcome);
+    }
     assert_exact(&outcome);
     assert!(outcome.account.lost_ring > 0, "the ring was to run over: {:?}", outcome.account);
 }
