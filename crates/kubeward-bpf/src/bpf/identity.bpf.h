@@ -27,8 +27,8 @@ static __always_inline u64 mnt_seq_of(struct task_struct *task)
 	if (bpf_core_field_exists(struct mnt_namespace___seq, seq))
 		return BPF_CORE_READ((struct mnt_namespace___seq *)ns, seq);
 	if (bpf_core_field_exists(struct ns_common___id, ns_id))
-		return BPF_CORE_READ((struct ns_common___id *)((void *)ns + bpf_core_field_offset(struct mnt_namespace, ns)),
-				     ns_id);
+		return BPF_CORE_READ(
+			(struct ns_common___id *)((void *)ns + bpf_core_field_offset(struct mnt_namespace, ns)), ns_id);
 	return 0;
 }
 

@@ -20,8 +20,8 @@
 #define KW_ARGV_STRINGS 256  /* strings of one argv */
 #define KW_PATH_STEPS 128    /* components of one resolved path */
 #define KW_SOCKADDR_BYTES 128
-#define KW_BIRTHS 4096	    /* cgroups at a time of which it is not known whether they are a container's */
-#define KW_BIRTH_KIN 128    /* of these, with a slot and in one cgroup */
+#define KW_BIRTHS 4096	 /* cgroups at a time of which it is not known whether they are a container's */
+#define KW_BIRTH_KIN 128 /* of these, with a slot and in one cgroup */
 #define KW_FREE_SLOTS 1024
 #define KW_BIRTH_NAME_BYTES 128
 
@@ -211,7 +211,7 @@ struct kw_container {
 	__u32 profile;
 	__u32 creator_mnt_ns; /* an exec in this mount namespace is the runtime's */
 	__u32 is_unnamed;     /* 1: nobody has told yet which container it is; see struct kw_birth */
-	__u64 since_ns; /* CLOCK_MONOTONIC since when this profile is looked at */
+	__u64 since_ns;	      /* CLOCK_MONOTONIC since when this profile is looked at */
 };
 
 /* A v2 cgroup that no task of a container made, until user space knows what it is. Key of the map: its id. */
@@ -224,8 +224,8 @@ struct kw_birth {
 	__u64 init_start_boot_ns; /* of the process that made that exec */
 	__u32 init_pid;
 	__u32 creator_mnt_ns;
-	__u32 slot;   /* 0: none was needed yet, or there was none */
-	__u32 missed; /* looks for its slot while there was none */
+	__u32 slot;			/* 0: none was needed yet, or there was none */
+	__u32 missed;			/* looks for its slot while there was none */
 	__u8 name[KW_BIRTH_NAME_BYTES]; /* of its directory */
 };
 
@@ -317,7 +317,7 @@ struct kw_table_key {
 	__u16 nr;    /* as in the caller's table */
 	__u16 error; /* errno, 0: it succeeded or is unfinished */
 	__u8 flags;
-	__u8 stage;  /* enum kw_stage, when the result was known */
+	__u8 stage; /* enum kw_stage, when the result was known */
 };
 
 /* Key of call_times: durations from 2^power up to, not including, 2^(power + 1) ns; power 0 has those of 0 ns too. */
