@@ -14,9 +14,9 @@ results=$root/target/vm
 bin=$results/bin
 kubeward=${KUBEWARD_BIN:-$root/bin/kubeward}
 backends=(tracepoint kprobe fentry auto)
-programs=(calls64 blocked loop)
+programs=(calls64 compat blocked loop)
 machines=("6.1 default" "6.1 preempt=full" "6.12 default" "6.12 preempt=full" "7.x default" "7.x preempt=full" "6.12 cgroup=v2"
-    "6.1 moves" "6.12 moves" "6.1 table" "6.12 table" "7.x table"
+    "6.1 moves" "6.12 moves" "6.1 table" "6.12 table" "7.x table" "6.1 io_uring" "6.12 io_uring" "7.x io_uring"
     "6.1 many" "6.12 many-full" "7.x many" "7.x many-full")
 at_once=2
 
@@ -30,12 +30,13 @@ fail() {
 build_programs() {
     mkdir -p "$bin"
     local program
-    for program in calls64 blocked loop; do
+    for program in "${programs[@]}"; do
         cc -O1 -static -Wall -Wextra -o "$bin/$program" "$root/tests/witness/$program.c"
     done
     cc -O1 -static -Wall -Wextra -o "$bin/bpf_objects" "$here/guest/bpf_objects.c"
     cc -O1 -static -pthread -Wall -Wextra -o "$bin/results" "$root/tests/witness/results.c"
     cc -O1 -static -nostdlib -ffreestanding -fno-stack-protector -Wall -Wextra -o "$bin/many" "$root/tests/witness/many.c"
+    cc -O1 -static -Wall -Wextra -o "$bin/uring" "$root/tests/witness/uring.c"
     local test
     for test in root_moves root_table root_many; do
         program=$(cd "$root" && cargo test --release --locked -p kubeward-bpf --test "$test" --no-run --message-format=json \
@@ -88,6 +89,9 @@ judge_run() { # DIR BACKEND PROGRAM
     case $3 in
         calls64)
             judge "$what" calls64.jq "${files[@]}"
+            ;;
+        compat)
+            judge "$what" compat.jq "${files[@]}"
             ;;
         blocked)
             lines=$(count_right_reads "$name.events")
@@ -159,6 +163,19 @@ judge_many() { # DIR
     done
 }
 
+# Each operation that the witness made is seen as its call, with its result and path, and nothing else is.
+judge_uring() { # DIR
+    local name way ways=0
+    for name in "$1"/uring.*.status; do
+        way=$(basename "$name" .status)
+        name=${name%.status} ways=$((ways + 1))
+        status_is_0 "$way" "$name.status" "$name.err"
+        judge "$way" uring.jq --rawfile made "$name.made" --slurpfile events "$name.events"
+    done
+    [ "$ways" = 11 ] || echo "the witness went $ways ways instead of 11"
+    grep -q '^io_uring  *operations in place of calls are seen' "$1/doctor.txt" || echo "doctor does not say that io_uring is seen"
+}
+
 # The hooks that auto took for one call, and for all 63.
 picked_by_auto() { # DIR
     local program picked
@@ -189,9 +206,13 @@ boot() { # DIR KERNEL KIND
             [ "$kind" = many ] || preempt=full
             "$here/run.sh" --preempt "$preempt" --timeout 1200 --out "$dir" "$kernel" -- "$here/guest/many.sh" "$bin/root_many" "$bin/many"
             ;;
+        io_uring)
+            files+=("$bin/uring")
+            "$here/run.sh" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/uring.sh" "${files[@]}"
+            ;;
         *)
-            files+=("$bin/calls64" "$bin/blocked" "$bin/loop")
-            "$here/run.sh" --preempt "${kind#preempt=}" --timeout 400 --out "$dir" "$kernel" -- "$here/guest/matrix.sh" "${files[@]}"
+            files+=("${programs[@]/#/$bin/}")
+            "$here/run.sh" --preempt "${kind#preempt=}" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/matrix.sh" "${files[@]}"
             ;;
     esac
 }
@@ -218,6 +239,8 @@ run_machine() { # MACHINE
     elif [ "${kind%-full}" = many ]; then
         wrong=$(judge_many "$dir")
         note="$note; $(grep -h ' calls of ' "$dir/auto" | head -n1)"
+    elif [ "$kind" = io_uring ]; then
+        wrong=$(judge_uring "$dir")
     elif [ "$kind" = moves ]; then
         wrong=$(judge_moves "$dir")
         note="$note; $(grep -m1 '^apply ' "$dir/moves" || true)"

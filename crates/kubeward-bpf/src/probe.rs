@@ -1,6 +1,7 @@
 //! Hooks on calls: which backend serves which call, attached and detached while everything else goes on.
 
 mod attach;
+mod compat;
 mod fentry;
 mod plan;
 mod raw;
@@ -25,12 +26,14 @@ use crate::wire::{CALLS, HOOK_ENTER, HOOK_EXIT};
 pub(crate) use attach::trace;
 pub use attach::AttachError;
 use attach::Hook;
+use compat::SharedHooks;
 use plan::Verdicts;
 use raw::RawHooks;
 use retire::Retirement;
 use tables::Tables;
 use uring::Uring;
 
+pub use compat::compat_functions;
 pub use settle::Settling;
 pub use survey::{survey, BackendVerdict};
 pub use uring::{uring_support, UringSupport};
@@ -132,6 +135,7 @@ pub struct Probes {
     wanted: Vec<(&'static Syscall, u8)>,
     /// Each hook of a call shows moments that the others do not.
     hooks: BTreeMap<u16, Vec<Hook>>,
+    shared: SharedHooks,
     /// What the kernel has refused to hook of which call: not tried again.
     unhookable: BTreeSet<(u16, u8)>,
     retirement: Retirement,
@@ -161,6 +165,7 @@ impl Probes {
             tables: Tables::NOTHING,
             wanted: Vec::new(),
             hooks: BTreeMap::new(),
+            shared: SharedHooks::default(),
             unhookable: BTreeSet::new(),
             retirement: Retirement::default(),
             trouble: None,
@@ -203,12 +208,12 @@ impl Probes {
         attach::recursion_misses(self.engine.object()) - self.skipped_in_trials
             + self.skipped_before
             + self.uring.skipped()
-            + self.hooks.values().flatten().map(Hook::recursion_misses).sum::<u64>()
+            + self.hooks.values().flatten().chain(self.shared.iter()).map(Hook::recursion_misses).sum::<u64>()
     }
 
     /// Returns that the kernel says our kretprobes missed, where it counts them (6.7 and later).
     pub fn missed_returns(&self) -> u64 {
-        self.missed_before + attach::missed_returns(self.hooks.values().flatten())
+        self.missed_before + attach::missed_returns(self.hooks.values().flatten().chain(self.shared.iter()))
     }
 
     /// Why the backend serves calls as it does, in sentences.

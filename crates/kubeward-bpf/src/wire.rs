@@ -3,6 +3,8 @@
 use std::mem::size_of;
 
 pub const CALLS: usize = 512;
+pub const SUB_CALLS: u16 = 32;
+pub const SHAPES: u32 = 2 * CALLS as u32 + 2 * SUB_CALLS as u32;
 pub const SLOTS: u32 = 4096;
 pub const PROFILES: u32 = 1024;
 pub const ERRNO_WORDS: usize = 9;
@@ -36,6 +38,7 @@ pub const RECORD_COMPAT: u8 = 1 << 0;
 pub const RECORD_REFUSED: u8 = 1 << 1;
 pub const RECORD_NO_ITEMS: u8 = 1 << 2;
 pub const RECORD_IO_URING: u8 = 1 << 3;
+pub const RECORD_NO_ARGS: u8 = 1 << 4;
 
 pub const ITEM_STRING: u8 = 1;
 pub const ITEM_ARGV: u8 = 2;
@@ -50,6 +53,8 @@ pub const CAPTURE_STRING: u8 = 1;
 pub const CAPTURE_ARGV: u8 = 2;
 pub const CAPTURE_SOCKADDR_IN: u8 = 3;
 pub const CAPTURE_SOCKADDR_OUT: u8 = 4;
+
+pub const NO_WORDS: u8 = 0xff;
 
 pub const SHAPE_IN: u16 = 1 << 0;
 pub const SHAPE_OUT: u16 = 1 << 1;
@@ -83,6 +88,7 @@ pub const WHEN_DATASYNC: u8 = 2;
 pub const URING_OP_FILE_INDEX: u8 = 1 << 0;
 pub const URING_OP_NOTIFIES: u8 = 1 << 1;
 pub const URING_OP_CLOSES: u8 = 1 << 2;
+pub const URING_OP_REPEATS: u8 = 1 << 3;
 
 pub const WANT_ENTER: u8 = 1 << 0;
 pub const WANT_EXIT: u8 = 1 << 1;
@@ -178,7 +184,8 @@ wire! {
         comm: [u8; COMM_BYTES],
         uring_opcode: u8,
         uring_flags: u8,
-        spare: [u8; 6],
+        spare: u16,
+        number: u32,
     }
     struct Item = "kw_item" {
         arg: u8,
@@ -190,8 +197,14 @@ wire! {
     struct Shape = "kw_shape" {
         capture: [u8; 6],
         len_arg: [u8; 6],
+        from: [u8; 6],
+        words_in: u8,
+        words: u8,
         flags: u16,
+        nr: u16,
         native_nr: u16,
+        sub_calls: u16,
+        sub_call_mask: u32,
         enter_since_ns: u64,
         exit_since_ns: u64,
     }
@@ -215,6 +228,7 @@ wire! {
         creator_mnt_ns: u32,
         is_unnamed: u32,
         since_ns: u64,
+        opened_ns: u64,
     }
     struct Birth = "kw_birth" {
         parent: u64,

@@ -93,7 +93,8 @@ pub struct UringRequest {
     pub direct: bool,
 }
 
-/// The call itself: its number and, where the catalogue knows the number, its entry there.
+/// The call itself: its number, and the catalogue's entry of what it does: of a native call its own, of a 32-bit one or of an
+/// operation of an io_uring that of the native call which does the same.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
     pub via: Via,

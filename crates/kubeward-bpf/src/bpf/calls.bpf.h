@@ -50,7 +50,8 @@ static __always_inline void fill_caller(struct kw_record *record, const struct c
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), task->comm);
 	record->uring_opcode = call->uring_opcode;
 	record->uring_flags = call->uring_flags;
-	__builtin_memset(record->spare, 0, sizeof(record->spare));
+	record->spare = 0;
+	record->number = call->number;
 }
 
 static __always_inline void fill_record(struct kw_record *record, const struct call *call, u32 items_bytes)
@@ -89,6 +90,8 @@ static __always_inline void emit(struct call *call, struct record_buffer *buffer
 	struct kw_record *record;
 	u64 bytes;
 
+	if (call->flags & KW_RECORD_NO_ARGS)
+		count(call->account->unreadable);
 	if (buffer) {
 		bytes = buffer->record.items_bytes;
 		if (bytes > sizeof(buffer->items)) {
@@ -98,8 +101,12 @@ static __always_inline void emit(struct call *call, struct record_buffer *buffer
 		if (!enter_ring(call, sizeof(*record) + bytes))
 			return;
 		fill_record(&buffer->record, call, bytes);
-		if (bpf_ringbuf_output(&records, buffer, sizeof(*record) + bytes, BPF_RB_NO_WAKEUP)) {
-			leave_ring(call, sizeof(*record) + bytes);
+		bytes += sizeof(*record);
+		/* Once more: the verifier of 6.1 forgets the bounds of what lay on the stack meanwhile. */
+		checked(bytes);
+		if (bytes > sizeof(*record) + sizeof(buffer->items) ||
+		    bpf_ringbuf_output(&records, buffer, bytes, BPF_RB_NO_WAKEUP)) {
+			leave_ring(call, bytes);
 			return;
 		}
 		count(call->account->submitted);
@@ -137,12 +144,12 @@ static __always_inline struct record_buffer *read_inputs(struct call *call, bool
 {
 	struct record_buffer *buffer;
 
-	if (!(call->shape->flags & KW_SHAPE_IN))
+	if (!(call->shape->flags & KW_SHAPE_IN) || call->flags & KW_RECORD_NO_ARGS)
 		return NULL;
 	buffer = open_buffer(call);
 	if (!buffer)
 		return NULL;
-	buffer->unreadable = append_inputs(buffer, &call->args, call->native_nr, pack_limits(call->profile));
+	buffer->unreadable = append_inputs(buffer, &call->args, call->shape_nr, pack_limits(call->profile));
 	if (buffer->unreadable && count_unreadable)
 		count(call->account->unreadable);
 	return buffer;
@@ -157,7 +164,10 @@ static __always_inline void read_args(struct call *call)
 {
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(call->task);
 
+	call->flags &= ~KW_RECORD_NO_ARGS;
 	arch_args(regs, call->flags & KW_RECORD_COMPAT, &call->args);
+	if (call->flags & KW_RECORD_COMPAT && arrange_args(&call->args, call->shape_nr))
+		call->flags |= KW_RECORD_NO_ARGS;
 }
 
 /* What needs no record: the runtime's work, and calls that are only to be counted. */
@@ -185,6 +195,18 @@ static __always_inline void tell_entry(struct call *call)
 }
 
 /*
+ * Whether the call is still its slot's. A task that was found by its namespaces carries no tag: it may sit in a call until the slot
+ * is another container's, whose account must not have it.
+ */
+static __always_inline bool is_of_slot(const struct pending_call *pending)
+{
+	u32 slot = pending->owner.slot;
+	struct kw_container *container = bpf_map_lookup_elem(&containers, &slot);
+
+	return container && container->opened_ns <= pending->mono_ns;
+}
+
+/*
  * Ends a kept call whose return was not shown: nobody watched its returns any more, or a hook missed it.
  */
 static __always_inline void give_up(struct pending_call *pending)
@@ -194,7 +216,7 @@ static __always_inline void give_up(struct pending_call *pending)
 	struct kw_shape *shape = bpf_map_lookup_elem(&call_shapes, &nr);
 
 	pending->active = 0;
-	if (!account)
+	if (!account || !is_of_slot(pending))
 		return;
 	count(account->left);
 	tabulate_unfinished(account, pending->owner.slot, pending->call_nr, pending->flags);
@@ -225,6 +247,8 @@ static __always_inline void keep_entry(struct call *call)
 	count(call->account->entered);
 	pending->nr = call->native_nr;
 	pending->call_nr = call->nr;
+	pending->shape_nr = call->shape_nr;
+	pending->number = call->number;
 	pending->owner = call->owner;
 	pending->args = call->args;
 	pending->has_items = 0;
@@ -235,7 +259,7 @@ static __always_inline void keep_entry(struct call *call)
 	pending->active = 1;
 }
 
-static __always_inline int on_enter(s64 id, u32 probe)
+static __always_inline int on_enter(s32 id, u32 probe)
 {
 	struct call call;
 	u32 wants;
@@ -282,7 +306,7 @@ static __always_inline bool is_refused(const struct call *call, const struct pen
 
 	if (!(call->want & KW_WANT_CALL) || !is_raw(call->probe) || !call->shape->enter_since_ns)
 		return false;
-	if ((call->ret >= 0 || call->ret < -4095) && call->ret != call->nr)
+	if ((call->ret >= 0 || call->ret < -4095) && call->ret != call->number)
 		return false;
 	if (call->task->seccomp.mode != KW_SECCOMP_MODE_FILTER)
 		return false;
@@ -311,10 +335,10 @@ static __always_inline struct record_buffer *finish_items(struct call *call, con
 	}
 	if (reread)
 		buffer = read_inputs(call, true);
-	if (call->shape->flags & KW_SHAPE_OUT && call->ret >= 0) {
+	if (call->shape->flags & KW_SHAPE_OUT && call->ret >= 0 && !(call->flags & KW_RECORD_NO_ARGS)) {
 		if (!buffer)
 			buffer = open_buffer(call);
-		if (buffer && append_outputs(buffer, &call->args, call->native_nr))
+		if (buffer && append_outputs(buffer, &call->args, call->shape_nr))
 			count(call->account->unreadable);
 	}
 	if (call->shape->flags & KW_SHAPE_OPENS && call->ret >= 0) {
@@ -357,10 +381,12 @@ static __always_inline void return_kept(struct call *call, struct pending_call *
 
 	pending->active = 0;
 	call->owner = pending->owner;
-	if (!account)
+	if (!account || !is_of_slot(pending))
 		return;
 	count(account->left);
 	call->nr = pending->call_nr;
+	call->shape_nr = pending->shape_nr;
+	call->number = pending->number;
 	call->flags = pending->flags;
 	call->mono_ns = pending->mono_ns;
 	call->duration_ns = bpf_ktime_get_ns() - pending->mono_ns;
@@ -374,6 +400,11 @@ static __always_inline void return_kept(struct call *call, struct pending_call *
 		return;
 	}
 	call->args = pending->args;
+	/* The page was not there at entry; the kernel has fetched it since. */
+	if (call->flags & KW_RECORD_NO_ARGS) {
+		read_args(call);
+		pending = NULL;
+	}
 	tell_return(call, pending);
 }
 
@@ -393,7 +424,7 @@ static __always_inline bool entry_decides(const struct pending_call *pending)
 	return pending && pending->active && has_shape(pending->nr, KW_SHAPE_EXEC | KW_SHAPE_ENTRY_KNOWS);
 }
 
-static __always_inline int on_exit(s64 id, s64 ret, u32 probe)
+static __always_inline int on_exit(s32 id, s64 ret, u32 probe)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pending_call *pending = NULL;

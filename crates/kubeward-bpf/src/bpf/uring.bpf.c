@@ -22,9 +22,12 @@
 #include "path.bpf.h"
 #include "args.bpf.h"
 #include "moves.bpf.h"
+#include "compat.bpf.h"
 #include "call.bpf.h"
 #include "table.bpf.h"
 #include "calls.bpf.h"
+#include "sqe.bpf.h"
+#include "requests.bpf.h"
 #include "uring.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

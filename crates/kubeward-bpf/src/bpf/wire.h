@@ -7,8 +7,12 @@
 #ifndef KUBEWARD_WIRE_H
 #define KUBEWARD_WIRE_H
 
-/* Call numbers 0..511; every architecture's table ends below. */
+/* Call numbers 0..511; every architecture's table ends below the last, which stands for all numbers that no table has. */
 #define KW_CALLS 512
+#define KW_UNLISTED 511
+/* Calls that share one number of the 32-bit table, and what tells all shapes: see struct kw_shape. */
+#define KW_SUB_CALLS 32
+#define KW_SHAPES (2 * KW_CALLS + 2 * KW_SUB_CALLS)
 /* Container slots 1..4095; slot 0 is nobody. */
 #define KW_SLOTS 4096
 /* Profiles 1..1023; profile 0 wants nothing. */
@@ -61,6 +65,7 @@ enum kw_record_flag {
 	KW_RECORD_REFUSED = 1 << 1,  /* returned without having entered, from a thread under a seccomp filter */
 	KW_RECORD_NO_ITEMS = 1 << 2, /* strings were wanted but there was no memory to hold them */
 	KW_RECORD_IO_URING = 1 << 3, /* submitted to an io_uring in place of the call that nr and args name */
+	KW_RECORD_NO_ARGS = 1 << 4,  /* args are the registers: the memory that holds the arguments could not be read */
 };
 
 /* One call, or one exec. `items_bytes` of struct kw_item follow. */
@@ -71,7 +76,7 @@ struct kw_record {
 	__u8 probe;
 	__u8 identity;
 	__u8 flags;
-	__u16 nr;
+	__u16 nr; /* kw_shape.nr */
 	__u32 slot;
 	__u32 items_bytes;
 	__u64 mono_ns;	   /* CLOCK_MONOTONIC at entry (enter, call) or return (exit) */
@@ -89,7 +94,8 @@ struct kw_record {
 	__u8 comm[KW_COMM_BYTES];
 	__u8 uring_opcode; /* KW_RECORD_IO_URING only, else 0 */
 	__u8 uring_flags;  /* the SQE's flags, and KW_URING_DIRECT */
-	__u8 spare[6];
+	__u16 spare;
+	__u32 number; /* the call's, as the caller gave it */
 };
 
 /* kw_record.uring_flags, beside IOSQE_* */
@@ -136,15 +142,26 @@ enum kw_shape_flag {
 	KW_SHAPE_ENTRY_KNOWS = 1 << 6, /* only the entry shows the right number (rt_sigreturn) */
 };
 
+/*
+ * What is known of a call. By native number; from KW_CALLS on by number of the 32-bit table; from 2 * KW_CALLS on the sub-calls of
+ * numbers of that table. flags and times are those of the shape at native_nr.
+ */
 struct kw_shape {
 	__u8 capture[6];
 	__u8 len_arg[6];
+	__u8 from[6]; /* where argument i is: register or word 0..5 */
+	__u8 words_in; /* the register that points to 32-bit words with the arguments, KW_NO_WORDS: registers hold them */
+	__u8 words;    /* how many */
 	__u16 flags;
-	__u16 native_nr;      /* of the compat call with this index; KW_CALLS where there is none */
+	__u16 nr;	 /* what records call it: its number, KW_UNLISTED, of a sub-call its index here less KW_CALLS */
+	__u16 native_nr; /* the native call that it is or does the same as, else KW_UNLISTED */
+	__u16 sub_calls; /* index of its sub-call 0 */
+	__u32 sub_call_mask;  /* of the first argument: which sub-call it is; 0: it has none */
 	__u64 enter_since_ns; /* CLOCK_MONOTONIC since when some hook shows its entries, 0: none does */
 	__u64 exit_since_ns;  /* and its returns */
 };
 
+#define KW_NO_WORDS 0xff
 /* Operations of io_uring, by opcode. */
 #define KW_URING_OPS 128
 
@@ -175,6 +192,7 @@ enum kw_uring_op_flag {
 	KW_URING_OP_FILE_INDEX = 1 << 0, /* file_index other than 0 makes the operation KW_URING_DIRECT */
 	KW_URING_OP_NOTIFIES = 1 << 1,	 /* a result that says that more will come is the only one */
 	KW_URING_OP_CLOSES = 1 << 2,	 /* frees a descriptor's number */
+	KW_URING_OP_REPEATS = 1 << 3,	 /* may have several results */
 };
 
 /* What call an operation stands for. */
@@ -212,6 +230,7 @@ struct kw_container {
 	__u32 creator_mnt_ns; /* an exec in this mount namespace is the runtime's */
 	__u32 is_unnamed;     /* 1: nobody has told yet which container it is; see struct kw_birth */
 	__u64 since_ns;	      /* CLOCK_MONOTONIC since when this profile is looked at */
+	__u64 opened_ns;      /* CLOCK_MONOTONIC since when the slot is this container's; 0: it is nobody's */
 };
 
 /* A v2 cgroup that no task of a container made, until user space knows what it is. Key of the map: its id. */

@@ -30,7 +30,8 @@ fn openat() -> Record {
         comm: *b"cat\0garbage\0\0\0\0\0",
         uring_opcode: 0,
         uring_flags: 0,
-        spare: [0; 6],
+        spare: 0,
+        number: 257,
     }
 }
 
@@ -82,8 +83,9 @@ fn an_entry_has_neither_result_nor_duration() {
 
 #[test]
 fn an_unknown_number_shows_six_registers() {
-    let event = decode_call(&bytes(Record { nr: 511, ..openat() }, &[])).event;
+    let event = decode_call(&bytes(Record { nr: 511, number: 0x4000_0101, ..openat() }, &[])).event;
     assert!(event.call.entry.is_none());
+    assert_eq!(event.call.nr, 0x4000_0101);
     assert_eq!(event.args.iter().map(|arg| arg.raw).collect::<Vec<_>>(), openat().args);
 }
 
@@ -92,6 +94,23 @@ fn a_compat_number_is_of_the_32_bit_table() {
     let event = decode_call(&bytes(Record { nr: 5, flags: wire::RECORD_COMPAT, ..openat() }, &[])).event;
     assert_eq!(event.call.via, Via::Compat);
     assert_eq!(event.call.entry.map(|entry| entry.name), Some("open"));
+}
+
+#[test]
+fn a_call_behind_socketcall_is_shown_by_its_own_arguments() {
+    let connect = Record { nr: 515, number: 102, flags: wire::RECORD_COMPAT, ..openat() };
+    let event = decode_call(&bytes(connect, &[])).event;
+    assert_eq!((event.call.nr, event.call.entry.map(|call| call.name)), (102, Some("connect")));
+    assert_eq!(event.args.iter().map(|arg| arg.name).collect::<Vec<_>>(), ["fd", "uservaddr", "addrlen"]);
+    let unread = Record { flags: wire::RECORD_COMPAT | wire::RECORD_NO_ARGS, ..connect };
+    assert_eq!(decode_call(&bytes(unread, &[])).event.args[0].name, "arg0", "the words could not be read");
+}
+
+#[test]
+fn a_signed_number_of_a_32_bit_call_has_32_bits() {
+    let args = [3, 0xffff_ffff, 1, 0, 0, 0];
+    let lseek = Record { nr: 19, flags: wire::RECORD_COMPAT, args, ..openat() };
+    assert_eq!(decode_call(&bytes(lseek, &[])).event.args[1].raw as i64, -1);
 }
 
 #[test]
@@ -145,6 +164,16 @@ fn sockaddr_of(content: &[u8]) -> SockAddr {
         ArgValue::Sockaddr(address) => address,
         other => panic!("not an address: {other:?}"),
     }
+}
+
+#[test]
+fn an_operation_of_io_uring_is_the_call_by_another_way() {
+    let flags = wire::URING_FIXED_FILE | wire::URING_DIRECT;
+    let record = Record { flags: wire::RECORD_IO_URING, uring_opcode: 18, uring_flags: flags, ..openat() };
+    let event = decode_call(&bytes(record, &[])).event;
+    assert_eq!((event.call.via, event.call.entry.map(|call| call.name)), (Via::IoUring, Some("openat")));
+    assert_eq!(event.io_uring, Some(UringRequest { opcode: 18, fixed_file: true, direct: true }));
+    assert_eq!(decode_call(&bytes(openat(), &[])).event.io_uring, None);
 }
 
 #[test]

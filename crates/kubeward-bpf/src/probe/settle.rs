@@ -250,9 +250,11 @@ impl Probes {
         let mut has_any = false;
         for (probe, calls) in to_attach.into_iter().filter(|(_, calls)| !calls.is_empty()) {
             has_any = true;
+            let (served, _): (Vec<_>, Vec<_>) =
+                calls.iter().copied().partition(|(call, _)| self.shared.serve(&self.engine, probe, call));
             let hooks = match probe {
-                Probe::Fentry => fentry::attach(&self.engine, &calls),
-                _ => attach::functions(&self.engine, probe, &calls, self.backend == Backend::Kprobe),
+                Probe::Fentry => fentry::attach(&self.engine, &served),
+                _ => attach::functions(&self.engine, probe, &served, self.backend == Backend::Kprobe),
             };
             hooks.into_iter().for_each(|hook| self.hooks.entry(hook.nr).or_default().push(hook));
             for (call, missing) in calls {

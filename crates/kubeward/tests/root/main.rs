@@ -6,6 +6,7 @@
 mod agent_start;
 mod calls;
 mod compare;
+mod compat;
 mod errors;
 mod escape_ways;
 mod events;

@@ -7,8 +7,8 @@ use crate::render::base64;
 use crate::render::escape::{json_bytes, push_display, push_number, Place};
 use crate::render::line::Moment;
 use crate::render::time::write_rfc3339;
-use crate::render::value::{family_name, kind_among, name_of, write_endpoint, write_name, Fit};
-use crate::syscall::{by_name, errno_name, uring_op, ArgKind, Category};
+use crate::render::value::{family_name, kind_among, write_endpoint, write_name, Fit};
+use crate::syscall::{errno_name, uring_op, ArgKind, Category};
 
 impl JsonLines {
     /// Appends the line of one call, with its `\n`.
@@ -100,10 +100,8 @@ fn register(out: &mut Vec<u8>, kind: ArgKind, raw: u64) {
     }
 }
 
-/// A call of the 32-bit table is about what its native namesake is about.
 fn category_of(call: &Call) -> Category {
-    let entry = call.entry.or_else(|| name_of(call).and_then(by_name));
-    entry.map_or(Category::Other, |entry| entry.category)
+    call.entry.map_or(Category::Other, |entry| entry.category)
 }
 
 fn pointer(out: &mut Vec<u8>, raw: u64) {

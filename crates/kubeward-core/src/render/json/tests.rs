@@ -5,7 +5,7 @@ use serde_json::{json, Value};
 
 use super::*;
 use crate::container::Container;
-use crate::event::{ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text, Via};
+use crate::event::{ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text, UringRequest, Via};
 use crate::ledger::{Account, FilterReason, LossReason};
 use crate::render::base64;
 use crate::render::fixture::{arg, hostile_event, kind_of, openat_event, text, valued, web_container, SIGHT, TIME_NS};
@@ -90,7 +90,7 @@ fn failure_names_its_error() {
 fn what_is_unusual_about_a_call_is_said() {
     let mut event = openat_event();
     (event.identity, event.stage, event.refused_by_seccomp) = (Identity::Namespace, Stage::Setup, true);
-    event.call = Call { via: Via::Compat, nr: 5, entry: None };
+    event.call = Call { via: Via::Compat, nr: 5, entry: by_name("open") };
     let line = parsed(&event);
     assert_eq!(line["identity"], "namespace");
     assert_eq!(line["stage"], "setup");
@@ -98,8 +98,12 @@ fn what_is_unusual_about_a_call_is_said() {
     assert_eq!(call["denied_by"], "seccomp");
     assert_eq!(call["via"], "compat");
     assert_eq!((&call["name"], &call["nr"], &call["category"]), (&json!("open"), &json!(5), &json!("file")));
+    event.call = Call { via: Via::Compat, nr: 113, entry: None };
+    assert_eq!(parsed(&event)["syscall"]["name"], "vm86old", "its own name, for want of a native call");
     event.call = Call { via: Via::IoUring, nr: 257, entry: by_name("openat") };
-    assert_eq!(parsed(&event)["syscall"]["via"], "io_uring");
+    event.io_uring = Some(UringRequest { opcode: 18, fixed_file: false, direct: true });
+    let call = &parsed(&event)["syscall"];
+    assert_eq!((&call["via"], &call["io_uring"]), (&json!("io_uring"), &json!({"opcode": "OPENAT", "direct": true})));
 }
 
 #[test]

@@ -41,6 +41,9 @@ const PROFILE: u32 = 1;
 /// reader.
 const RING_BYTES: u32 = 32 << 20;
 
+/// A command has some hundred calls with some results each. More would only take longer to make.
+const TABLE_ENTRIES: u32 = 8_192;
+
 pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     let set = match policies(args) {
         Ok(set) => Arc::new(set),
@@ -54,7 +57,7 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     // Before any thread is started: they inherit the mask, and a process with threads does not fork.
     let program = Program { argv: args.command.clone(), mask: block_signals()? };
     let container = if args.host { None } else { Some(launch::container(&program)?) };
-    let engine = Arc::new(Engine::load(&LoadOptions { ring_bytes: RING_BYTES, ..LoadOptions::default() })?);
+    let engine = Arc::new(Engine::load(&LoadOptions { ring_bytes: RING_BYTES, table_entries: Some(TABLE_ENTRIES) })?);
     let mut probes = Probes::new(engine.clone(), args.probe_backend)?;
     let watch = Watch { engine, set };
     watch.attach(&mut probes)?;
@@ -174,6 +177,9 @@ impl Watch {
         for refused in report.refused {
             let name = kubeward_core::syscall::by_nr(refused.nr.into()).map_or("?", |call| call.name);
             complain(&format_args!("{name} is not watched: {}", refused.reason));
+        }
+        if let Some(reason) = report.uring_trouble {
+            complain(&format_args!("operations through io_uring are not watched: {reason}"));
         }
         Ok(())
     }
