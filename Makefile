@@ -3,14 +3,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test lint format bench docker manifests clean
+.PHONY: help setup build run test test-full lint format bench docker manifests clean
 
 TARGET := x86_64-unknown-linux-gnu
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE ?= kubeward:$(VERSION)
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
 setup: ## Install what building, linting and testing need
 	@scripts/setup.sh all
@@ -25,6 +25,10 @@ run: build ## Show a live trace and a summary of a small workload (as root, no c
 test: build ## Run every tier of tests that this machine can run; TIERS="unit kubernetes" runs two
 	@scripts/setup.sh test
 	@scripts/test.sh $(TIERS)
+
+test-full: build ## The same with the numbers of docs/truth.md: ten million calls, 1,000 containers, 100,000 namespaces
+	@scripts/setup.sh test
+	@KUBEWARD_TEST_FULL=1 NEXTEST_PROFILE=full scripts/test.sh $(TIERS)
 
 lint: ## Check form, warnings, licences and dependencies
 	@scripts/setup.sh lint

@@ -7,7 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
 NEXTEST_VERSION=0.9.143
-JUNIT=target/nextest/default/junit.xml
+JUNIT=target/nextest/${NEXTEST_PROFILE:-default}/junit.xml
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

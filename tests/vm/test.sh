@@ -16,7 +16,8 @@ kubeward=${KUBEWARD_BIN:-$root/bin/kubeward}
 backends=(tracepoint kprobe fentry auto)
 programs=(calls64 compat blocked loop)
 machines=("6.1 default" "6.1 preempt=full" "6.12 default" "6.12 preempt=full" "7.x default" "7.x preempt=full" "6.12 cgroup=v2"
-    "6.1 moves" "6.12 moves" "6.1 table" "6.12 table" "7.x table" "6.1 io_uring" "6.12 io_uring" "7.x io_uring")
+    "6.1 moves" "6.12 moves" "6.1 table" "6.12 table" "7.x table" "6.1 io_uring" "6.12 io_uring" "7.x io_uring"
+    "6.1 many" "6.12 many-full" "7.x many" "7.x many-full")
 at_once=2
 
 fail() {
@@ -34,9 +35,10 @@ build_programs() {
     done
     cc -O1 -static -Wall -Wextra -o "$bin/bpf_objects" "$here/guest/bpf_objects.c"
     cc -O1 -static -pthread -Wall -Wextra -o "$bin/results" "$root/tests/witness/results.c"
+    cc -O1 -static -nostdlib -ffreestanding -fno-stack-protector -Wall -Wextra -o "$bin/many" "$root/tests/witness/many.c"
     cc -O1 -static -Wall -Wextra -o "$bin/uring" "$root/tests/witness/uring.c"
     local test
-    for test in root_moves root_table; do
+    for test in root_moves root_table root_many; do
         program=$(cd "$root" && cargo test --release --locked -p kubeward-bpf --test "$test" --no-run --message-format=json \
             | jq -r --arg test "$test" 'select(.target.name == $test) | .executable // empty')
         strip -o "$bin/$test" "$program"
@@ -150,6 +152,17 @@ judge_table() { # DIR
     done
 }
 
+# The tests know which backends are exact.
+judge_many() { # DIR
+    local backend tests all
+    for backend in "${backends[@]}"; do
+        case $backend in tracepoint | auto) all=2 ;; *) all=1 ;; esac
+        status_is_0 "many kinds under $backend" "$1/$backend.status" "$1/$backend"
+        tests=$(sed -n 's/^test result: ok. \([0-9]*\) passed.*/\1/p' "$1/$backend")
+        [ "$tests" = "$all" ] || echo "many kinds under $backend: ${tests:-no} tests passed instead of $all: $(grep -m1 -A3 'panicked at' "$1/$backend" | tr '\n' ' ')"
+    done
+}
+
 # Each operation that the witness made is seen as its call, with its result and path, and nothing else is.
 judge_uring() { # DIR
     local name way ways=0
@@ -188,6 +201,11 @@ boot() { # DIR KERNEL KIND
         table)
             "$here/run.sh" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/table.sh" "$bin/root_table" "$bin/results"
             ;;
+        many | many-full)
+            local preempt=default
+            [ "$kind" = many ] || preempt=full
+            "$here/run.sh" --preempt "$preempt" --timeout 1200 --out "$dir" "$kernel" -- "$here/guest/many.sh" "$bin/root_many" "$bin/many"
+            ;;
         io_uring)
             files+=("$bin/uring")
             "$here/run.sh" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/uring.sh" "${files[@]}"
@@ -218,6 +236,9 @@ run_machine() { # MACHINE
         wrong=$(judge_containers "$dir")
     elif [ "$kind" = table ]; then
         wrong=$(judge_table "$dir")
+    elif [ "${kind%-full}" = many ]; then
+        wrong=$(judge_many "$dir")
+        note="$note; $(grep -h ' calls of ' "$dir/auto" | head -n1)"
     elif [ "$kind" = io_uring ]; then
         wrong=$(judge_uring "$dir")
     elif [ "$kind" = moves ]; then

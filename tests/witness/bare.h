@@ -57,8 +57,8 @@ static inline void made(struct counts *counts, int nr, int error)
 }
 
 /* Makes the call and counts it. */
-static inline __attribute__((always_inline)) long call6(struct counts *counts, long nr, long a, long b, long c, long d, long e,
-							long f)
+static inline __attribute__((always_inline)) long call6(struct counts *counts, long nr, long a, long b, long c, long d,
+							long e, long f)
 {
 	long ret = raw(nr, a, b, c, d, e, f);
 

@@ -122,7 +122,8 @@ static void by_memfd(void *self)
 /* Names that stand for something to whoever reads them. */
 static void by_names(void *nothing)
 {
-	static const char *const names[] = {"runc:[2:INIT]", "kubeward", "containerd-shim", "\n{\"a\":1}", "\xff\xfe\x1b[2J", ""};
+	static const char *const names[] = {"runc:[2:INIT]", "kubeward",	"containerd-shim",
+					    "\n{\"a\":1}",   "\xff\xfe\x1b[2J", ""};
 	char way[16];
 
 	(void)nothing;

@@ -22,8 +22,9 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
-	{"mnt", CLONE_NEWNS, 0},   {"pid", CLONE_NEWPID, 1},	   {"net", CLONE_NEWNET, 0},	   {"uts", CLONE_NEWUTS, 0},
-	{"ipc", CLONE_NEWIPC, 0}, {"user", CLONE_NEWUSER, 0}, {"cgroup", CLONE_NEWCGROUP, 0}, {"time", CLONE_NEWTIME, 1},
+	{"mnt", CLONE_NEWNS, 0},	{"pid", CLONE_NEWPID, 1},   {"net", CLONE_NEWNET, 0},
+	{"uts", CLONE_NEWUTS, 0},	{"ipc", CLONE_NEWIPC, 0},   {"user", CLONE_NEWUSER, 0},
+	{"cgroup", CLONE_NEWCGROUP, 0}, {"time", CLONE_NEWTIME, 1},
 };
 
 #define for_each_kind(kind) for (const struct kind *kind = kinds; kind < kinds + sizeof(kinds) / sizeof(*kinds); kind++)
@@ -146,7 +147,7 @@ static void by_setns(const struct kind *kind)
 	close(until[0]);
 	check(read(ready[0], &byte, 1) == 1, "read");
 	snprintf(process, sizeof(process), "%d", owner);
-	there.there = open_namespace(process, kind->flag == CLONE_NEWPID	? "pid_for_children"
+	there.there = open_namespace(process, kind->flag == CLONE_NEWPID    ? "pid_for_children"
 					      : kind->flag == CLONE_NEWTIME ? "time_for_children"
 									    : kind->name);
 	in_child(visit, &there, kind->name);
@@ -180,7 +181,8 @@ static void by_depth(void *left)
 	int levels = *(int *)left;
 	char level[8];
 
-	check(unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP) == 0, "unshare");
+	check(unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP) == 0,
+	      "unshare");
 	snprintf(level, sizeof(level), "%d", levels--);
 	escaped_by("depth", level);
 	if (levels > 0)
@@ -191,7 +193,8 @@ int main(void)
 {
 	int levels = 5;
 
-	for_each_kind(kind) {
+	for_each_kind(kind)
+	{
 		in_child(by_unshare, (void *)kind, kind->name);
 		/* clone takes the bit for part of a signal's number. */
 		if (kind->flag != CLONE_NEWTIME)

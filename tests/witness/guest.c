@@ -197,7 +197,8 @@ static void reuse(unsigned long *wanted)
 
 int main(int argc, char **argv)
 {
-	check(argc >= 3, "usage: guest cgroup DIR ROOT | guest namespaces PID | guest cgroup-named DIR | guest reuse MNT PID");
+	check(argc >= 3,
+	      "usage: guest cgroup DIR ROOT | guest namespaces PID | guest cgroup-named DIR | guest reuse MNT PID");
 	if (strcmp(argv[1], "reuse") == 0)
 		reuse((unsigned long[]){strtoul(argv[2], NULL, 10), strtoul(argv[3], NULL, 10)});
 	else if (strcmp(argv[1], "namespaces") == 0)

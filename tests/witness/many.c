@@ -34,9 +34,9 @@ struct thread {
 	struct counts counts;
 	struct thread *partner;
 	long rounds, slow_rounds;
-	int tid;	     /* cleared and woken by the kernel when it has ended */
-	int own_tid;	     /* for the partner */
-	volatile int turn;   /* of the blocked calls: which one it is about to make */
+	int tid;	      /* cleared and woken by the kernel when it has ended */
+	int own_tid;	      /* for the partner */
+	volatile int turn;    /* of the blocked calls: which one it is about to make */
 	volatile int handled; /* signals of its own */
 	int pipe[2];
 	volatile int word; /* nobody changes it */
@@ -130,7 +130,15 @@ static void handle(int signal, unsigned long flags)
 	must(CALL(&common, __NR_rt_sigaction, signal, &action, NULL, 8) == 0, 30);
 }
 
-enum { BLOCKED_READ = 1, BLOCKED_NANOSLEEP, BLOCKED_PAUSE, BLOCKED_FUTEX, BLOCKED_FUTEX_LIMIT, RESTARTED_READ, BLOCKED_KINDS };
+enum {
+	BLOCKED_READ = 1,
+	BLOCKED_NANOSLEEP,
+	BLOCKED_PAUSE,
+	BLOCKED_FUTEX,
+	BLOCKED_FUTEX_LIMIT,
+	RESTARTED_READ,
+	BLOCKED_KINDS
+};
 
 /* Blocks until the partner interrupts. What the kernel returned is other than what is seen here. */
 static void be_blocked(struct thread *thread, int kind)
@@ -238,8 +246,8 @@ static void work(struct thread *thread)
 /* Both return from the call, the new thread on a stack that holds nothing. */
 static long start(struct thread *thread)
 {
-	long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_PARENT_SETTID |
-		     CLONE_CHILD_CLEARTID;
+	long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+		     CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
 	register long tid_at __asm__("r10") = (long)&thread->tid;
 	register struct thread *own __asm__("r12") = thread;
 	register void (*begin)(struct thread *) __asm__("r13") = work;
@@ -253,8 +261,8 @@ static long start(struct thread *thread)
 			 "call *%%r13\n"
 			 "1:"
 			 : "=a"(ret)
-			 : "a"(__NR_clone), "D"(flags), "S"(thread->stack + STACK_BYTES), "d"(&thread->own_tid), "r"(tid_at),
-			   "r"(own), "r"(begin)
+			 : "a"(__NR_clone), "D"(flags), "S"(thread->stack + STACK_BYTES), "d"(&thread->own_tid),
+			   "r"(tid_at), "r"(own), "r"(begin)
 			 : "rcx", "r11", "memory");
 	made(&common, __NR_clone, ret < 0 ? -ret : 0);
 	return ret;
@@ -274,7 +282,7 @@ static void report(int count)
 	char *end = text;
 
 	for (int nr = 0; nr < BARE_CALLS; nr++) {
-		for (int class = 0; class < ERRNO_CLASSES; class++) {
+		for (int class = 0; class < ERRNO_CLASSES; class ++) {
 			unsigned long made = common.by_errno[nr][class];
 
 			for (int at = 0; at < count; at++)

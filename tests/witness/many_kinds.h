@@ -3,15 +3,19 @@
 #define MANY_KINDS_H
 
 #define REFUSED_WITH(error) (SECCOMP_RET_ERRNO | (error))
-#define REFUSE(nr, error)                                                                                                      \
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1), BPF_STMT(BPF_RET | BPF_K, REFUSED_WITH(error))
+#define REFUSE(nr, error) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1), BPF_STMT(BPF_RET | BPF_K, REFUSED_WITH(error))
 
 /* None of these does harm where the filter should fail: their arguments are nonsense. */
 static void refuse_some(struct counts *counts)
 {
 	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), REFUSE(__NR_mount, 1),  REFUSE(__NR_swapon, 38), REFUSE(__NR_acct, 99),
-		REFUSE(__NR_quotactl, 13),	       REFUSE(__NR_ptrace, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+		REFUSE(__NR_mount, 1),
+		REFUSE(__NR_swapon, 38),
+		REFUSE(__NR_acct, 99),
+		REFUSE(__NR_quotactl, 13),
+		REFUSE(__NR_ptrace, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog program = {sizeof(filter) / sizeof(*filter), filter};
 

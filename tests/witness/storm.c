@@ -29,7 +29,8 @@ static void be_in_cgroups(long count, const char *root)
 
 	find_unified(root, unified);
 	for (long at = 0; at < count; at++) {
-		check(snprintf(cgroup, CGROUP_PATH, "%s/kubeward-storm-%d-%ld", unified, getpid(), at) < CGROUP_PATH, unified);
+		check(snprintf(cgroup, CGROUP_PATH, "%s/kubeward-storm-%d-%ld", unified, getpid(), at) < CGROUP_PATH,
+		      unified);
 		check(mkdir(cgroup, 0755) == 0, cgroup);
 		pid_t child = fork();
 

@@ -278,7 +278,9 @@ fn root_seventy_kinds_of_calls_are_in_accounts_table_and_records() {
 #[test]
 fn root_seventy_kinds_of_calls_are_in_accounts_and_table_while_the_ring_runs_over() {
     let _alone = alone();
-    let outcome = watch(Load::now(), 256 << 10);
+    // A machine so slow that it is asked for less does not outrun the reader of a larger one.
+    let ring_bytes = if std::env::var_os("KUBEWARD_MANY").is_some() { 4096 } else { 256 << 10 };
+    let outcome = watch(Load::now(), ring_bytes);
     if !matches!(backend(), Backend::Auto | Backend::Tracepoint) {
         return assert_adds_up(&outcome);
     }

@@ -16,10 +16,14 @@ static __always_inline void tell_program(struct task_struct *task, const struct 
 					 const struct owner *owner, struct kw_account *account,
 					 struct record_buffer *buffer)
 {
+	struct file *program = BPF_CORE_READ(task, mm, exe_file);
 	u64 bytes;
 
 	__builtin_memset(&buffer->record, 0, sizeof(buffer->record));
-	append_path_in(buffer, (u64)BPF_CORE_READ(task, mm, exe_file), (u64)BPF_CORE_READ(task, fs));
+	append_path_in(buffer, (u64)program, (u64)BPF_CORE_READ(task, fs));
+	/* Another task than the current one may exec meanwhile, which is told too; what was read is then nobody's. */
+	if (BPF_CORE_READ(task, mm, exe_file) != program)
+		return;
 	buffer->record.kind = KW_KIND_EXEC;
 	buffer->record.slot = owner->slot;
 	buffer->record.exec_id = owner->exec_id;
