@@ -34,6 +34,7 @@ containerd       containerd
 runc             runc
 strace           strace
 qemu-system-x86  qemu-system-x86_64
+bubblewrap       bwrap
 busybox-static   /usr/share/doc/busybox-static
 cpio             cpio
 git              git

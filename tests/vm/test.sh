@@ -16,7 +16,7 @@ kubeward=${KUBEWARD_BIN:-$root/bin/kubeward}
 backends=(tracepoint kprobe fentry auto)
 programs=(calls64 blocked loop)
 machines=("6.1 default" "6.1 preempt=full" "6.12 default" "6.12 preempt=full" "7.x default" "7.x preempt=full" "6.12 cgroup=v2"
-    "6.1 moves" "6.12 moves")
+    "6.1 moves" "6.12 moves" "6.1 table" "6.12 table" "7.x table")
 at_once=2
 
 fail() {
@@ -33,9 +33,13 @@ build_programs() {
         cc -O1 -static -Wall -Wextra -o "$bin/$program" "$root/tests/witness/$program.c"
     done
     cc -O1 -static -Wall -Wextra -o "$bin/bpf_objects" "$here/guest/bpf_objects.c"
-    program=$(cd "$root" && cargo test --release --locked -p kubeward-bpf --test root_moves --no-run --message-format=json \
-        | jq -r 'select(.target.name == "root_moves") | .executable // empty')
-    strip -o "$bin/root_moves" "$program"
+    cc -O1 -static -pthread -Wall -Wextra -o "$bin/results" "$root/tests/witness/results.c"
+    local test
+    for test in root_moves root_table; do
+        program=$(cd "$root" && cargo test --release --locked -p kubeward-bpf --test "$test" --no-run --message-format=json \
+            | jq -r --arg test "$test" 'select(.target.name == $test) | .executable // empty')
+        strip -o "$bin/$test" "$program"
+    done
 }
 
 # Dynamic programs with the libraries and the loader that they name, as FILE=PATH arguments of run.sh.
@@ -133,6 +137,15 @@ judge_moves() { # DIR
     grep -q '^meanwhile \[TpBtf\], then \[Fentry\]' "$file" || echo "moves: no call went from the raw tracepoint to fentry"
 }
 
+judge_table() { # DIR
+    local backend tests
+    for backend in tracepoint auto; do
+        status_is_0 "table under $backend" "$1/$backend.status" "$1/$backend"
+        tests=$(sed -n 's/^test result: ok. \([0-9]*\) passed.*/\1/p' "$1/$backend")
+        [ "$tests" = 4 ] || echo "table under $backend: ${tests:-no} tests passed instead of 4: $(grep -m1 -A3 'panicked at' "$1/$backend" | tr '\n' ' ')"
+    done
+}
+
 # The hooks that auto took for one call, and for all 63.
 picked_by_auto() { # DIR
     local program picked
@@ -154,6 +167,9 @@ boot() { # DIR KERNEL KIND
             ;;
         moves)
             "$here/run.sh" --timeout 900 --out "$dir" "$kernel" -- "$here/guest/moves.sh" "$bin/root_moves"
+            ;;
+        table)
+            "$here/run.sh" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/table.sh" "$bin/root_table" "$bin/results"
             ;;
         *)
             files+=("$bin/calls64" "$bin/blocked" "$bin/loop")
@@ -179,6 +195,8 @@ run_machine() { # MACHINE
         wrong="the machine ended with status $status"$'\n'$(cat "$dir/run.log" && tail -n 5 "$dir/console.log" | tr -d '\r')
     elif [ "$kind" = cgroup=v2 ]; then
         wrong=$(judge_containers "$dir")
+    elif [ "$kind" = table ]; then
+        wrong=$(judge_table "$dir")
     elif [ "$kind" = moves ]; then
         wrong=$(judge_moves "$dir")
         note="$note; $(grep -m1 '^apply ' "$dir/moves" || true)"

@@ -5,6 +5,7 @@
  *     open PATH, mkdir PATH, unlink PATH   that one call, whatever comes of it
  *     flood COUNT                          so many times openat("/flood"), one after the other
  *     pace COUNT                           so many times openat("/pace"), one a millisecond
+ *     run PROGRAM ARG...                   that program, which must end well
  *     beat                                 from now on openat, mkdirat and unlinkat of /proc/beat, every 10 ms
  *     rest                                 no beats any more
  *
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define BEAT_MS 10
@@ -62,6 +64,26 @@ static void pace(long count)
 	}
 }
 
+static void run(char *words)
+{
+	char *argv[16] = {NULL};
+	int status, count = 0;
+
+	for (char *word = strtok(words, " "); word && count < 15; word = strtok(NULL, " "))
+		argv[count++] = word;
+	pid_t child = fork();
+
+	if (child == 0) {
+		execv(argv[0], argv);
+		_exit(127);
+	}
+	check(child > 0 && waitpid(child, &status, 0) == child, "fork");
+	if (status != 0) {
+		fprintf(stderr, "%s ended with status %#x\n", argv[0], (unsigned int)status);
+		exit(1);
+	}
+}
+
 /* The next line without its end; 0 when nobody can write one any more. */
 static int next_line(int commands, char *line, size_t size)
 {
@@ -99,6 +121,8 @@ static int obey(char *line, int beats)
 		try_mkdir(operand);
 	else if (strcmp(line, "unlink") == 0)
 		try_unlink(operand);
+	else if (strcmp(line, "run") == 0)
+		run(operand);
 	else if (strcmp(line, "pace") == 0)
 		pace(atol(operand));
 	else if (strcmp(line, "flood") == 0)

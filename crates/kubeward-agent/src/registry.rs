@@ -3,7 +3,7 @@
 //! Invariants: a slot is one container's from [`Registry::open`] until [`Registry::release`]; slots are given out in the order
 //! in which they became free, so that one rests as long as possible. Room: [`Registry::ROOM`] containers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use kubeward_bpf::wire;
@@ -28,6 +28,8 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Registry {
     by_instance: BTreeMap<Instance, Entry>,
+    /// With the kernel side, for containers that it sees before anybody names them.
+    lent: BTreeSet<ContainerSlot>,
     free: VecDeque<ContainerSlot>,
 }
 
@@ -39,7 +41,11 @@ pub struct NoSlot;
 impl Default for Registry {
     fn default() -> Self {
         // The last slot is the self-test's.
-        Self { by_instance: BTreeMap::new(), free: (1..wire::SLOTS - 1).map(ContainerSlot).collect() }
+        Self {
+            by_instance: BTreeMap::new(),
+            lent: BTreeSet::new(),
+            free: (1..wire::SLOTS - 1).map(ContainerSlot).collect(),
+        }
     }
 }
 
@@ -49,6 +55,22 @@ impl Registry {
     /// A slot for a new container.
     pub fn reserve(&mut self) -> Result<ContainerSlot, NoSlot> {
         self.free.pop_front().ok_or(NoSlot)
+    }
+
+    /// A slot that the kernel side may give to a container by itself.
+    pub fn lend(&mut self) -> Result<ContainerSlot, NoSlot> {
+        let slot = self.reserve()?;
+        self.lent.insert(slot);
+        Ok(slot)
+    }
+
+    /// The slot that was lent is a container's or nobody's; false if it is not lent.
+    pub fn take_back(&mut self, slot: ContainerSlot) -> bool {
+        self.lent.remove(&slot)
+    }
+
+    pub fn lent(&self) -> &BTreeSet<ContainerSlot> {
+        &self.lent
     }
 
     pub fn open(&mut self, instance: Instance, entry: Entry) {
@@ -144,8 +166,18 @@ mod tests {
     }
 
     #[test]
+    fn lent_slot_is_nobodys_until_it_is_taken_back_once() {
+        let mut registry = Registry::default();
+        let slot = registry.lend().expect("there is room");
+        assert_eq!((registry.lent().len(), registry.iter().count()), (1, 0));
+        assert!(registry.take_back(slot) && !registry.take_back(slot));
+        assert!((1..Registry::ROOM).all(|_| registry.reserve().expect("there is room") != slot));
+        assert_eq!(registry.lend(), Err(NoSlot));
+    }
+
+    #[test]
     fn reused_namespaces_are_the_new_containers() {
-        let ns = NsKey { pid_ns: 3, mnt_ns: 4 };
+        let ns = NsKey { pid_ns: 3, mnt_ns: 4, mnt_seq: 5 };
         let mut registry = Registry::default();
         for (id, pid) in [("a", 10), ("b", 11)] {
             let slot = registry.reserve().expect("there is room");

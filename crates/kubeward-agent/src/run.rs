@@ -8,6 +8,7 @@
 //! The main task alone changes registry, plan and maps and says what the hooks are to be: one after the other.
 
 mod answers;
+mod births;
 mod cluster;
 mod containers;
 #[cfg(test)]
@@ -48,7 +49,7 @@ use crate::heartbeat::Heartbeat;
 use crate::kubernetes::client::is_in_pod;
 use crate::kubernetes::pods;
 use crate::kubernetes::report::OwnerPod;
-use crate::pipeline::{self, Command, Commands, Coverage, Lines, OwnOutput, OwnPod, Parts, Pipeline, Queue};
+use crate::pipeline::{self, Command, Commands, Continuity, Lines, OwnOutput, OwnPod, Parts, Pipeline, Queue};
 use crate::serve::health::Verdict;
 use crate::serve::Socket;
 use crate::sinks::{LogFile, Output, Stream};
@@ -90,7 +91,7 @@ impl Agent {
         policies.first_look()?;
         let output = open_output(&config.target)?;
         let socket = config.socket.as_deref().map(Socket::claim).transpose()?;
-        let coverage = coverage(config.state_file.as_deref());
+        let continuity = continuity(config.state_file.as_deref());
         let engine = Arc::new(Engine::load(&LoadOptions::default())?);
         engine.maps().share_ring()?;
         let probes = Probes::new(engine.clone(), config.backend)?;
@@ -98,23 +99,26 @@ impl Agent {
         probes.explain().iter().for_each(|sentence| tracing::info!("{sentence}"));
         let (commands, receiver) = pipeline::commands();
         let (freed_sender, freed) = channel();
-        let account_engine = engine.clone();
+        let (account_engine, table_engine) = (engine.clone(), engine.clone());
         let heartbeat = Heartbeat::default();
         let (loops, feedback) = watch::channel(BTreeMap::new());
         let api = LocalApi::new(socket, &config, &probes, heartbeat.clone());
         let pipeline = Pipeline::new(Parts {
             kernel_account: Box::new(move |slot| account_engine.maps().account(slot).ok()),
+            kernel_table: Box::new(move || {
+                let table = table_engine.maps().call_table();
+                table.inspect_err(|error| tracing::error!("reading the table by call: {error}")).ok()
+            }),
             commands: receiver,
             policies: Arc::default(),
             redactor: config.redactor.clone(),
             lines: lines(&config),
             output: Box::new(Queue::spawn(output).context("starting the writer")?),
-            table: true,
             freed: Some(freed_sender),
             heartbeat,
             own_output: own_output(&config),
             loops,
-            coverage,
+            continuity,
         });
         let applier = Applier::new(engine.clone(), probes, commands.clone());
         Ok(Self { config, engine, commands, pipeline, freed, applier, policies, api, feedback })
@@ -171,7 +175,7 @@ impl Agent {
                 _ = looks.tick() => {
                     is_news |= feedback.has_changed().unwrap_or(false);
                     is_news |= policies.look(&mut applier, containers.registry(), &commands);
-                    containers.look();
+                    containers.look(&mut applier);
                     if let Some(cluster) = cluster.as_ref().filter(|_| std::mem::take(&mut is_news)) {
                         cluster.say(about.status(&policies, applier.plan(), containers.runtimes(), &feedback.borrow_and_update()));
                     }
@@ -254,15 +258,15 @@ fn own_output(config: &Config) -> OwnOutput {
 }
 
 /// Takes the file that says until when the agent before this one watched. Without it no gap is told, and the agent watches.
-fn coverage(state_file: Option<&Path>) -> Coverage {
-    let Some(path) = state_file else { return Coverage::default() };
+fn continuity(state_file: Option<&Path>) -> Continuity {
+    let Some(path) = state_file else { return Continuity::default() };
     let shown = path.display();
     match WatchFile::take(path) {
         Err(error) => {
             tracing::warn!("--state-file {error}; no agent will tell the gap between this one and its neighbours");
-            Coverage::default()
+            Continuity::default()
         }
-        Ok((file, Before::WatchedUntil(until_ns))) => Coverage::new(Some(file), Some(until_ns)),
+        Ok((file, Before::WatchedUntil(until_ns))) => Continuity::new(Some(file), Some(until_ns)),
         Ok((file, before)) => {
             match before {
                 Before::Damaged => {
@@ -272,7 +276,7 @@ fn coverage(state_file: Option<&Path>) -> Coverage {
                     tracing::info!("--state-file {shown}: no agent watched here before, since the machine was started")
                 }
             }
-            Coverage::new(Some(file), None)
+            Continuity::new(Some(file), None)
         }
     }
 }

@@ -8,7 +8,7 @@ use std::mem::size_of;
 use std::sync::Arc;
 
 use kubeward_core::container::ContainerSlot;
-use kubeward_core::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text};
+use kubeward_core::event::{Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text, Via};
 use kubeward_core::syscall::{self, ArgKind, Capture, Syscall};
 
 use crate::wire::{self, Record, Wire};
@@ -72,7 +72,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
 fn call(record: &Record, items: Items) -> Result<CallRecord, DecodeError> {
     let phase = phase(record.phase)?;
     let has_return = phase != Phase::Enter;
-    let call = call_of(record);
+    let call = call_of(record.nr, record.flags);
     let Items { args, path } = items;
     let event = SyscallEvent {
         seq: 0,
@@ -96,12 +96,14 @@ fn call(record: &Record, items: Items) -> Result<CallRecord, DecodeError> {
     Ok(CallRecord { event, exec_id: record.exec_id, start_boot_ns: record.start_boot_ns })
 }
 
-fn call_of(record: &Record) -> Call {
-    let nr = u32::from(record.nr);
-    if record.flags & wire::RECORD_COMPAT != 0 {
-        return Call { abi: Abi::Compat, nr, entry: syscall::compat_name(nr).and_then(syscall::by_name) };
+/// The call that a record, or a row of the table, is of: its number, and the flags that say in which table that is.
+pub(crate) fn call_of(nr: u16, flags: u8) -> Call {
+    let nr = u32::from(nr);
+    if flags & wire::RECORD_COMPAT != 0 {
+        return Call { via: Via::Compat, nr, entry: syscall::compat_name(nr).and_then(syscall::by_name) };
     }
-    Call { abi: Abi::Native, nr, entry: syscall::by_nr(nr) }
+    let via = if flags & wire::RECORD_IO_URING != 0 { Via::IoUring } else { Via::Syscall };
+    Call { via, nr, entry: syscall::by_nr(nr) }
 }
 
 /// By the catalogue's shape; six raw registers for a call that has none there.

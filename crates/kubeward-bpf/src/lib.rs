@@ -3,6 +3,7 @@
 //! It loads the object, attaches and detaches hooks, fills the maps and turns records into events. It must not know
 //! policies, containerd, Kubernetes or an async runtime: it is told what to hook and which container is whose.
 
+pub mod births;
 pub mod decode;
 pub mod maps;
 pub mod object;
@@ -13,5 +14,6 @@ mod shapes;
 mod share;
 pub mod spawn;
 pub mod support;
+pub mod table;
 pub mod tasks;
 pub mod wire;

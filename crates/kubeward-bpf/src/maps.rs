@@ -35,9 +35,15 @@ pub struct Maps {
     stages: MapHandle,
     container_map: MapHandle,
     namespace_map: MapHandle,
+    own_pid_namespaces: MapHandle,
     task_tags: MapHandle,
     accounts: MapHandle,
     pub(crate) ring_read: MapHandle,
+    pub(crate) call_table: MapHandle,
+    pub(crate) call_times: MapHandle,
+    pub(crate) births: MapHandle,
+    pub(crate) free_slots: MapHandle,
+    pub(crate) birth_kin: MapHandle,
     pub(crate) records: MapHandle,
 }
 
@@ -61,6 +67,7 @@ impl Maps {
                 tag_mode: 0,
                 tag_cgroup: 0,
                 shared_bytes: 0,
+                births_after: u64::MAX,
                 raw_hooks: [0; CALLS],
                 function_hooks: [0; CALLS],
             }),
@@ -70,9 +77,15 @@ impl Maps {
             stages: find("stages")?,
             container_map: find("container_map")?,
             namespace_map: find("namespace_map")?,
+            own_pid_namespaces: find("own_pid_namespaces")?,
             task_tags: find("task_tags")?,
             accounts: find("accounts")?,
             ring_read: find("ring_read")?,
+            call_table: find("call_table")?,
+            call_times: find("call_times")?,
+            births: find("births")?,
+            free_slots: find("free_slots")?,
+            birth_kin: find("birth_kin")?,
             records: find("records")?,
         })
     }
@@ -109,14 +122,22 @@ impl Maps {
         put(&self.profiles, "profiles", id, profile)
     }
 
-    /// Opens a slot with clean accounts. Its records must have been read, were it used before.
+    /// Opens a slot with nothing counted. Its records must have been read, were it used before.
     pub fn open_slot(&self, slot: ContainerSlot, container: &Container, stage: u32) -> Result<(), MapError> {
+        // Most have been cleaned, or never used; what was counted since shows in the account.
+        if self.account(slot)?.as_bytes().iter().any(|byte| *byte != 0) {
+            self.clean_slots(&[slot].into())?;
+        }
         let slot = check(slot)?;
-        let cpus = libbpf_rs::num_possible_cpus().map_err(kernel("accounts"))?;
-        let clean = vec![vec![0_u8; size_of::<Account>()]; cpus];
-        self.accounts.update_percpu(&slot.to_ne_bytes(), &clean, MapFlags::ANY).map_err(kernel("accounts"))?;
         put(&self.stages, "stages", slot, &stage)?;
         put(&self.containers, "containers", slot, container)
+    }
+
+    pub(crate) fn clear_account(&self, slot: ContainerSlot) -> Result<(), MapError> {
+        let cpus = libbpf_rs::num_possible_cpus().map_err(kernel("accounts"))?;
+        let clear = vec![vec![0_u8; size_of::<Account>()]; cpus];
+        let slot = check(slot)?.to_ne_bytes();
+        self.accounts.update_percpu(&slot, &clear, MapFlags::ANY).map_err(kernel("accounts"))
     }
 
     /// Points the container at another profile, from its next call on.
@@ -155,7 +176,7 @@ impl Maps {
     /// `sticky`: a task found by it keeps the container when it leaves the namespaces.
     pub fn bind_namespace(&self, key: NsKey, slot: ContainerSlot, sticky: bool) -> Result<(), MapError> {
         let target = Target { slot: check(slot)?, flags: if sticky { wire::TARGET_STICKY } else { 0 } };
-        let key = wire::NsKey { pid_ns: key.pid_ns, mnt_ns: key.mnt_ns };
+        let key = wire::NsKey::from(key);
         let updated = self.namespace_map.update(key.as_bytes(), target.as_bytes(), MapFlags::ANY);
         updated.map_err(full("namespace_map"))?;
         self.count_namespaces()
@@ -163,7 +184,7 @@ impl Maps {
 
     /// Absent already is as good as removed.
     pub fn unbind_namespace(&self, key: NsKey) -> Result<(), MapError> {
-        let key = wire::NsKey { pid_ns: key.pid_ns, mnt_ns: key.mnt_ns };
+        let key = wire::NsKey::from(key);
         absent_is_fine("namespace_map", self.namespace_map.delete(key.as_bytes()))?;
         self.count_namespaces()
     }
@@ -171,6 +192,24 @@ impl Maps {
     fn count_namespaces(&self) -> Result<(), MapError> {
         let entries = self.namespace_map.keys().count() as u32;
         self.change_settings(|settings| settings.ns_entries = entries)
+    }
+
+    /// Does something while the kernel side knows the pid namespaces, by inode number, whose first tasks are containers' inits.
+    pub(crate) fn with_pid_namespaces<T>(
+        &self,
+        owners: &[(u32, ContainerSlot)],
+        work: impl FnOnce() -> T,
+    ) -> Result<T, MapError> {
+        let map = &self.own_pid_namespaces;
+        let mut put = owners.iter().map(|(pid_ns, slot)| {
+            let slot = check(*slot)?.to_ne_bytes();
+            map.update(&pid_ns.to_ne_bytes(), &slot, MapFlags::ANY).map_err(full("own_pid_namespaces"))
+        });
+        let done = put.try_for_each(|put| put).map(|()| work());
+        let taken =
+            owners.iter().map(|(pid_ns, _)| absent_is_fine("own_pid_namespaces", map.delete(&pid_ns.to_ne_bytes())));
+        let taken = taken.fold(Ok(()), Result::and);
+        done.and_then(|done| taken.map(|()| done))
     }
 
     /// Entries of `container_map` and `namespace_map`, for tests and `doctor`.
@@ -197,13 +236,24 @@ impl Maps {
     }
 }
 
+impl From<NsKey> for wire::NsKey {
+    fn from(key: NsKey) -> Self {
+        Self { pid_ns: key.pid_ns, mnt_ns: key.mnt_ns, mnt_seq: key.mnt_seq }
+    }
+}
+
 impl Container {
-    const CLOSED: Self = Self { active: 0, profile: 0, creator_mnt_ns: 0, pad: 0, since_ns: 0 };
+    const CLOSED: Self = Self { active: 0, profile: 0, creator_mnt_ns: 0, is_unnamed: 0, since_ns: 0 };
 
     /// A container that is looked at from now on, by the profile's wants. An exec in `creator_mnt_ns` is its runtime's.
     pub fn watched(profile: u32, creator_mnt_ns: u32) -> Self {
         let since_ns = clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(u64::MAX);
-        Self { active: 1, profile, creator_mnt_ns, pad: 0, since_ns }
+        Self { active: 1, profile, creator_mnt_ns, is_unnamed: 0, since_ns }
+    }
+
+    /// One that nobody has named yet: a [`Birth`](crate::births::Birth) may take it.
+    pub fn unnamed(profile: u32) -> Self {
+        Self { is_unnamed: 1, ..Self::watched(profile, 0) }
     }
 }
 
@@ -238,15 +288,15 @@ fn put(map: &MapHandle, name: &'static str, index: u32, value: &impl Wire) -> Re
     map.update(&index.to_ne_bytes(), value.as_bytes(), MapFlags::ANY).map_err(kernel(name))
 }
 
-fn kernel(map: &'static str) -> impl FnOnce(libbpf_rs::Error) -> MapError {
+pub(crate) fn kernel(map: &'static str) -> impl FnOnce(libbpf_rs::Error) -> MapError {
     move |source| MapError::Kernel { map, source }
 }
 
-fn full(map: &'static str) -> impl FnOnce(libbpf_rs::Error) -> MapError {
+pub(crate) fn full(map: &'static str) -> impl FnOnce(libbpf_rs::Error) -> MapError {
     move |source| MapError::Full { map, source }
 }
 
-fn absent_is_fine(map: &'static str, deleted: libbpf_rs::Result<()>) -> Result<(), MapError> {
+pub(crate) fn absent_is_fine(map: &'static str, deleted: libbpf_rs::Result<()>) -> Result<(), MapError> {
     match deleted {
         Err(source) if source.kind() != ErrorKind::NotFound => Err(MapError::Kernel { map, source }),
         _ => Ok(()),

@@ -6,6 +6,7 @@ use libbpf_rs::{MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel};
 
 use crate::maps::Maps;
 use crate::support::Support;
+use crate::table::TableRoom;
 
 static MONITOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o"));
 
@@ -14,12 +15,14 @@ static MONITOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o"
 pub struct LoadOptions {
     /// Size of the record ring: a power of two, at least one page.
     pub ring_bytes: u32,
+    /// Entries of the exact table; `None`: as many as [`TableRoom::on`] gives on this machine.
+    pub table_entries: Option<u32>,
 }
 
 impl Default for LoadOptions {
     /// 8 MiB: about 50,000 records, 50 ms of what one busy CPU makes.
     fn default() -> Self {
-        Self { ring_bytes: 8 << 20 }
+        Self { ring_bytes: 8 << 20, table_entries: None }
     }
 }
 
@@ -69,10 +72,15 @@ impl Engine {
                 program.set_autoload(wanted);
             }
         }
+        let room = TableRoom::on(libbpf_rs::num_possible_cpus().map_err(refused("counting CPUs"))?);
         for mut map in open.maps_mut() {
-            if map.name() == "records" {
-                map.set_max_entries(options.ring_bytes).map_err(refused("sizing the ring"))?;
-            }
+            let entries = match map.name().to_str() {
+                Some("records") => options.ring_bytes,
+                Some("call_table") => options.table_entries.unwrap_or(room.counts),
+                Some("call_times") => room.times,
+                _ => continue,
+            };
+            map.set_max_entries(entries).map_err(refused("sizing a map"))?;
         }
         let object = open.load().map_err(refused("loading"))?;
         let maps = Maps::of(&object)?;

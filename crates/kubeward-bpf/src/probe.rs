@@ -21,7 +21,9 @@ use libbpf_rs::Link;
 
 use crate::object::Engine;
 use crate::wire::{CALLS, HOOK_ENTER, HOOK_EXIT};
-use attach::{AttachError, Hook};
+pub(crate) use attach::trace;
+pub use attach::AttachError;
+use attach::Hook;
 use plan::Verdicts;
 use raw::RawHooks;
 use retire::Retirement;

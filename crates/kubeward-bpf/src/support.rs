@@ -44,6 +44,7 @@ impl Support {
         match name {
             "raw_enter" | "raw_exit" | "raw_process_exec" | "raw_process_exit" => Some(true),
             "classic_enter" | "classic_exit" | "classic_process_exec" | "classic_process_exit" => Some(self.tracepoint),
+            "cgroup_mkdir" | "cgroup_rmdir" => Some(Path::new("/proc/cgroups").exists()),
             "kprobe_enter" | "kretprobe_exit" => Some(self.kprobe),
             "kprobe_multi_enter" | "kretprobe_multi_exit" => Some(self.kprobe_multi),
             _ => None,

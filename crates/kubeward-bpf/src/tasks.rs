@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::mem::size_of;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::Iter;
@@ -14,6 +14,10 @@ use crate::wire::{self, Wire};
 
 /// Never given to a container: for the moments in which the process looks at itself.
 pub(crate) const SELF_SLOT: ContainerSlot = ContainerSlot(wire::SLOTS - 1);
+
+/// Of adopting. Each finds what was forked during the one before by tasks that had left their cgroup: more than two find nothing
+/// but in a fork storm.
+const ADOPT_PASSES: u32 = 8;
 
 /// One thread as the kernel lists it; pids as this process's pid namespace has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub struct Task {
     pub start_boot_ns: u64,
     /// How deep its pid namespace is below the initial one, which is 0.
     pub pid_level: u32,
+    /// Its number in its own pid namespace.
+    pub inner_pid: u32,
     /// Its container's slot, 0 when it carries no tag.
     pub slot: u32,
     pub comm: Vec<u8>,
@@ -84,9 +90,25 @@ impl Engine {
         self.tag(wire::TAG_REMOVE, slot, CgroupId(0))
     }
 
+    /// Gives every task that is nobody's yet to the container it runs in: the one of its cgroup or of a cgroup above, else the
+    /// one whose init is first in its pid namespace or in one above, else its parent's. `first` has such containers by their pid
+    /// namespaces' inode numbers. Costs some passes over all tasks.
+    pub fn adopt(&self, first: &[(u32, ContainerSlot)]) -> Result<(), TasksError> {
+        let _guard = one_at_a_time();
+        let adopted = self.maps().with_pid_namespaces(first, || {
+            for _ in 0..ADOPT_PASSES {
+                // A task may be forked behind the pass, of a parent that the pass has not come to.
+                if self.iterate("adopt_tasks")?.is_empty() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        adopted?
+    }
+
     fn tag(&self, mode: u32, slot: ContainerSlot, cgroup: CgroupId) -> Result<(), TasksError> {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let _guard = one_at_a_time();
         self.maps().change_settings(|settings| {
             settings.tag_mode = mode;
             settings.tag_slot = slot.0;
@@ -106,6 +128,12 @@ impl Engine {
     }
 }
 
+/// The iterators that tag are told what to do by settings and maps.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 impl From<wire::Task> for Task {
     fn from(task: wire::Task) -> Self {
         let end = task.comm.iter().position(|&byte| byte == 0).unwrap_or(task.comm.len());
@@ -113,10 +141,11 @@ impl From<wire::Task> for Task {
             pid: task.pid,
             tid: task.tid,
             ppid: task.ppid,
-            ns: NsKey { pid_ns: task.pid_ns, mnt_ns: task.mnt_ns },
+            ns: NsKey { pid_ns: task.pid_ns, mnt_ns: task.mnt_ns, mnt_seq: task.mnt_seq },
             cgroup: CgroupId(task.cgroup_id),
             start_boot_ns: task.start_boot_ns,
             pid_level: task.pid_level,
+            inner_pid: task.inner_pid,
             slot: task.slot,
             comm: task.comm[..end].to_vec(),
         }

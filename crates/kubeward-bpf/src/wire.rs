@@ -9,6 +9,8 @@ pub const ERRNO_WORDS: usize = 9;
 pub const COMM_BYTES: usize = 16;
 /// The longest single string that is kept, its NUL included.
 pub const STRING_BYTES: u32 = 4096;
+pub const FREE_SLOTS: usize = 1024;
+pub const BIRTH_NAME_BYTES: usize = 128;
 
 pub const KIND_CALL: u8 = 1;
 pub const KIND_EXEC: u8 = 2;
@@ -62,6 +64,9 @@ pub const WANT_EXIT: u8 = 1 << 1;
 pub const WANT_CALL: u8 = 1 << 2;
 pub const WANT_ERRORS: u8 = 1 << 3;
 pub const WANT_SLOW: u8 = 1 << 4;
+pub const WANT_COUNT: u8 = 1 << 5;
+
+pub const TABLE_UNFINISHED: u8 = 1 << 7;
 
 pub const TARGET_STICKY: u32 = 1 << 0;
 
@@ -94,6 +99,9 @@ pub unsafe trait Wire: Copy {
 
 // SAFETY: a plain integer.
 unsafe impl Wire for u32 {}
+
+// SAFETY: a plain integer.
+unsafe impl Wire for u64 {}
 
 macro_rules! wire {
     ($($(#[$doc:meta])* struct $name:ident = $kernel:literal { $($field:ident: $ty:ty,)* })*) => {
@@ -170,8 +178,21 @@ wire! {
         active: u32,
         profile: u32,
         creator_mnt_ns: u32,
-        pad: u32,
+        is_unnamed: u32,
         since_ns: u64,
+    }
+    struct Birth = "kw_birth" {
+        parent: u64,
+        made_ns: u64,
+        covered_ns: u64,
+        run_ns: u64,
+        root: u64,
+        init_start_boot_ns: u64,
+        init_pid: u32,
+        creator_mnt_ns: u32,
+        slot: u32,
+        missed: u32,
+        name: [u8; BIRTH_NAME_BYTES],
     }
     struct Target = "kw_target" {
         slot: u32,
@@ -180,6 +201,7 @@ wire! {
     struct NsKey = "kw_ns_key" {
         pid_ns: u32,
         mnt_ns: u32,
+        mnt_seq: u64,
     }
     struct Tag = "kw_tag" {
         slot: u32,
@@ -197,6 +219,7 @@ wire! {
         tag_mode: u32,
         tag_cgroup: u64,
         shared_bytes: u64,
+        births_after: u64,
         raw_hooks: [u8; CALLS],
         function_hooks: [u8; CALLS],
     }
@@ -219,7 +242,29 @@ wire! {
         no_buffer: u64,
         lost_exec: u64,
         untabled: u64,
+        untimed: u64,
         untagged: u64,
+    }
+    #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+    struct TableKey = "kw_table_key" {
+        slot: u16,
+        nr: u16,
+        error: u16,
+        flags: u8,
+        stage: u8,
+    }
+    #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+    struct TimesKey = "kw_times_key" {
+        slot: u16,
+        nr: u16,
+        power: u16,
+        flags: u8,
+        stage: u8,
+    }
+    #[derive(PartialEq, Eq)]
+    struct Times = "kw_times" {
+        calls: u64,
+        total_ns: u64,
     }
     struct Task = "kw_task" {
         pid: u32,
@@ -229,7 +274,8 @@ wire! {
         mnt_ns: u32,
         slot: u32,
         pid_level: u32,
-        pad: u32,
+        inner_pid: u32,
+        mnt_seq: u64,
         cgroup_id: u64,
         start_boot_ns: u64,
         comm: [u8; COMM_BYTES],

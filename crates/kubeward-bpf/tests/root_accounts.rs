@@ -68,4 +68,8 @@ fn root_a_call_that_nobody_wants_any_more_is_not_lost() {
     let account = wait_for(&engine, slot, "the end", |account| account.entered == account.left);
     assert_eq!((account.lost_return, account.filtered_policy), (0, 1), "{account:?}");
     assert_eq!(account.seen, account.submitted + 1, "{account:?}");
+    let table = engine.maps().table().expect("the map can be read").counts;
+    let unfinished = table.iter().filter(|(key, _)| key.flags == wire::TABLE_UNFINISHED).map(|(_, calls)| calls);
+    assert_eq!(unfinished.sum::<u64>(), 1, "{table:?}");
+    assert_eq!(table.iter().map(|(_, calls)| calls).sum::<u64>(), account.seen, "{table:?}");
 }

@@ -104,7 +104,9 @@ impl Watch {
         // One test's threads are another's container: they are of one process.
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let engine = Arc::new(Engine::load(&LoadOptions { ring_bytes: 64 << 20 }).expect("the object loads"));
+        let engine = Arc::new(
+            Engine::load(&LoadOptions { ring_bytes: 64 << 20, ..LoadOptions::default() }).expect("the object loads"),
+        );
         let probes = Probes::new(engine.clone(), backend()).expect("some backend works here");
         println!("{}", probes.explain().join("\n"));
         engine.maps().open_slot(SLOT, &Container::watched(0, 0), wire::STAGE_RUN).expect("slot 1 is there");

@@ -38,7 +38,8 @@ impl Watch {
         // The self-test of one test would count the calls of another.
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let engine = Arc::new(Engine::load(&LoadOptions { ring_bytes }).expect("the object loads"));
+        let engine =
+            Arc::new(Engine::load(&LoadOptions { ring_bytes, ..LoadOptions::default() }).expect("the object loads"));
         if is_shared {
             engine.maps().share_ring().expect("the settings can be written");
         }

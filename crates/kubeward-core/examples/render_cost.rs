@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kubeward_core::container::{Container, ContainerId, ContainerSlot, PodRef, PodSource, Workload};
-use kubeward_core::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text};
+use kubeward_core::event::{Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text, Via};
 use kubeward_core::render::json::JsonLines;
 use kubeward_core::render::line::Stream;
 use kubeward_core::render::text::{TextLines, TextOptions, TimeFormat};
@@ -54,7 +54,7 @@ fn event() -> SyscallEvent {
         stage: Stage::Run,
         probe: Probe::TpBtf,
         identity: Identity::Task,
-        call: Call { abi: Abi::Native, nr: call.nr.into(), entry: Some(call) },
+        call: Call { via: Via::Syscall, nr: call.nr.into(), entry: Some(call) },
         args,
         path: Some(text("/etc/hosts")),
         ret: Some(3),

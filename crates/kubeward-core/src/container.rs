@@ -12,12 +12,14 @@ pub struct ContainerSlot(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CgroupId(pub u64);
 
-/// The pid and mount namespace a task lives in, by inode number. The kernel reuses these numbers at once:
-/// an entry must leave the map when its last task ends.
+/// The pid and mount namespace a task lives in. The kernel reuses their inode numbers at once, the mount
+/// namespace's `mnt_seq` never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NsKey {
     pub pid_ns: u32,
     pub mnt_ns: u32,
+    /// Which of all mount namespaces since the machine's start it is; 0 on a kernel that does not say.
+    pub mnt_seq: u64,
 }
 
 /// A container runtime's full id of a container, as the runtime writes it (64 hex digits for CRI and Docker;

@@ -17,7 +17,7 @@ pub enum Phase {
 }
 
 /// Whether the container's own program was running yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
     /// The runtime's work before the workload's first exec.
     Setup,
@@ -60,18 +60,32 @@ pub enum Identity {
     Namespace,
 }
 
-/// Calling convention a number belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Abi {
-    Native,
-    /// The architecture's 32-bit table (`int 0x80` on x86-64).
+/// The way by which the kernel was asked: a policy that names a call means it by each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Via {
+    /// The call itself, by its number in the architecture's native table.
+    Syscall,
+    /// The call of the architecture's 32-bit table (`int 0x80` on x86-64), by its number there.
     Compat,
+    /// An operation submitted to an io_uring, by the number of the native call that it stands in for.
+    IoUring,
+}
+
+impl Via {
+    /// As events write it; `None` for the call itself, of which nothing is said.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Via::Syscall => None,
+            Via::Compat => Some("compat"),
+            Via::IoUring => Some("io_uring"),
+        }
+    }
 }
 
 /// The call itself: its number and, where the catalogue knows the number, its entry there.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
-    pub abi: Abi,
+    pub via: Via,
     pub nr: u32,
     pub entry: Option<&'static Syscall>,
 }

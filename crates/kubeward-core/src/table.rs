@@ -1,25 +1,25 @@
 //! The exact table: container x call x errno -> count, and how long the calls took.
 //!
-//! Fed from events one by one, or from the kernel's own table by sums. Room: [`CallTable::ROOM`] results; what
-//! comes after that is counted in [`CallTable::overflow`] and nowhere else.
+//! The kernel counts, at the moment that a call's result is known: what is lost or left out on the way to the output is
+//! counted here all the same. This is its table as read at one moment, for everything that shows or sends it.
 
 use std::collections::btree_map::{BTreeMap, Entry};
 
 use crate::container::ContainerSlot;
-use crate::event::{Abi, Call, SyscallEvent};
+use crate::event::{Call, Stage, Via};
 
 /// A call of a container, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallKey {
     pub slot: ContainerSlot,
-    /// From the architecture's 32-bit table.
-    pub is_compat: bool,
+    pub stage: Stage,
+    pub via: Via,
     pub nr: u32,
 }
 
 impl CallKey {
-    pub fn new(slot: ContainerSlot, call: &Call) -> CallKey {
-        CallKey { slot, is_compat: call.abi == Abi::Compat, nr: call.nr }
+    pub fn new(slot: ContainerSlot, stage: Stage, call: &Call) -> CallKey {
+        CallKey { slot, stage, via: call.via, nr: call.nr }
     }
 }
 
@@ -83,9 +83,12 @@ impl Default for Latency {
 }
 
 impl Latency {
-    pub fn record(&mut self, duration_ns: u64) {
-        self.total_ns = self.total_ns.saturating_add(duration_ns);
-        self.buckets[(duration_ns | 1).ilog2() as usize] += 1;
+    /// Adds `calls` durations of bucket `power`, of `total_ns` together.
+    pub fn add(&mut self, power: usize, calls: u64, total_ns: u64) {
+        self.total_ns = self.total_ns.saturating_add(total_ns);
+        if let Some(bucket) = self.buckets.get_mut(power) {
+            *bucket += calls;
+        }
     }
 
     pub fn merge(&mut self, other: &Latency) {
@@ -124,86 +127,54 @@ impl Latency {
     }
 }
 
-/// Counts and latencies by container and call.
+/// Counts and latencies by container, stage and call.
 #[derive(Debug, Default)]
 pub struct CallTable {
     calls: BTreeMap<CallKey, CallStats>,
-    /// Results in use, of [`CallTable::ROOM`].
+    /// Results in use, of `room`.
     used: usize,
-    overflow: u64,
+    room: usize,
 }
 
 impl CallTable {
-    /// Most container x call x errno results kept: 4 MiB or so without latencies. A program can make up numbers
-    /// of calls without end.
-    pub const ROOM: usize = 65_536;
-
-    /// Counts one event.
-    pub fn record(&mut self, event: &SyscallEvent) {
-        let result = match (event.ret, event.errno()) {
-            (None, _) => CallResult::Unfinished,
-            (Some(_), None) => CallResult::Success,
-            (Some(_), Some(errno)) => CallResult::Errno(errno),
-        };
-        if let Some(stats) = self.add(event.slot, &event.call, result, 1) {
-            if let Some(duration_ns) = event.duration_ns {
-                stats.latency.get_or_insert_default().record(duration_ns);
-            }
-        }
+    /// `room`: how many results the kernel's table has room for. Here there is always room.
+    pub fn new(room: usize) -> CallTable {
+        CallTable { room, ..CallTable::default() }
     }
 
-    /// Adds `count` calls with this result. Returns the call's entry, `None` when there was no room.
-    pub fn add(&mut self, slot: ContainerSlot, call: &Call, result: CallResult, count: u64) -> Option<&mut CallStats> {
-        let key = CallKey::new(slot, call);
-        let has_room = self.used < Self::ROOM;
-        let stats = match self.calls.entry(key) {
-            Entry::Occupied(stats) => stats.into_mut(),
-            Entry::Vacant(place) if has_room => {
-                place.insert(CallStats { call: *call, results: BTreeMap::new(), latency: None })
-            }
-            Entry::Vacant(_) => {
-                self.overflow += count;
-                return None;
-            }
-        };
+    /// Adds `count` calls with this result.
+    pub fn add(&mut self, key: CallKey, call: Call, result: CallResult, count: u64) {
+        let stats =
+            self.calls.entry(key).or_insert_with(|| CallStats { call, results: BTreeMap::new(), latency: None });
         match stats.results.entry(result) {
             Entry::Occupied(mut counted) => *counted.get_mut() += count,
-            Entry::Vacant(place) if has_room => {
+            Entry::Vacant(place) => {
                 place.insert(count);
                 self.used += 1;
             }
-            Entry::Vacant(_) => {
-                self.overflow += count;
-                return None;
-            }
         }
-        Some(stats)
     }
 
-    /// Forgets a container that is gone.
-    pub fn remove(&mut self, slot: ContainerSlot) {
-        self.calls.retain(|key, stats| {
-            let stays = key.slot != slot;
-            if !stays {
-                self.used -= stats.results.len();
-            }
-            stays
-        });
+    /// Adds `calls` durations of the bucket 2^`power`, of `total_ns` together. Of a call that is not counted they are left out.
+    pub fn add_times(&mut self, key: CallKey, power: usize, calls: u64, total_ns: u64) {
+        if let Some(stats) = self.calls.get_mut(&key) {
+            stats.latency.get_or_insert_default().add(power, calls, total_ns);
+        }
     }
 
-    /// Every call of every container, in order of container and number.
+    /// Every call of every container, in order of container, stage and number.
     pub fn iter(&self) -> impl Iterator<Item = (&CallKey, &CallStats)> {
         self.calls.iter()
     }
 
-    /// Calls that were not counted for want of room.
-    pub fn overflow(&self) -> u64 {
-        self.overflow
-    }
-
-    /// Results in use, of [`CallTable::ROOM`].
+    /// Results in use.
     pub fn used(&self) -> usize {
         self.used
+    }
+
+    /// Results that the kernel's table has room for.
+    pub fn room(&self) -> usize {
+        self.room
     }
 }
 
@@ -216,59 +187,60 @@ mod tests {
     const SLOT: ContainerSlot = ContainerSlot(1);
 
     fn call(nr: u32) -> Call {
-        Call { abi: Abi::Native, nr, entry: None }
+        Call { via: Via::Syscall, nr, entry: None }
+    }
+
+    fn key(nr: u32, stage: Stage) -> CallKey {
+        CallKey::new(SLOT, stage, &call(nr))
+    }
+
+    fn latency(durations: impl IntoIterator<Item = u64>) -> Latency {
+        let mut latency = Latency::default();
+        durations.into_iter().for_each(|ns| latency.add((ns | 1).ilog2() as usize, 1, ns));
+        latency
     }
 
     #[test]
     fn results_are_counted_apart() {
-        let mut table = CallTable::default();
+        let mut table = CallTable::new(100);
         for result in [CallResult::Success, CallResult::Errno(2), CallResult::Errno(2), CallResult::Unfinished] {
-            table.add(SLOT, &call(257), result, 2).expect("there is room");
+            table.add(key(257, Stage::Run), call(257), result, 2);
         }
-        let (key, stats) = table.iter().next().expect("one call");
-        assert_eq!(*key, CallKey { slot: SLOT, is_compat: false, nr: 257 });
+        let (found, stats) = table.iter().next().expect("one call");
+        assert_eq!(*found, CallKey { slot: SLOT, stage: Stage::Run, via: Via::Syscall, nr: 257 });
         assert_eq!(
             stats.results().collect::<Vec<_>>(),
             [(CallResult::Unfinished, 2), (CallResult::Success, 2), (CallResult::Errno(2), 4)]
         );
-        assert_eq!((stats.calls(), stats.errors(), table.used()), (8, 4, 3));
+        assert_eq!((stats.calls(), stats.errors(), table.used(), table.room()), (8, 4, 3, 100));
         assert!(stats.latency.is_none());
     }
 
     #[test]
-    fn numbers_of_both_tables_are_apart() {
+    fn stages_and_ways_to_a_call_are_apart() {
         let mut table = CallTable::default();
-        let compat = Call { abi: Abi::Compat, ..call(5) };
-        table.add(SLOT, &call(5), CallResult::Success, 1);
-        table.add(SLOT, &compat, CallResult::Success, 1);
-        assert_eq!(table.iter().count(), 2);
+        table.add(key(5, Stage::Setup), call(5), CallResult::Success, 1);
+        for via in [Via::Syscall, Via::Compat, Via::IoUring] {
+            let call = Call { via, ..call(5) };
+            table.add(CallKey::new(SLOT, Stage::Run, &call), call, CallResult::Success, 1);
+        }
+        assert_eq!((table.iter().count(), table.used()), (4, 4));
     }
 
     #[test]
-    fn full_table_counts_overflow_and_goes_on_with_what_it_has() {
+    fn durations_are_of_calls_that_are_counted() {
         let mut table = CallTable::default();
-        for nr in 0..CallTable::ROOM as u32 {
-            table.add(SLOT, &call(nr), CallResult::Success, 1).expect("there is room");
-        }
-        assert!(table.add(SLOT, &call(u32::MAX), CallResult::Success, 3).is_none());
-        assert!(table.add(SLOT, &call(0), CallResult::Errno(1), 4).is_none());
-        assert!(table.add(SLOT, &call(0), CallResult::Success, 1).is_some());
-        assert_eq!((table.overflow(), table.used()), (7, CallTable::ROOM));
-
-        table.remove(SLOT);
-        assert_eq!((table.iter().count(), table.used()), (0, 0));
-        assert!(table.add(SLOT, &call(u32::MAX), CallResult::Success, 1).is_some());
+        table.add_times(key(5, Stage::Run), 3, 2, 20);
+        assert_eq!(table.iter().count(), 0);
+        table.add(key(5, Stage::Run), call(5), CallResult::Success, 2);
+        table.add_times(key(5, Stage::Run), 3, 2, 20);
+        let measured = table.iter().next().and_then(|(_, stats)| stats.latency.as_deref()).expect("it was timed");
+        assert_eq!((measured.count(), measured.total_ns, measured.buckets[3]), (2, 20, 2));
     }
 
     #[test]
-    fn buckets_are_powers_of_two() {
-        let mut latency = Latency::default();
-        for duration_ns in [0, 1, 2, 3, 4, 1_023, 1_024, u64::MAX] {
-            latency.record(duration_ns);
-        }
-        let filled: Vec<_> = latency.buckets.iter().enumerate().filter(|(_, count)| **count > 0).collect();
-        assert_eq!(filled, [(0, &2), (1, &2), (2, &1), (9, &1), (10, &1), (63, &1)]);
-        assert_eq!((latency.count(), latency.total_ns), (8, u64::MAX));
+    fn sums_do_not_overflow() {
+        assert_eq!(latency([u64::MAX, u64::MAX]).total_ns, u64::MAX);
     }
 
     #[test]
@@ -278,9 +250,7 @@ mod tests {
 
     #[test]
     fn percentiles_of_known_durations() {
-        let mut latency = Latency::default();
-        (0..99).for_each(|_| latency.record(1_000));
-        latency.record(1_000_000);
+        let latency = latency(std::iter::repeat_n(1_000, 99).chain([1_000_000]));
         // 1,000 ns is in the bucket from 512 ns: half and all of it are reached at these ranks.
         assert_eq!(latency.percentile(50), Some(512 + 259));
         assert_eq!(latency.percentile(99), Some(1_024));
@@ -289,16 +259,14 @@ mod tests {
 
     #[test]
     fn percentile_of_one_call_is_its_duration() {
-        let mut latency = Latency::default();
-        latency.record(210_700);
+        let latency = latency([210_700]);
         assert_eq!((latency.percentile(50), latency.percentile(99)), (Some(210_700), Some(210_700)));
     }
 
     proptest! {
         #[test]
         fn percentile_is_within_a_factor_of_two(durations in prop::collection::vec(1..u64::MAX / 2, 1..200), percent in 1..=100u32) {
-            let mut latency = Latency::default();
-            durations.iter().for_each(|&duration_ns| latency.record(duration_ns));
+            let latency = latency(durations.iter().copied());
             let mut sorted = durations.clone();
             sorted.sort_unstable();
             let rank = (sorted.len() * percent as usize).div_ceil(100);

@@ -6,3 +6,8 @@
 pub mod containerd;
 pub mod image;
 pub mod kubernetes;
+
+/// Whether tests run with the numbers that their claims are made with (`make test-full`), or with smaller ones.
+pub fn is_full() -> bool {
+    std::env::var("KUBEWARD_TEST_FULL").is_ok_and(|value| value == "1")
+}

@@ -12,11 +12,11 @@ use kubeward_bpf::probe::{Probes, Report, Settling};
 use kubeward_bpf::tasks::TasksError;
 use kubeward_bpf::wire;
 use kubeward_core::container::{Container, ContainerSlot};
-use kubeward_core::policy::PolicySet;
+use kubeward_core::policy::{PolicySet, Selected};
 
 use super::kernel::kernel_profile;
 use super::reconcile::{reconcile, HookBits, Plan, ProfileId, Step, TooManyProfiles};
-use crate::pipeline::{Command, Commands, Doubts};
+use crate::pipeline::{monotonic_ns, Command, Commands, Doubts, Watched};
 use crate::registry::{Entry, Registry};
 
 /// Between two looks at what the hooks wait for: a call that goes on, or a hook that goes.
@@ -146,7 +146,7 @@ impl Applier {
                 }
                 Step::SwitchProfile { slot, id } => {
                     if let Some(entry) = entries.get(&slot) {
-                        self.engine.maps().set_container(slot, &kernel_container(entry, id))?;
+                        self.engine.maps().set_container(slot, &kernel_container(*entry, id))?;
                     }
                 }
                 Step::Switched => {
@@ -159,13 +159,51 @@ impl Applier {
         Ok(left)
     }
 
-    /// Begins to watch a container. `stage` is [`wire::STAGE_SETUP`] as long as its program does not run.
-    pub fn open(&mut self, entry: &Entry, stage: u32) -> Result<(), ApplyError> {
-        let (selected, id) = self.assign(entry.slot, &entry.container)?;
-        // First who it is, then the door: no record comes of a container that nobody knows.
-        self.commands.send(Command::Open { slot: entry.slot, container: entry.container.clone(), selected });
+    /// Begins to watch a container that was created at this moment of CLOCK_MONOTONIC. `stage` is [`wire::STAGE_SETUP`] as long
+    /// as its program does not run.
+    pub fn open(&mut self, entry: &Entry, stage: u32, created_ns: u64) -> Result<(), ApplyError> {
+        let (selected, id) = self.assign(entry.slot, Some(&entry.container))?;
+        // When it is covered is known once it is: what comes until then is held.
+        self.commands.send(Command::Hold { slot: entry.slot });
+        self.engine.maps().open_slot(entry.slot, &kernel_container(Some(entry), id), stage)?;
+        self.bind(entry)?;
+        self.name(entry, selected, Watched { created_ns, since_ns: monotonic_ns() });
+        Ok(())
+    }
+
+    /// Gives the kernel side a slot for the next container that it sees before anybody names it.
+    pub fn lend(&mut self, slot: ContainerSlot) -> Result<(), ApplyError> {
+        let (_, id) = self.assign(slot, None)?;
+        self.commands.send(Command::Hold { slot });
+        self.engine.maps().open_slot(slot, &wire::Container::unnamed(id.0), wire::STAGE_SETUP)?;
+        Ok(self.engine.maps().lend_slot(slot)?)
+    }
+
+    /// The slot that was lent is this container's: what was held of it is told.
+    pub fn claim(&mut self, entry: &Entry, watched: Watched) -> Result<(), ApplyError> {
+        let (selected, id) = self.assign(entry.slot, Some(&entry.container))?;
+        self.name(entry, selected, watched);
+        self.engine.maps().set_container(entry.slot, &kernel_container(Some(entry), id))?;
+        self.bind(entry)
+    }
+
+    /// The slot that was lent is no container's.
+    pub fn ignore(&mut self, slot: ContainerSlot) -> Result<(), ApplyError> {
+        self.plan.remove(slot);
+        let closed = self.engine.maps().close_slot(slot);
+        let untagged = self.engine.untag(slot);
+        self.commands.send(Command::Ignore { slot });
+        closed?;
+        Ok(untagged?)
+    }
+
+    fn name(&self, entry: &Entry, selected: Selected, watched: Watched) {
+        let (slot, container) = (entry.slot, entry.container.clone());
+        self.commands.send(Command::Open { slot, container, selected, watched });
+    }
+
+    fn bind(&self, entry: &Entry) -> Result<(), ApplyError> {
         let maps = self.engine.maps();
-        maps.open_slot(entry.slot, &kernel_container(entry, id), stage)?;
         if let Some(cgroup) = entry.cgroup {
             maps.bind_cgroup(cgroup, entry.slot)?;
             // What runs there already may move to another cgroup before its next call; what comes is found by the cgroup.
@@ -180,9 +218,9 @@ impl Applier {
 
     /// More is known of a container, so that other policies may select it.
     pub fn change(&mut self, entry: &Entry) -> Result<(), ApplyError> {
-        let (selected, id) = self.assign(entry.slot, &entry.container)?;
+        let (selected, id) = self.assign(entry.slot, Some(&entry.container))?;
         self.commands.send(Command::Change { slot: entry.slot, container: entry.container.clone(), selected });
-        Ok(self.engine.maps().set_container(entry.slot, &kernel_container(entry, id))?)
+        Ok(self.engine.maps().set_container(entry.slot, &kernel_container(Some(entry), id))?)
     }
 
     /// Ends the watch of a container that is in the registry no more. Another may be found by its namespaces by now.
@@ -201,8 +239,8 @@ impl Applier {
     fn assign(
         &mut self,
         slot: ContainerSlot,
-        container: &Container,
-    ) -> Result<(kubeward_core::policy::Selected, ProfileId), ApplyError> {
+        container: Option<&Container>,
+    ) -> Result<(Selected, ProfileId), ApplyError> {
         let (selected, id, steps) = self.plan.assign(slot, container)?;
         for step in steps {
             if let Step::WriteProfile { id, profile } = step {
@@ -234,16 +272,21 @@ fn wait_while(time: Duration, is_asked: impl Fn() -> bool) {
     }
 }
 
-fn by_slot(registry: &Registry) -> BTreeMap<ContainerSlot, &Entry> {
-    registry.iter().map(|(_, entry)| (entry.slot, entry)).collect()
+/// Every slot that the kernel side looks at, those that were lent without an entry.
+fn by_slot(registry: &Registry) -> BTreeMap<ContainerSlot, Option<&Entry>> {
+    let named = registry.iter().map(|(_, entry)| (entry.slot, Some(entry)));
+    named.chain(registry.lent().iter().map(|&slot| (slot, None))).collect()
 }
 
 fn containers<'a>(
-    entries: &'a BTreeMap<ContainerSlot, &Entry>,
-) -> impl Iterator<Item = (ContainerSlot, &'a Container)> + 'a {
-    entries.iter().map(|(&slot, entry)| (slot, &*entry.container))
+    entries: &'a BTreeMap<ContainerSlot, Option<&Entry>>,
+) -> impl Iterator<Item = (ContainerSlot, Option<&'a Container>)> + 'a {
+    entries.iter().map(|(&slot, entry)| (slot, entry.map(|entry| &*entry.container)))
 }
 
-fn kernel_container(entry: &Entry, id: ProfileId) -> wire::Container {
-    wire::Container::watched(id.0, entry.creator_mnt_ns)
+fn kernel_container(entry: Option<&Entry>, id: ProfileId) -> wire::Container {
+    match entry {
+        Some(entry) => wire::Container::watched(id.0, entry.creator_mnt_ns),
+        None => wire::Container::unnamed(id.0),
+    }
 }

@@ -169,7 +169,7 @@ mod tests {
         let objects = vec![
             object("sleeps", 1, "{\"suspend\":true}"),
             object("odd", 1, "{\"timing\":1}"),
-            object("counts", 1, "{\"mode\":\"Count\"}"),
+            object("reads", 1, "{\"capture\":{\"dataBytes\":64}}"),
             object("well", 1, "{}"),
         ];
         let choice = choose(&[], &cluster(objects), here(1_000_000, None));
@@ -178,8 +178,8 @@ mod tests {
         assert_eq!(
             reasons,
             [
-                ("counts", PolicyReason::NotSupported),
                 ("odd", PolicyReason::Invalid),
+                ("reads", PolicyReason::NotSupported),
                 ("sleeps", PolicyReason::Suspended)
             ]
         );

@@ -32,7 +32,8 @@ fn kernel_want(wanted: CallWant, upgrades_exit: bool) -> u8 {
     };
     let errors = if wanted.contains(CallWant::BY_ERROR) { wire::WANT_ERRORS } else { 0 };
     let slow = if wanted.contains(CallWant::BY_DURATION) { wire::WANT_SLOW } else { 0 };
-    moments | errors | slow
+    let count = if wanted.contains(CallWant::COUNT) { wire::WANT_COUNT } else { 0 };
+    moments | errors | slow | count
 }
 
 /// What to ask of the hooks for calls wanted so.
@@ -89,6 +90,17 @@ mod tests {
         let profile = kernel_profile(&set.profile(&set.active()), false);
         assert_eq!(profile.want[nr("read")], wire::WANT_CALL | wire::WANT_SLOW);
         assert_eq!(profile.min_duration_ns, 250_000);
+    }
+
+    #[test]
+    fn counting_alone_needs_no_record_and_no_entry() {
+        let set = set("{mode: Count, kprobe: [{name: mkdir}], syscalls: [{name: read}, {name: exit}]}");
+        let profile = kernel_profile(&set.profile(&set.active()), false);
+        let counted = ["mkdir", "read", "exit"].map(|name| profile.want[nr(name)]);
+        let exit = wire::WANT_EXIT | wire::WANT_COUNT;
+        assert_eq!(counted, [exit, exit, wire::WANT_ENTER | wire::WANT_COUNT]);
+        let bits = hook_bits(&set.hooks(), false);
+        assert_eq!(["mkdir", "read", "exit"].map(|name| bits[nr(name)]), [HOOK_EXIT, HOOK_EXIT, HOOK_ENTER]);
     }
 
     #[test]

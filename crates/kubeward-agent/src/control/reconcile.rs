@@ -73,13 +73,14 @@ impl Plan {
         self.assigned.get(&slot).is_some_and(|(selected, _)| !selected.is_empty())
     }
 
-    /// Puts a container into the plan, or judges it anew. The steps are to be made before the kernel is told of it.
+    /// Puts a container into the plan, or judges it anew; `None`: whose the slot is will be told later. The steps are to be made
+    /// before the kernel is told of it.
     pub fn assign(
         &mut self,
         slot: ContainerSlot,
-        container: &Container,
+        container: Option<&Container>,
     ) -> Result<(Selected, ProfileId, Vec<Step>), TooManyProfiles> {
-        let selected = self.set.select(container);
+        let selected = select(&self.set, container);
         let mut steps = Vec::new();
         let id = self.profile_of(&selected, &BTreeSet::new(), &mut steps)?;
         self.assigned.insert(slot, (selected, id));
@@ -119,13 +120,18 @@ impl Plan {
     }
 }
 
+/// Any policy may select a container that nobody has named yet.
+fn select(set: &PolicySet, container: Option<&Container>) -> Selected {
+    container.map_or_else(|| set.active(), |container| set.select(container))
+}
+
 /// The plan for other policies, and the way to it: new hooks are attached first, then the judge learns of the set,
 /// then the containers switch, then the hooks that nobody needs go. A call that stays named misses nothing on that way, also
 /// when it is recorded at another moment.
 pub fn reconcile<'a>(
     old: &Plan,
     set: Arc<PolicySet>,
-    containers: impl IntoIterator<Item = (ContainerSlot, &'a Container)>,
+    containers: impl IntoIterator<Item = (ContainerSlot, Option<&'a Container>)>,
     upgrades_exit: bool,
 ) -> Result<(Plan, Vec<Step>), TooManyProfiles> {
     let hooks = hook_bits(&set.hooks(), upgrades_exit);
@@ -138,7 +144,7 @@ pub fn reconcile<'a>(
     let taken: BTreeSet<ProfileId> = old.profiles.keys().copied().collect();
     let mut switches = Vec::new();
     for (slot, container) in containers {
-        let selected = new.set.select(container);
+        let selected = select(&new.set, container);
         let id = new.profile_of(&selected, &taken, &mut steps)?;
         new.assigned.insert(slot, (selected, id));
         if old.assigned.get(&slot).map(|(_, id)| *id) != Some(id) {
@@ -215,7 +221,7 @@ mod tests {
     #[test]
     fn new_hooks_come_first_and_old_ones_go_last() {
         let (a, b) = (container("a"), container("b"));
-        let both = || [(A, &a), (B, &b)];
+        let both = || [(A, Some(&a)), (B, Some(&b))];
         let (plan, steps) =
             reconcile(&Plan::empty(), set(&[("one", "mkdir", "a")]), both(), false).expect("there is room");
         assert_eq!(kinds(&steps), ["attach", "write", "judge", "switch", "switch", "switched"]);
@@ -233,9 +239,10 @@ mod tests {
     fn profile_is_never_rewritten_under_a_container() {
         let a = container("a");
         let (plan, _) =
-            reconcile(&Plan::empty(), set(&[("one", "mkdir", "a")]), [(A, &a)], false).expect("there is room");
+            reconcile(&Plan::empty(), set(&[("one", "mkdir", "a")]), [(A, Some(&a))], false).expect("there is room");
         let (_, first) = plan.assigned[&A];
-        let (plan, steps) = reconcile(&plan, set(&[("one", "rmdir", "a")]), [(A, &a)], false).expect("there is room");
+        let (plan, steps) =
+            reconcile(&plan, set(&[("one", "rmdir", "a")]), [(A, Some(&a))], false).expect("there is room");
         let (_, second) = plan.assigned[&A];
         assert_ne!(first, second);
         assert!(!steps.iter().any(|step| matches!(step, Step::WriteProfile { id, .. } if *id == first)));
@@ -246,9 +253,10 @@ mod tests {
     fn what_stays_the_same_is_left_alone() {
         let a = container("a");
         let before = set(&[("one", "mkdir", "a")]);
-        let (plan, _) = reconcile(&Plan::empty(), before, [(A, &a)], false).expect("there is room");
+        let (plan, _) = reconcile(&Plan::empty(), before, [(A, Some(&a))], false).expect("there is room");
         // Another name, the same wishes: only the judge must know.
-        let (_, steps) = reconcile(&plan, set(&[("two", "mkdir", "a")]), [(A, &a)], false).expect("there is room");
+        let (_, steps) =
+            reconcile(&plan, set(&[("two", "mkdir", "a")]), [(A, Some(&a))], false).expect("there is room");
         assert_eq!(steps, [Step::Judge, Step::Switched]);
     }
 
@@ -256,8 +264,8 @@ mod tests {
     fn container_that_comes_later_shares_the_profile() {
         let (a, b) = (container("a"), container("b"));
         let set = set(&[("one", "mkdir", "a, b")]);
-        let (mut plan, _) = reconcile(&Plan::empty(), set, [(A, &a)], false).expect("there is room");
-        let (selected, id, steps) = plan.assign(B, &b).expect("there is room");
+        let (mut plan, _) = reconcile(&Plan::empty(), set, [(A, Some(&a))], false).expect("there is room");
+        let (selected, id, steps) = plan.assign(B, Some(&b)).expect("there is room");
         assert_eq!((selected.is_empty(), steps), (false, vec![]));
         assert_eq!(plan.assigned[&A].1, id);
         plan.remove(A);
@@ -266,11 +274,22 @@ mod tests {
     }
 
     #[test]
+    fn nameless_container_is_wanted_by_every_policy() {
+        let set = set(&[("one", "mkdir", "a"), ("two", "rmdir", "b")]);
+        let wanted = set.profile(&set.active());
+        let (mut plan, steps) = reconcile(&Plan::empty(), set, [(A, None)], false).expect("there is room");
+        let written = |step: &&Step| matches!(step, Step::WriteProfile { profile, .. } if *profile == wanted);
+        assert_eq!(steps.iter().filter(written).count(), 1);
+        let (_, id, steps) = plan.assign(B, None).expect("there is room");
+        assert_eq!((id, steps), (plan.assigned[&A].1, vec![]));
+    }
+
+    #[test]
     fn no_policies_detach_everything() {
         let a = container("a");
         let (plan, _) =
-            reconcile(&Plan::empty(), set(&[("one", "mkdir", "a")]), [(A, &a)], false).expect("there is room");
-        let (_, steps) = reconcile(&plan, Arc::default(), [(A, &a)], false).expect("there is room");
+            reconcile(&Plan::empty(), set(&[("one", "mkdir", "a")]), [(A, Some(&a))], false).expect("there is room");
+        let (_, steps) = reconcile(&plan, Arc::default(), [(A, Some(&a))], false).expect("there is room");
         assert_eq!(
             steps,
             [

@@ -55,11 +55,11 @@ pub enum Change {
     Gone {
         instance: Instance,
     },
-    /// A container came and went before its init task could be found: its calls were not watched.
+    /// A container came and went before its init task could be found.
     Missed {
-        id: ContainerId,
-        namespace: Arc<str>,
-        socket: Arc<Path>,
+        container: Arc<Container>,
+        /// The number of its init task, as containerd said.
+        pid: u32,
     },
     /// The runtime answers, for the first time or again, and its whole list has been told.
     Answering {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kubeward_bpf::wire::{self, Wire};
 use kubeward_core::container::{Container, ContainerSlot};
-use kubeward_core::ledger::{Account, LossReason};
+use kubeward_core::ledger::{Account, FilterReason, LossReason};
 use kubeward_core::render::line::{ContainerChange, Gap, GapReason, LedgerLine, LedgerScope};
 use kubeward_core::table::{CallKey, CallStats};
 
@@ -35,6 +35,8 @@ const CLOSING_DRAINS_LIMIT: u32 = 250;
 pub(super) struct Shortages {
     untagged: u64,
     lost_exec: u64,
+    untabled: u64,
+    untimed: u64,
 }
 
 impl Shortages {
@@ -46,7 +48,18 @@ impl Shortages {
         if has_doubled(&mut self.lost_exec, kernel.lost_exec) {
             tracing::warn!(container = %container.id, programs = kernel.lost_exec, "no room in the ring for the names of these programs: their events have no exe");
         }
+        if has_doubled(&mut self.untabled, kernel.untabled) {
+            tracing::warn!(container = %container.id, calls = kernel.untabled, "the table by call is full: these calls are in the ledger alone; name fewer calls or containers");
+        }
+        if has_doubled(&mut self.untimed, kernel.untimed) {
+            tracing::warn!(container = %container.id, durations = kernel.untimed, "the table of durations is full: these are not in the percentiles; time fewer calls or containers");
+        }
     }
+}
+
+/// Whether a slot that the kernel side looks at no more has been read, after so many drains.
+fn is_over(drains: u32, is_read: bool) -> bool {
+    drains >= CLOSING_DRAINS_LIMIT || (drains >= CLOSING_DRAINS && is_read)
 }
 
 fn has_doubled(told: &mut u64, count: u64) -> bool {
@@ -138,11 +151,17 @@ impl Pipeline {
     }
 
     pub(super) fn table_now(&self) -> TableNow {
-        let Some(table) = &self.table else { return TableNow::default() };
+        let table = (self.kernel_table)().unwrap_or_default();
         let of_member = |(key, stats): (&CallKey, &CallStats)| {
-            Some((self.members.get(&key.slot)?.container.clone(), stats.clone()))
+            Some((self.members.get(&key.slot)?.container.clone(), key.stage, stats.clone()))
         };
-        TableNow { calls: table.iter().filter_map(of_member).collect(), used: table.used(), overflow: table.overflow() }
+        let untabled = self.members.keys().filter_map(|&slot| Some((self.kernel_account)(slot)?.untabled));
+        TableNow {
+            calls: table.iter().filter_map(of_member).collect(),
+            used: table.used(),
+            room: table.room(),
+            overflow: untabled.sum::<u64>() + self.ended_untabled,
+        }
     }
 
     fn tell_account(&mut self, scope: LedgerScope<'_>, account: &Account, is_final: bool) {
@@ -188,11 +207,30 @@ impl Pipeline {
             let Some(drains) = &mut member.closing else { continue };
             *drains += 1;
             let drains = *drains;
-            if drains >= CLOSING_DRAINS_LIMIT || (drains >= CLOSING_DRAINS && is_read(slot, member)) {
+            if is_over(drains, is_read(slot, member)) {
                 over.push(slot);
             }
         }
         over.into_iter().for_each(|slot| self.end(slot));
+        for (slot, drains, read) in self.holding.drained() {
+            let kernel = (self.kernel_account)(slot).unwrap_or_default();
+            if is_over(drains, read >= kernel.submitted) {
+                self.end_ignored(slot, &kernel);
+            }
+        }
+    }
+
+    /// What an ignored slot did belongs to no container: it stands in the node's account alone, calls that go on with it.
+    fn end_ignored(&mut self, slot: ContainerSlot, kernel: &wire::Account) {
+        if let Some(held) = self.holding.end(slot) {
+            let Account { seen, lost, .. } = held.counts.join(kernel);
+            let mut account = Account { seen, lost, ..Account::default() };
+            account.filtered.add(FilterReason::Ignored, seen.saturating_sub(lost.total()));
+            self.ended.add(&account);
+            self.ended_untabled += kernel.untabled;
+        }
+        self.programs.forget(slot);
+        self.tell_freed(slot);
     }
 
     fn end(&mut self, slot: ContainerSlot) {
@@ -202,11 +240,8 @@ impl Pipeline {
             self.tell_container(ContainerChange::Gone, &container);
             self.ended.add(&account);
         }
+        self.ended_untabled += (self.kernel_account)(slot).map_or(0, |kernel| kernel.untabled);
         self.members.remove(&slot);
-        // The slot will be another's.
-        if let Some(table) = &mut self.table {
-            table.remove(slot);
-        }
         self.programs.forget(slot);
         self.judge.forget(slot);
         if let Some(previous) = &mut self.previous {

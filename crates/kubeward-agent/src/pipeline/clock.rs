@@ -30,10 +30,15 @@ impl Clocks {
     pub fn unix_of_boot(&self, boot_ns: u64) -> u64 {
         shifted(boot_ns, self.boot_offset_ns)
     }
+
+    /// The moment of CLOCK_BOOTTIME on CLOCK_MONOTONIC.
+    pub fn monotonic_of_boot(&self, boot_ns: u64) -> u64 {
+        shifted(boot_ns, self.boot_offset_ns - self.monotonic_offset_ns)
+    }
 }
 
 /// CLOCK_MONOTONIC now, the clock of every record.
-pub(super) fn monotonic_ns() -> u64 {
+pub fn monotonic_ns() -> u64 {
     u64::try_from(clock_ns(ClockId::Monotonic)).unwrap_or(0)
 }
 
@@ -87,5 +92,6 @@ mod tests {
     fn moments_before_the_epoch_are_the_epoch() {
         let clocks = Clocks { monotonic_offset_ns: -10, boot_offset_ns: 7 };
         assert_eq!((clocks.unix_of_monotonic(3), clocks.unix_of_boot(3)), (0, 10));
+        assert_eq!(clocks.monotonic_of_boot(3), 20);
     }
 }

@@ -4,6 +4,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::Arc;
 
 use kubeward_core::container::{Container, ContainerSlot};
+use kubeward_core::event::Stage;
 use kubeward_core::ledger::Account;
 use kubeward_core::policy::{PolicySet, Selected};
 use kubeward_core::render::line::NoticeLevel;
@@ -22,13 +23,31 @@ pub struct Doubts {
     pub missed_returns: u64,
 }
 
+/// How much of a container's life is seen, by CLOCK_MONOTONIC in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watched {
+    /// Its cgroup was made, or its first process started.
+    pub created_ns: u64,
+    pub since_ns: u64,
+}
+
 #[derive(Debug)]
 pub enum Command {
-    /// The slot is this container's from now on. To be sent before the kernel side knows the slot.
+    /// The slot is this container's from now on. To be sent before the kernel side knows the slot, unless it is held.
     Open {
         slot: ContainerSlot,
         container: Arc<Container>,
         selected: Selected,
+        watched: Watched,
+    },
+    /// Whose the slot will be is not known: its records are held until it is opened or ignored. To be sent before the
+    /// kernel side knows the slot.
+    Hold {
+        slot: ContainerSlot,
+    },
+    /// The held slot is no container's: what it did is counted as that. It is then said to be free.
+    Ignore {
+        slot: ContainerSlot,
     },
     /// Other facts about it, or other policies.
     Change {
@@ -67,7 +86,7 @@ pub enum Command {
         doubts: Doubts,
         reply: oneshot::Sender<Accounts>,
     },
-    /// Give a copy of the table by call. Costs the reader some 100 ns for each call of each container.
+    /// Give the table by call, as the kernel has it now. Costs the reader some 100 ns for each result and CPU.
     GiveTable {
         reply: oneshot::Sender<TableNow>,
     },
@@ -87,10 +106,11 @@ pub struct Accounts {
 #[derive(Debug, Clone, Default)]
 pub struct TableNow {
     /// Of every container that has not ended.
-    pub calls: Vec<(Arc<Container>, CallStats)>,
-    /// Results in use, of [`kubeward_core::table::CallTable::ROOM`].
+    pub calls: Vec<(Arc<Container>, Stage, CallStats)>,
+    /// Results in use, also of containers that just ended, and how many there is room for.
     pub used: usize,
-    /// Calls that were not counted for want of room.
+    pub room: usize,
+    /// Calls since the start that were not counted for want of room.
     pub overflow: u64,
 }
 

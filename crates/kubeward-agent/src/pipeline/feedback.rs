@@ -141,7 +141,7 @@ impl Feedback {
 mod tests {
     use std::sync::Arc;
 
-    use kubeward_core::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, Text};
+    use kubeward_core::event::{Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, Text, Via};
     use kubeward_core::syscall::by_name;
 
     use super::*;
@@ -160,7 +160,7 @@ mod tests {
             stage: Stage::Run,
             probe: Probe::TpBtf,
             identity: Identity::Task,
-            call: Call { abi: Abi::Native, nr: entry.nr.into(), entry: Some(entry) },
+            call: Call { via: Via::Syscall, nr: entry.nr.into(), entry: Some(entry) },
             args: vec![Arg { name: "fd", kind, raw: first, value: ArgValue::Register }],
             path: path.map(|path| Text { bytes: path.as_bytes().into(), ..Text::default() }),
             ret: Some(ret),

@@ -12,16 +12,17 @@ use kubeward_core::event::SyscallEvent;
 use kubeward_core::ledger::{Account, LossReason};
 use kubeward_core::policy::{Judge, PolicySet, Selected, Unwanted, Verdict};
 use kubeward_core::redact::Redactor;
-use kubeward_core::render::line::{ContainerChange, Moment, Notice, NoticeLevel};
+use kubeward_core::render::line::{ContainerChange, Coverage, Moment, Notice, NoticeLevel};
 use kubeward_core::table::CallTable;
 use tokio::sync::watch;
 
 use super::account::UserCounts;
 use super::books::Shortages;
 use super::clock::{monotonic_ns, Clocks};
-use super::command::{Command, Doubts};
-use super::coverage::Coverage;
+use super::command::{Command, Doubts, Watched};
+use super::continuity::Continuity;
 use super::feedback::{Feedback, OwnOutput, Turn};
+use super::held::Holding;
 use super::lines::Lines;
 use super::output::EventOutput;
 use super::programs::Programs;
@@ -31,16 +32,18 @@ use crate::heartbeat::Heartbeat;
 /// The kernel side's account of a container; `None` when the kernel cannot say.
 pub type KernelAccount = Box<dyn Fn(ContainerSlot) -> Option<wire::Account> + Send>;
 
+/// The kernel side's table by call; `None` when the kernel cannot say.
+pub type KernelTable = Box<dyn Fn() -> Option<CallTable> + Send>;
+
 /// What a pipeline is made of.
 pub struct Parts {
     pub kernel_account: KernelAccount,
+    pub kernel_table: KernelTable,
     pub commands: Receiver<Command>,
     pub policies: Arc<PolicySet>,
     pub redactor: Redactor,
     pub lines: Lines,
     pub output: Box<dyn EventOutput>,
-    /// Keep the table by call.
-    pub table: bool,
     /// Told of each slot that was closed and whose records are all read.
     pub freed: Option<Sender<ContainerSlot>>,
     /// Beats whenever the ring was drained.
@@ -50,12 +53,13 @@ pub struct Parts {
     /// The containers that read them so much that each makes the next, with a sentence on each.
     pub loops: watch::Sender<BTreeMap<ContainerSlot, String>>,
     /// What the agent before this one left, and this one leaves to the next.
-    pub coverage: Coverage,
+    pub continuity: Continuity,
 }
 
 /// Takes records and gives lines. Owned by the reader's thread; [`Pipeline::finish`] ends it.
 pub struct Pipeline {
     pub(super) kernel_account: KernelAccount,
+    pub(super) kernel_table: KernelTable,
     commands: Receiver<Command>,
     pub(super) judge: Judge,
     /// What was in force before; kept until the next switch.
@@ -63,17 +67,19 @@ pub struct Pipeline {
     redactor: Redactor,
     pub(super) lines: Lines,
     pub(super) output: Box<dyn EventOutput>,
-    pub(super) table: Option<CallTable>,
     freed: Option<Sender<ContainerSlot>>,
     heartbeat: Heartbeat,
     feedback: Feedback,
     loops: watch::Sender<BTreeMap<ContainerSlot, String>>,
-    pub(super) coverage: Coverage,
+    pub(super) continuity: Continuity,
     pub(super) clocks: Clocks,
     pub(super) programs: Programs,
     pub(super) members: BTreeMap<ContainerSlot, Member>,
+    pub(super) holding: Holding,
     /// Sum of the accounts of containers that are gone.
     pub(super) ended: Account,
+    /// What the table had no room for of them.
+    pub(super) ended_untabled: u64,
     pub(super) doubts: Doubts,
     /// Position of the last line.
     seq: u64,
@@ -91,6 +97,7 @@ pub struct Pipeline {
 pub(super) struct Member {
     pub(super) container: Arc<Container>,
     selected: Selected,
+    watched: Watched,
     /// Some policy has selected it, so that the stream speaks of it.
     pub(super) is_told: bool,
     pub(super) counts: UserCounts,
@@ -116,29 +123,30 @@ pub struct Finished {
     pub accounts: Vec<(Arc<Container>, Account)>,
     /// The same and those that ended before.
     pub total: Account,
-    pub table: Option<CallTable>,
 }
 
 impl Pipeline {
     pub fn new(parts: Parts) -> Self {
         Self {
             kernel_account: parts.kernel_account,
+            kernel_table: parts.kernel_table,
             commands: parts.commands,
             judge: Judge::new(parts.policies),
             previous: None,
             redactor: parts.redactor,
             lines: parts.lines,
             output: parts.output,
-            table: parts.table.then(CallTable::default),
             freed: parts.freed,
             heartbeat: parts.heartbeat,
             feedback: Feedback::new(parts.own_output),
             loops: parts.loops,
-            coverage: parts.coverage,
+            continuity: parts.continuity,
             clocks: Clocks::sample(),
             programs: Programs::default(),
             members: BTreeMap::new(),
+            holding: Holding::default(),
             ended: Account::default(),
+            ended_untabled: 0,
             doubts: Doubts::default(),
             seq: 0,
             since_drained: 0,
@@ -153,23 +161,39 @@ impl Pipeline {
         self.apply_commands();
         self.doubts = doubts;
         self.tell_gaps();
-        if let Some(from_ns) = self.coverage.finish(&mut *self.output) {
+        if let Some(from_ns) = self.continuity.finish(&mut *self.output) {
             self.tell_agent_down(from_ns, false);
         }
         self.output.settle();
-        self.coverage.keep(&*self.output);
+        self.continuity.keep(&*self.output);
         self.book_losses();
         let accounts = self.tell_accounts(true);
         self.output.settle();
-        Finished { accounts: accounts.containers, total: accounts.node, table: self.table }
+        Finished { accounts: accounts.containers, total: accounts.node }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        let owner = wire::Record::read_from(bytes).map_or(ContainerSlot(0), |record| ContainerSlot(record.slot));
+        match decode(bytes) {
+            Ok(Decoded::Exec { slot, exec_id, exe }) => self.programs.learn(slot, exec_id, exe),
+            Ok(Decoded::Call(_)) | Err(_) if self.is_held(owner, bytes) => {}
+            Ok(Decoded::Call(call)) => self.call(*call),
+            Err(error) => self.undecodable(owner, error),
+        }
+    }
+
+    /// Whether whose the slot is remains to be told; the record is then kept until it is.
+    fn is_held(&mut self, slot: ContainerSlot, bytes: &[u8]) -> bool {
+        if self.members.contains_key(&slot) {
+            return false;
+        }
+        // Its container was told of before the kernel side knew it.
+        self.apply_commands();
+        self.holding.keep(slot, bytes)
     }
 
     fn call(&mut self, record: CallRecord) {
         let CallRecord { mut event, exec_id, start_boot_ns } = record;
-        if !self.members.contains_key(&event.slot) {
-            // Its container was told of before the kernel side knew it.
-            self.apply_commands();
-        }
         let Some(member) = self.members.get(&event.slot) else {
             self.stray(event.slot);
             return;
@@ -185,14 +209,10 @@ impl Pipeline {
         member.counts.read += 1;
         match verdict {
             Verdict::Filtered(why) => member.counts.filter(why),
-            Verdict::Sampled => {
-                member.counts.sampled += 1;
-                self.count(&event);
-            }
+            Verdict::Sampled => member.counts.sampled += 1,
             Verdict::Wanted(policies) => {
                 member.counts.emitted += 1;
                 event.policies = policies;
-                self.count(&event);
                 if let Some(turn) = self.feedback.event(&event) {
                     self.turn(&event, turn);
                 }
@@ -219,12 +239,6 @@ impl Pipeline {
     fn judged_by_set(&mut self, event: &SyscallEvent) -> Verdict {
         let selected = self.members.get(&event.slot).map(|member| member.selected).unwrap_or_default();
         self.judge.judge(event, &selected, self.newest_ns)
-    }
-
-    fn count(&mut self, event: &SyscallEvent) {
-        if let Some(table) = &mut self.table {
-            table.record(event);
-        }
     }
 
     fn tell_event(&mut self, mut event: SyscallEvent) {
@@ -271,8 +285,7 @@ impl Pipeline {
         }
     }
 
-    fn undecodable(&mut self, bytes: &[u8], error: DecodeError) {
-        let slot = wire::Record::read_from(bytes).map_or(ContainerSlot(0), |record| ContainerSlot(record.slot));
+    fn undecodable(&mut self, slot: ContainerSlot, error: DecodeError) {
         match self.members.get_mut(&slot) {
             Some(member) => {
                 member.counts.read += 1;
@@ -293,18 +306,25 @@ impl Pipeline {
 
     fn apply(&mut self, command: Command) {
         match command {
-            Command::Open { slot, container, selected } => {
+            Command::Open { slot, container, selected, watched } => {
+                let held = self.holding.end(slot).unwrap_or_default();
                 let member = Member {
                     container,
                     selected,
+                    watched,
                     is_told: false,
-                    counts: UserCounts::default(),
+                    counts: held.counts,
                     gap: Gap::default(),
                     shortages: Shortages::default(),
                     closing: None,
                 };
                 self.members.insert(slot, member);
                 self.tell_if_selected(slot);
+                held.records.iter().for_each(|record| self.take(record));
+            }
+            Command::Hold { slot } => self.holding.begin(slot),
+            Command::Ignore { slot } => {
+                self.holding.ignore(slot);
             }
             Command::Change { slot, container, selected } => {
                 let Some(member) = self.members.get_mut(&slot) else { return };
@@ -319,6 +339,7 @@ impl Pipeline {
                 match self.members.get_mut(&slot) {
                     Some(member) => member.closing = Some(0),
                     // It was never opened here, so that nothing is left to tell of it.
+                    None if self.holding.ignore(slot) => {}
                     None => self.tell_freed(slot),
                 }
             }
@@ -344,11 +365,11 @@ impl Pipeline {
             }
             Command::Notice { level, code, message } => self.tell_notice(level, code, &message),
             Command::Covered => {
-                if let Some(from_ns) = self.coverage.begin() {
+                if let Some(from_ns) = self.continuity.begin() {
                     self.tell_agent_down(from_ns, true);
                 }
             }
-            Command::Ending => self.coverage.end(),
+            Command::Ending => self.continuity.end(),
             Command::ReopenOutput => self.output.reopen(),
             // Whoever asked may have given up waiting.
             Command::GiveAccounts { doubts, reply } => {
@@ -375,8 +396,12 @@ impl Pipeline {
         let newly = |member: &&mut Member| !member.is_told && !member.selected.is_empty();
         if let Some(member) = self.members.get_mut(&slot).filter(newly) {
             member.is_told = true;
-            let container = member.container.clone();
-            self.tell_container(ContainerChange::Came, &container);
+            let (container, watched) = (member.container.clone(), member.watched);
+            let coverage = Coverage {
+                created_ns: self.clocks.unix_of_monotonic(watched.created_ns),
+                covered_ns: self.clocks.unix_of_monotonic(watched.since_ns),
+            };
+            self.tell_container(ContainerChange::Came(coverage), &container);
         }
     }
 
@@ -403,11 +428,7 @@ impl Pipeline {
 impl RecordSink for Pipeline {
     fn record(&mut self, bytes: &[u8]) {
         self.since_drained += 1;
-        match decode(bytes) {
-            Ok(Decoded::Call(call)) => self.call(*call),
-            Ok(Decoded::Exec { slot, exec_id, exe }) => self.programs.learn(slot, exec_id, exe),
-            Err(error) => self.undecodable(bytes, error),
-        }
+        self.take(bytes);
     }
 
     fn drained(&mut self) {
@@ -415,7 +436,7 @@ impl RecordSink for Pipeline {
         self.look_around();
         self.end_loops();
         self.close_ended();
-        self.coverage.drained(self.since_drained < BATCH, &mut *self.output);
+        self.continuity.drained(self.since_drained < BATCH, &mut *self.output);
         self.output.flush();
         self.book_losses();
         self.since_drained = 0;

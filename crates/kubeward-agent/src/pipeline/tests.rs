@@ -7,23 +7,26 @@ use std::sync::{Arc, Mutex};
 use kubeward_bpf::read::RecordSink;
 use kubeward_bpf::wire::{self, Record, Wire};
 use kubeward_core::container::{Container, ContainerId, ContainerSlot};
+use kubeward_core::event::{Call, Stage, Via};
 use kubeward_core::ledger::FilterReason;
 use kubeward_core::policy::{load, PolicySet};
 use kubeward_core::redact::Redactor;
 use kubeward_core::render::json::JsonLines;
 use kubeward_core::render::line::{NoticeLevel, Stream};
 use kubeward_core::syscall::by_name;
+use kubeward_core::table::{CallKey, CallResult, CallTable};
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 use super::*;
 use crate::heartbeat::Heartbeat;
 
-#[path = "coverage_tests.rs"]
-mod coverage;
+#[path = "continuity_tests.rs"]
+mod continuity;
 
 const A: ContainerSlot = ContainerSlot(1);
 const B: ContainerSlot = ContainerSlot(2);
+const WATCHED: Watched = Watched { created_ns: 7, since_ns: 7 };
 
 /// What the output took, by line with its owner, and what it is to lose.
 #[derive(Debug, Default)]
@@ -79,11 +82,25 @@ impl EventOutput for FakeOutput {
 /// The kernel side's accounts, as a test sets them.
 type Kernel = Arc<Mutex<BTreeMap<ContainerSlot, wire::Account>>>;
 
+/// The kernel side's table, as a test sets it: which container's mkdir ended how, and how often.
+type KernelResults = Arc<Mutex<Vec<(ContainerSlot, CallResult, u64)>>>;
+
+fn table_of(results: &[(ContainerSlot, CallResult, u64)]) -> CallTable {
+    let mut table = CallTable::new(100);
+    let entry = by_name("mkdir").expect("the catalogue has it");
+    let call = Call { via: Via::Syscall, nr: entry.nr.into(), entry: Some(entry) };
+    for &(slot, result, count) in results {
+        table.add(CallKey::new(slot, Stage::Run, &call), call, result, count);
+    }
+    table
+}
+
 struct Rig {
     pipeline: Pipeline,
     commands: Commands,
     output: FakeOutput,
     kernel: Kernel,
+    table: KernelResults,
     freed: Receiver<ContainerSlot>,
     set: Arc<PolicySet>,
     heartbeat: Heartbeat,
@@ -96,29 +113,30 @@ impl Rig {
         let (freed_sender, freed) = channel();
         let (output, kernel) = (FakeOutput::default(), Kernel::default());
         let heartbeat = Heartbeat::default();
-        let accounts = kernel.clone();
+        let (accounts, table) = (kernel.clone(), KernelResults::default());
+        let results = table.clone();
         let stream = Stream { node: "n1".to_owned(), cluster: None, run: "r".to_owned(), event_labels: Vec::new() };
         let pipeline = Pipeline::new(Parts {
             kernel_account: Box::new(move |slot| accounts.lock().expect("no test panics with it").get(&slot).copied()),
+            kernel_table: Box::new(move || Some(table_of(&results.lock().expect("no test panics with it")))),
             commands: receiver,
             policies: set.clone(),
             redactor: Redactor::new(&[]).expect("no patterns"),
             lines: Lines::Json(JsonLines::new(&stream)),
             output: Box::new(output.clone()),
-            table: true,
             freed: Some(freed_sender),
             heartbeat: heartbeat.clone(),
             own_output: OwnOutput::default(),
             loops: watch::Sender::default(),
-            coverage: Coverage::default(),
+            continuity: Continuity::default(),
         });
-        Self { pipeline, commands, output, kernel, freed, set, heartbeat }
+        Self { pipeline, commands, output, kernel, table, freed, set, heartbeat }
     }
 
     fn open(&self, slot: ContainerSlot, id: &str) {
         let container = container(id);
         let selected = self.set.select(&container);
-        assert!(self.commands.send(Command::Open { slot, container, selected }));
+        assert!(self.commands.send(Command::Open { slot, container, selected, watched: WATCHED }));
     }
 
     /// The kernel side saw this record and put it into the ring; it is read now.
@@ -190,7 +208,6 @@ fn every_record_ends_in_one_account_and_the_wanted_ones_in_lines() {
     assert_eq!((account.seen, account.emitted, account.filtered.total(), account.in_flight), (9, 2, 7, 0));
     let by_reason = &rig.output.of("ledger")[0]["filtered"];
     assert_eq!((&by_reason["errors"], &by_reason["policy"], &by_reason["setup"]), (&1.into(), &1.into(), &5.into()));
-    assert_eq!(finished.table.expect("it was asked for").iter().map(|(_, stats)| stats.calls()).sum::<u64>(), 2);
 }
 
 #[test]
@@ -250,17 +267,24 @@ fn accounts_are_given_as_the_ledger_would_tell_them() {
 fn table_is_of_containers_that_are_there() {
     let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
     rig.open(A, "a");
+    rig.open(B, "b");
+    // One record came through; what the ring could not hold is in the table all the same.
     rig.record(&record(A, "mkdir", 0));
-    rig.record(&record(A, "mkdir", -17));
+    let results = vec![(A, CallResult::Success, 900), (A, CallResult::Errno(17), 1), (B, CallResult::Success, 3)];
+    *rig.table.lock().expect("no test panics with it") = results;
+    rig.change_kernel(A, |account| account.untabled = 5);
+    rig.change_kernel(B, |account| account.untabled = 1);
     let table = given(&mut rig, |reply| Command::GiveTable { reply });
-    let (container, stats) = &table.calls[0];
-    assert_eq!((&*container.id.0, stats.calls(), stats.errors(), table.used), ("a", 2, 1, 2));
+    let (container, stage, stats) = &table.calls[0];
+    assert_eq!((&*container.id.0, *stage, stats.calls(), stats.errors()), ("a", Stage::Run, 901, 1));
+    assert_eq!((table.calls.len(), table.used, table.room, table.overflow), (2, 3, 100, 6));
+
     rig.commands.send(Command::Close { slot: A });
     (0..20).for_each(|_| rig.pipeline.drained());
-    // The slot is another's now.
-    rig.open(A, "b");
+    // Its slot is not cleaned yet.
     let table = given(&mut rig, |reply| Command::GiveTable { reply });
-    assert_eq!((table.calls.len(), table.used), (0, 0));
+    assert_eq!(table.calls.iter().map(|(container, ..)| &*container.id.0).collect::<Vec<_>>(), ["b"]);
+    assert_eq!((table.used, table.overflow), (3, 6), "what was not counted stays told");
 }
 
 #[test]

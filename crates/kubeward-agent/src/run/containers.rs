@@ -6,17 +6,19 @@ use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 
 use anyhow::Context;
+use kubeward_bpf::births::{Birth, Covered};
 use kubeward_bpf::object::Engine;
-use kubeward_bpf::tasks::Task;
+use kubeward_bpf::tasks::{Task, TasksError};
 use kubeward_bpf::wire;
 use kubeward_core::container::{CgroupId, Container, ContainerSlot, NsKey};
 use kubeward_core::render::line::NoticeLevel;
 
+use super::births::Births;
 use super::notice;
 use crate::control::Applier;
-use crate::discovery::{Change, InitTask, Instance};
+use crate::discovery::{Change, InitTask, Instance, Noticed};
 use crate::kubernetes::pods::{PodChange, PodKey, Roster};
-use crate::pipeline::Commands;
+use crate::pipeline::{Clocks, Commands, Watched};
 use crate::registry::{Entry, Registry};
 
 /// The root of the v2 hierarchy, where every task is that no cgroup was made for: no container's.
@@ -33,6 +35,7 @@ pub(super) struct Containers {
     commands: Commands,
     freed: Receiver<ContainerSlot>,
     registry: Registry,
+    births: Births,
     /// What the API server said of this node's pods; empty without one.
     pods: Roster,
     /// Closed and read, but some task may still carry their tag.
@@ -68,6 +71,7 @@ impl Containers {
         let host_mnt_ns = tasks.iter().find(|task| task.pid == 1).unwrap_or(own).ns.mnt_ns;
         engine.maps().change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
         let own_cgroup = own.cgroup;
+        let births = Births::new(engine.clone(), &commands);
         let (registry, pods) = (Registry::default(), Roster::default());
         let (resting, in_setup) = (BTreeSet::new(), BTreeSet::new());
         let (runtimes, has_seen_kubelets) = (BTreeMap::new(), false);
@@ -76,6 +80,7 @@ impl Containers {
             commands,
             freed,
             registry,
+            births,
             pods,
             resting,
             in_setup,
@@ -101,9 +106,9 @@ impl Containers {
 
     pub(super) fn on_change(&mut self, change: Change, applier: &mut Applier) {
         match change {
-            Change::Appeared { instance, container, noticed: _ } => {
+            Change::Appeared { instance, container, noticed } => {
                 self.has_seen_kubelets |= &*instance.namespace == KUBELETS_NAMESPACE;
-                self.appeared(instance, self.pods.complete(container), applier);
+                self.appeared(instance, self.pods.complete(container), noticed, applier);
             }
             Change::Changed { instance, container } => {
                 self.changed(&instance, self.pods.complete(container), applier);
@@ -111,10 +116,7 @@ impl Containers {
             // It is found by the container's cgroup, or by its namespaces.
             Change::ExecStarted { .. } => {}
             Change::Gone { instance } => self.gone(&instance, applier),
-            Change::Missed { id, namespace, .. } => {
-                let message = format!("container {id} ({namespace}) came and went before it could be watched");
-                notice(&self.commands, NoticeLevel::Warning, "container_missed", message);
-            }
+            Change::Missed { container, pid } => self.came_and_went(self.pods.complete(container), pid, applier),
             Change::Answering { socket, version, running } => {
                 let runs = match running {
                     1 => "1 container runs".to_owned(),
@@ -124,6 +126,7 @@ impl Containers {
                 notice(&self.commands, NoticeLevel::Info, "containerd_answers", message);
                 self.runtimes.remove(Path::new(""));
                 self.runtimes.insert(socket.to_path_buf(), Ok(version));
+                self.adopt();
             }
             Change::Settled { .. } => {}
             Change::Failing { error } => {
@@ -157,38 +160,56 @@ impl Containers {
         }
     }
 
-    fn appeared(&mut self, instance: Instance, container: Arc<Container>, applier: &mut Applier) {
-        if let Err(error) = self.begin(instance.clone(), container, applier) {
+    fn appeared(&mut self, instance: Instance, container: Arc<Container>, noticed: Noticed, applier: &mut Applier) {
+        if let Err(error) = self.begin(instance.clone(), container, noticed, applier) {
             let message = format!("container {} is not watched: {error:#}", instance.id);
             notice(&self.commands, NoticeLevel::Error, "container_unwatched", message);
         }
     }
 
-    fn begin(&mut self, instance: Instance, container: Arc<Container>, applier: &mut Applier) -> anyhow::Result<()> {
+    fn begin(
+        &mut self,
+        instance: Instance,
+        container: Arc<Container>,
+        noticed: Noticed,
+        applier: &mut Applier,
+    ) -> anyhow::Result<()> {
         let tasks = self.engine.tasks()?;
-        // It may have ended already; then its end is told next.
-        let Some(init) = init_of(&tasks, instance.init) else { return Ok(()) };
+        let Some(init) = init_of(&tasks, instance.init) else {
+            // Its end is told next.
+            match self.ended_entry(container.clone(), instance.init.pid, applier)? {
+                Some(entry) => self.registry.open(instance, entry),
+                None => self.missed(&container),
+            }
+            return Ok(());
+        };
         let cgroup = (init.cgroup != ROOT_CGROUP).then_some(init.cgroup);
         if cgroup == Some(self.own_cgroup) {
             tracing::info!(container = %instance.id, "the agent's own container is not watched");
             return Ok(());
         }
-        let slot = self.registry.reserve()?;
-        let creator = tasks.iter().find(|task| task.pid == init.ppid);
-        let entry = Entry {
-            slot,
-            container,
-            cgroup,
-            ns: self.namespaces(init),
-            creator_mnt_ns: creator.map_or(self.host_mnt_ns, |task| task.ns.mnt_ns),
+        let ns = self.namespaces(init);
+        // A workload that has run for a while may have taken the runtime's name.
+        let is_setup = noticed == Noticed::AtCreate && is_runtime(&init.comm);
+        let birth = self.births.of_cgroup(init.cgroup)?;
+        let entry = match birth.as_ref().and_then(|birth| Some((birth, self.take_lent(birth)?))) {
+            Some((birth, covered)) => {
+                let (slot, creator_mnt_ns) = (covered.slot, birth.creator_mnt_ns);
+                let entry = Entry { slot, container, cgroup, ns, creator_mnt_ns };
+                applier.claim(&entry, watched(birth, covered))?;
+                entry
+            }
+            None => {
+                let creator = tasks.iter().find(|task| task.pid == init.ppid);
+                let creator_mnt_ns = creator.map_or(self.host_mnt_ns, |task| task.ns.mnt_ns);
+                let entry = Entry { slot: self.registry.reserve()?, container, cgroup, ns, creator_mnt_ns };
+                self.open(&entry, is_setup, init, birth.as_ref(), applier)?;
+                entry
+            }
         };
-        let is_setup = is_runtime(&init.comm);
-        let opened = applier.open(&entry, if is_setup { wire::STAGE_SETUP } else { wire::STAGE_RUN });
-        if opened.is_err() {
-            // What was bound is unbound, and the slot comes back the usual way.
-            applier.close(&entry, &self.registry).unwrap_or_else(|error| tracing::error!("{error}"));
+        if let Some(birth) = birth {
+            self.births.settle(birth.cgroup)?;
         }
-        opened?;
         self.registry.open(instance.clone(), entry);
         if is_setup {
             self.in_setup.insert(instance);
@@ -196,6 +217,90 @@ impl Containers {
             self.look_at_setups(&self.engine.tasks()?);
         }
         Ok(())
+    }
+
+    /// One of which no call was seen yet: it came before the agent, or has not begun.
+    fn open(
+        &mut self,
+        entry: &Entry,
+        is_setup: bool,
+        init: &Task,
+        birth: Option<&Birth>,
+        applier: &mut Applier,
+    ) -> anyhow::Result<()> {
+        let created_ns =
+            birth.map_or_else(|| Clocks::sample().monotonic_of_boot(init.start_boot_ns), |birth| birth.made_ns);
+        let stage = if is_setup { wire::STAGE_SETUP } else { wire::STAGE_RUN };
+        let opened = applier.open(entry, stage, created_ns);
+        if opened.is_err() {
+            // What was bound is unbound, and the slot comes back the usual way.
+            applier.close(entry, &self.registry).unwrap_or_else(|error| tracing::error!("{error}"));
+        }
+        Ok(opened?)
+    }
+
+    /// The slot that the kernel side gave to the birth.
+    fn take_lent(&mut self, birth: &Birth) -> Option<Covered> {
+        birth.covered.filter(|covered| self.registry.take_back(covered.slot))
+    }
+
+    /// Containerd told of it when it had ended: all that it did is held.
+    fn came_and_went(&mut self, container: Arc<Container>, pid: u32, applier: &mut Applier) {
+        match self.ended_entry(container.clone(), pid, applier) {
+            Ok(Some(entry)) => {
+                if let Err(error) = applier.close(&entry, &self.registry) {
+                    tracing::error!(container = %container.id, "ending the watch: {error}");
+                }
+            }
+            Ok(None) => self.missed(&container),
+            Err(error) => {
+                tracing::error!(container = %container.id, "{error:#}");
+                self.missed(&container);
+            }
+        }
+    }
+
+    fn missed(&self, container: &Container) {
+        let namespace = container.runtime_namespace.as_deref().unwrap_or_default();
+        let message = format!("container {} ({namespace}) came and went before it could be watched", container.id);
+        notice(&self.commands, NoticeLevel::Warning, "container_missed", message);
+    }
+
+    fn ended_entry(
+        &mut self,
+        container: Arc<Container>,
+        pid: u32,
+        applier: &mut Applier,
+    ) -> anyhow::Result<Option<Entry>> {
+        let Some(birth) = self.births.of_ended(&container.id, pid)? else { return Ok(None) };
+        let Some(covered) = self.take_lent(&birth) else { return Ok(None) };
+        let (slot, creator_mnt_ns) = (covered.slot, birth.creator_mnt_ns);
+        let entry = Entry { slot, container, cgroup: Some(birth.cgroup), ns: None, creator_mnt_ns };
+        applier.claim(&entry, watched(&birth, covered))?;
+        self.births.settle(birth.cgroup)?;
+        Ok(Some(entry))
+    }
+
+    /// All that run are known: now a task that has left its container's cgroup can be told from the next one's.
+    fn adopt(&self) {
+        if let Err(error) = self.try_to_adopt() {
+            tracing::error!("tasks that have left their containers' cgroups are not found: {error}");
+        }
+    }
+
+    fn try_to_adopt(&self) -> Result<(), TasksError> {
+        let tasks = self.engine.tasks()?;
+        let is_first = |init: &&Task| init.inner_pid == 1;
+        let first = self.registry.iter().filter_map(|(instance, entry)| {
+            let init = init_of(&tasks, instance.init).filter(is_first)?;
+            Some((instance.init, (init.ns.pid_ns, entry.slot)))
+        });
+        let (inits, first): (Vec<InitTask>, Vec<(u32, ContainerSlot)>) = first.unzip();
+        self.engine.adopt(&first)?;
+        // The number of a namespace that has gone meanwhile may be another's by then.
+        let now = self.engine.tasks()?;
+        let gone = inits.iter().zip(first).filter(|(init, _)| init_of(&now, **init).is_none());
+        gone.map(|(_, (_, slot))| slot).try_for_each(|slot| self.engine.untag(slot))
     }
 
     /// Where a task is that joined the container; nothing that tells it from the host's own.
@@ -220,7 +325,10 @@ impl Containers {
     }
 
     /// What time brings: slots to release, and workloads whose exec the kernel side did not see.
-    pub(super) fn look(&mut self) {
+    pub(super) fn look(&mut self, applier: &mut Applier) {
+        if let Err(error) = self.births.look(&mut self.registry, applier) {
+            tracing::error!("looking for containers that nobody has named: {error}");
+        }
         self.resting.extend(self.freed.try_iter());
         if self.resting.is_empty() && self.in_setup.is_empty() {
             return;
@@ -250,18 +358,26 @@ impl Containers {
         });
     }
 
-    /// A task outlives its container's init where the pid namespace is shared: while one carries the tag, the slot rests.
+    /// A task outlives its container's init where the pid namespace is shared: while one carries the tag, the slot rests. Then
+    /// nothing counts for it any more, and what was counted goes.
     fn release_slots(&mut self, tasks: &[Task]) {
         let tagged: BTreeSet<u32> = tasks.iter().map(|task| task.slot).collect();
-        let registry = &mut self.registry;
-        self.resting.retain(|slot| {
-            let rests = tagged.contains(&slot.0);
-            if !rests {
-                registry.release(*slot);
-            }
-            rests
-        });
+        let free: BTreeSet<_> = self.resting.iter().copied().filter(|slot| !tagged.contains(&slot.0)).collect();
+        if free.is_empty() {
+            return;
+        }
+        match self.engine.maps().clean_slots(&free) {
+            Ok(()) => free.into_iter().for_each(|slot| {
+                self.resting.remove(&slot);
+                self.registry.release(slot);
+            }),
+            Err(error) => tracing::error!("{error}; the slots of containers that ended are not free yet"),
+        }
     }
+}
+
+fn watched(birth: &Birth, covered: Covered) -> Watched {
+    Watched { created_ns: birth.made_ns, since_ns: covered.since_ns }
 }
 
 fn has_container(registry: &Registry, pod: &PodKey) -> bool {

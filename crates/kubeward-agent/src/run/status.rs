@@ -133,10 +133,12 @@ pub(super) fn in_force(policy: &CheckedPolicy, hooks: &Hooks) -> (PolicyReason, 
         };
         return (PolicyReason::PartlyAccepted, format!("left out {first}{more}"));
     }
-    match policy.calls.is_empty() {
-        true => (PolicyReason::Empty, "it names no call, so nothing attaches".to_owned()),
-        false => (PolicyReason::Applied, String::new()),
-    }
+    let (reason, message) = match (policy.calls.is_empty(), policy.wants_events()) {
+        (true, _) => (PolicyReason::Empty, "it names no call, so nothing attaches"),
+        (false, true) => (PolicyReason::Applied, ""),
+        (false, false) => (PolicyReason::Applied, "mode: Count: its calls are counted, and make no events"),
+    };
+    (reason, message.to_owned())
 }
 
 fn is_ready(reason: PolicyReason) -> bool {

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kubeward_core::container::Container;
-use kubeward_core::event::Abi;
+use kubeward_core::event::Stage;
 use kubeward_core::ledger::{Account, FilterReason, LossReason};
 use kubeward_core::policy::CheckedPolicy;
 use kubeward_core::render::call_name;
 use kubeward_core::syscall::{by_nr, errno_name};
-use kubeward_core::table::{CallResult, CallStats, CallTable, Latency};
+use kubeward_core::table::{CallResult, CallStats, Latency};
 
 use super::proto;
 use super::proto::result_count::Result as Outcome;
@@ -49,26 +49,31 @@ fn account(account: &Account) -> proto::Account {
 pub(super) fn stats(table: TableNow, containers: &[String]) -> proto::GetStatsResponse {
     let wanted: BTreeSet<&str> = containers.iter().map(String::as_str).collect();
     let is_wanted = |container: &Container| wanted.is_empty() || wanted.contains(&*container.id.0);
-    let TableNow { mut calls, used, overflow } = table;
-    calls.retain(|(container, _)| is_wanted(container));
-    calls.sort_by(|(a, call_a), (b, call_b)| {
-        let order = |stats: &CallStats| (stats.call.abi == Abi::Compat, stats.call.nr);
-        a.id.cmp(&b.id).then_with(|| order(call_a).cmp(&order(call_b)))
+    let TableNow { mut calls, used, room, overflow } = table;
+    calls.retain(|(container, _, _)| is_wanted(container));
+    calls.sort_by(|(a, stage_a, call_a), (b, stage_b, call_b)| {
+        let order = |stage: &Stage, stats: &CallStats| (*stage, stats.call.via, stats.call.nr);
+        a.id.cmp(&b.id).then_with(|| order(stage_a, call_a).cmp(&order(stage_b, call_b)))
     });
     proto::GetStatsResponse {
-        calls: calls.iter().map(|(container, stats)| call_stats(container, stats)).collect(),
+        calls: calls.iter().map(|(container, stage, stats)| call_stats(container, *stage, stats)).collect(),
         results_used: used as u64,
-        results_room: CallTable::ROOM as u64,
+        results_room: room as u64,
         overflow,
     }
 }
 
-fn call_stats(container: &Container, stats: &CallStats) -> proto::CallStats {
+fn call_stats(container: &Container, stage: Stage, stats: &CallStats) -> proto::CallStats {
+    let stage = match stage {
+        Stage::Setup => proto::Stage::Setup,
+        Stage::Run => proto::Stage::Run,
+    };
     proto::CallStats {
         container: container.id.0.clone(),
+        stage: stage.into(),
         call: call_name(&stats.call),
         nr: stats.call.nr,
-        compat: stats.call.abi == Abi::Compat,
+        via: stats.call.via.name().map(str::to_owned),
         results: stats.results().map(|(result, count)| result_count(result, count)).collect(),
         latency: stats.latency.as_deref().map(latency),
     }
@@ -137,7 +142,9 @@ mod tests {
 
     use kubeward_core::container::{ContainerId, ContainerSlot};
     use kubeward_core::event::Call;
+    use kubeward_core::event::Via;
     use kubeward_core::syscall::by_name;
+    use kubeward_core::table::{CallKey, CallTable};
 
     use super::*;
 
@@ -157,14 +164,14 @@ mod tests {
     /// These calls of these containers, each made `count` times with that result.
     fn table(calls: &[(&str, &str, CallResult, u64)]) -> TableNow {
         let stats = calls.iter().map(|&(id, name, result, count)| {
-            let mut table = CallTable::default();
+            let mut table = CallTable::new(9);
             let entry = by_name(name).expect("the catalogue has it");
-            let call = Call { abi: Abi::Native, nr: entry.nr.into(), entry: Some(entry) };
-            table.add(ContainerSlot(1), &call, result, count).expect("there is room");
-            let (_, stats) = table.iter().next().expect("it was added");
-            (container(id), stats.clone())
+            let call = Call { via: Via::Syscall, nr: entry.nr.into(), entry: Some(entry) };
+            table.add(CallKey::new(ContainerSlot(1), Stage::Run, &call), call, result, count);
+            let (key, stats) = table.iter().next().expect("it was added");
+            (container(id), key.stage, stats.clone())
         });
-        TableNow { calls: stats.collect(), used: calls.len(), overflow: 3 }
+        TableNow { calls: stats.collect(), used: calls.len(), room: 9, overflow: 3 }
     }
 
     #[test]
@@ -176,7 +183,7 @@ mod tests {
                 ("b", "read", CallResult::Unfinished, 7),
             ];
             let answer = stats(table(&made), &containers.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>());
-            assert_eq!((answer.results_used, answer.results_room, answer.overflow), (3, 65_536, 3));
+            assert_eq!((answer.results_used, answer.results_room, answer.overflow), (3, 9, 3));
             let text = answer.calls.iter().map(|stats| {
                 let one = &stats.results[0];
                 format!("{} {} {} {:?} {}", stats.container, stats.call, stats.nr, one.error, one.count)
@@ -192,7 +199,7 @@ mod tests {
     fn latency_ends_with_its_last_filled_bucket() {
         let mut measured = Latency::default();
         assert_eq!(latency(&measured).buckets, Vec::<u64>::new());
-        [1, 5, 5].into_iter().for_each(|duration_ns| measured.record(duration_ns));
+        [(0, 1), (2, 5), (2, 5)].into_iter().for_each(|(power, duration_ns)| measured.add(power, 1, duration_ns));
         assert_eq!(latency(&measured), proto::Latency { total_ns: 11, buckets: vec![1, 0, 2] });
     }
 

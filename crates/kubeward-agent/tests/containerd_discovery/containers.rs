@@ -159,7 +159,7 @@ async fn containerd_container_of_milliseconds_is_never_passed_over() -> Result<(
                     assert!(has_appeared, "{id} went without having appeared");
                     Some(())
                 }
-                Change::Missed { id: missed, .. } if missed.0 == id => Some(()),
+                Change::Missed { container, .. } if container.id.0 == id => Some(()),
                 _ => None,
             })
             .await;

@@ -146,13 +146,24 @@ static __always_inline void read_args(struct call *call)
 	arch_args(regs, call->flags & KW_RECORD_COMPAT, &call->args);
 }
 
+/* What needs no record: the runtime's work, and calls that are only to be counted. */
+static __always_inline bool is_told_by_count(const struct call *call)
+{
+	if (is_setup(call))
+		count(call->account->filtered_setup);
+	else if (call->want & KW_WANT_COUNT)
+		count(call->account->filtered_count);
+	else
+		return false;
+	return true;
+}
+
 static __always_inline void tell_entry(struct call *call)
 {
 	count(call->account->seen);
-	if (is_setup(call)) {
-		count(call->account->filtered_setup);
+	tabulate_unfinished(call->account, call->owner.slot, call->nr, call->flags);
+	if (is_told_by_count(call))
 		return;
-	}
 	call->phase = KW_PHASE_ENTER;
 	call->ret = 0;
 	call->duration_ns = 0;
@@ -172,6 +183,7 @@ static __always_inline void give_up(struct pending_call *pending)
 	if (!account)
 		return;
 	count(account->left);
+	tabulate_unfinished(account, pending->owner.slot, pending->call_nr, pending->flags);
 	if (shape && shape->exit_since_ns && shape->exit_since_ns <= pending->mono_ns)
 		count(account->lost_return);
 	else
@@ -189,6 +201,7 @@ static __always_inline void keep_entry(struct call *call)
 		if (call->shape->flags & KW_SHAPE_ENTRY_KNOWS) {
 			count(call->account->seen);
 			count(call->account->lost_storage);
+			tabulate_unfinished(call->account, call->owner.slot, call->nr, call->flags);
 		}
 		return;
 	}
@@ -201,7 +214,7 @@ static __always_inline void keep_entry(struct call *call)
 	pending->owner = call->owner;
 	pending->args = call->args;
 	pending->has_items = 0;
-	if (read_inputs(call, false))
+	if (!(call->want & KW_WANT_COUNT) && read_inputs(call, false))
 		pending->has_items = 1;
 	pending->flags = call->flags;
 	pending->mono_ns = bpf_ktime_get_ns();
@@ -268,12 +281,16 @@ static __always_inline bool is_refused(const struct call *call, const struct pen
 static __always_inline struct record_buffer *finish_items(struct call *call, const struct pending_call *pending)
 {
 	struct record_buffer *buffer = NULL;
+	bool is_replaced = call->shape->flags & KW_SHAPE_EXEC && call->ret == 0;
 	bool reread = !pending;
 
+	/* A call that was only to be counted when it was entered kept none. */
+	if (pending && !pending->has_items && !is_replaced && !(call->flags & KW_RECORD_NO_ITEMS))
+		reread = true;
 	if (pending && pending->has_items) {
 		buffer = bpf_task_storage_get(&record_buffers, call->task, 0, 0);
 		/* A page that was not there at entry was fetched by the kernel since, unless exec replaced it all. */
-		if (buffer && buffer->unreadable && !(call->shape->flags & KW_SHAPE_EXEC && call->ret == 0))
+		if (buffer && buffer->unreadable && !is_replaced)
 			reread = true;
 		else if (buffer && buffer->unreadable)
 			count(call->account->unreadable);
@@ -297,10 +314,8 @@ static __always_inline struct record_buffer *finish_items(struct call *call, con
 
 static __always_inline void tell_return(struct call *call, struct pending_call *pending)
 {
-	if (is_setup(call)) {
-		count(call->account->filtered_setup);
+	if (is_told_by_count(call))
 		return;
-	}
 	if (!is_wanted_result(call)) {
 		count(call->account->filtered_errors);
 		return;
@@ -317,22 +332,27 @@ static __always_inline void tell_return(struct call *call, struct pending_call *
 static __always_inline void return_kept(struct call *call, struct pending_call *pending)
 {
 	struct kw_account *account = bpf_map_lookup_elem(&accounts, &pending->owner.slot);
+	bool is_named;
 
 	pending->active = 0;
 	call->owner = pending->owner;
 	if (!account)
 		return;
 	count(account->left);
-	if (!find_account(call) || !find_want(call) || !call->want) {
-		count(account->filtered_policy);
-		return;
-	}
-	call->args = pending->args;
 	call->nr = pending->call_nr;
 	call->flags = pending->flags;
 	call->mono_ns = pending->mono_ns;
 	call->duration_ns = bpf_ktime_get_ns() - pending->mono_ns;
 	call->phase = KW_PHASE_CALL;
+	is_named = find_account(call) && find_want(call) && call->want;
+	if (!call->account || !call->stage)
+		return;
+	tabulate_result(call);
+	if (!is_named) {
+		count(account->filtered_policy);
+		return;
+	}
+	call->args = pending->args;
 	tell_return(call, pending);
 }
 
@@ -392,14 +412,15 @@ static __always_inline int on_exit(s64 id, s64 ret, u32 probe)
 	count(call.account->seen);
 	if (is_refused(&call, pending))
 		call.flags |= KW_RECORD_REFUSED;
+	call.phase = KW_PHASE_EXIT;
+	tabulate_result(&call);
 	/* Its entry was not kept, and the registers are the new program's. */
-	if (call.shape->flags & KW_SHAPE_EXEC && ret == 0) {
+	if (call.shape->flags & KW_SHAPE_EXEC && ret == 0 && !(call.want & KW_WANT_COUNT)) {
 		call.flags |= KW_RECORD_NO_ITEMS;
 		count(call.account->no_buffer);
 	}
 	call.mono_ns = bpf_ktime_get_ns();
 	call.duration_ns = 0;
-	call.phase = KW_PHASE_EXIT;
 	read_args(&call);
 	tell_return(&call, NULL);
 	return 0;

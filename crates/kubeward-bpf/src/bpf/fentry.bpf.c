@@ -10,12 +10,14 @@
 #include <bpf/bpf_tracing.h>
 #include "wire.h"
 #include "maps.bpf.h"
+#include "births.bpf.h"
 #include "identity.bpf.h"
 #include "share.bpf.h"
 #include "path.bpf.h"
 #include "args.bpf.h"
 #include "moves.bpf.h"
 #include "call.bpf.h"
+#include "table.bpf.h"
 #include "calls.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

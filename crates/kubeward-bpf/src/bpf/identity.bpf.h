@@ -3,8 +3,6 @@
 #ifndef KUBEWARD_IDENTITY_BPF_H
 #define KUBEWARD_IDENTITY_BPF_H
 
-#define count(field) __sync_fetch_and_add(&(field), 1)
-
 /* Cgroups above a task's own that are searched for a container. */
 #define ANCESTORS 8
 
@@ -19,6 +17,19 @@ static __always_inline void read_upid(struct pid *pid, int *nr, u32 *ns_inum)
 	bpf_probe_read_kernel(nr, sizeof(*nr), upid + bpf_core_field_offset(struct upid, nr));
 	bpf_probe_read_kernel(&ns, sizeof(ns), upid + bpf_core_field_offset(struct upid, ns));
 	*ns_inum = BPF_CORE_READ(ns, ns.inum);
+}
+
+/* Tells a mount namespace from every other one that there was: each kernel counts them, none in the same place. */
+static __always_inline u64 mnt_seq_of(struct task_struct *task)
+{
+	struct mnt_namespace *ns = BPF_CORE_READ(task, nsproxy, mnt_ns);
+
+	if (bpf_core_field_exists(struct mnt_namespace___seq, seq))
+		return BPF_CORE_READ((struct mnt_namespace___seq *)ns, seq);
+	if (bpf_core_field_exists(struct ns_common___id, ns_id))
+		return BPF_CORE_READ(
+			(struct ns_common___id *)((void *)ns + bpf_core_field_offset(struct mnt_namespace, ns)), ns_id);
+	return 0;
 }
 
 /* The number of `pid` in the pid namespace of the agent, which is at `level`; 0 when it is not visible there. */
@@ -90,6 +101,11 @@ static __always_inline bool identify(struct task_struct *task, const struct kw_s
 	owner->identity = KW_IDENTITY_CGROUP;
 	cgroup = bpf_get_current_cgroup_id();
 	target = bpf_map_lookup_elem(&container_map, &cgroup);
+	if (!target && cgroup > settings->births_after) {
+		owner->slot = birth_slot(cgroup);
+		if (owner->slot)
+			return true;
+	}
 	if (!target) {
 		key.mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
 		if (key.mnt_ns == settings->host_mnt_ns)
@@ -100,6 +116,7 @@ static __always_inline bool identify(struct task_struct *task, const struct kw_s
 		if (!settings->ns_entries)
 			return false;
 		read_upid(BPF_CORE_READ(task, thread_pid), &nr, &key.pid_ns);
+		key.mnt_seq = mnt_seq_of(task);
 		target = bpf_map_lookup_elem(&namespace_map, &key);
 		owner->identity = KW_IDENTITY_NAMESPACE;
 	}

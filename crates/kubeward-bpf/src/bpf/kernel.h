@@ -26,8 +26,18 @@ struct ns_common {
 	unsigned int inum;
 };
 
+/* From 6.18 on. */
+struct ns_common___id {
+	u64 ns_id;
+};
+
 struct mnt_namespace {
 	struct ns_common ns;
+};
+
+/* Before 6.18. */
+struct mnt_namespace___seq {
+	u64 seq;
 };
 
 struct pid_namespace {
@@ -51,11 +61,25 @@ struct pid {
 
 struct kernfs_node {
 	u64 id;
+	const char *name;
+};
+
+struct cgroup;
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup_root {
+	int hierarchy_id;
 };
 
 struct cgroup {
+	struct cgroup_subsys_state self;
 	int level;
 	struct kernfs_node *kn;
+	struct cgroup_root *root;
 };
 
 struct css_set {

@@ -3,6 +3,8 @@
 #ifndef KUBEWARD_MAPS_BPF_H
 #define KUBEWARD_MAPS_BPF_H
 
+#define count(field) __sync_fetch_and_add(&(field), 1)
+
 /* Written by user space; read by every program. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -52,6 +54,29 @@ struct {
 	__type(key, u64);
 	__type(value, struct kw_target);
 } container_map SEC(".maps");
+
+/* Written by cgroup_mkdir, filled by its tasks' calls, taken away by user space. When full the cgroup is found as those from before are. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, KW_BIRTHS);
+	__type(key, u64);
+	__type(value, struct kw_birth);
+} births SEC(".maps");
+
+/* Open slots for births, put in by user space. When empty, calls are counted in kw_birth.missed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, KW_FREE_SLOTS);
+	__type(value, u32);
+} free_slots SEC(".maps");
+
+/* Births with a slot by their parent cgroup, so that one cannot take all slots. Counted here, and anew by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, KW_FREE_SLOTS);
+	__type(key, u64);
+	__type(value, u32);
+} birth_kin SEC(".maps");
 
 /* Pid and mount namespace -> container. Written by user space, which never puts in more than KW_SLOTS. */
 struct {
@@ -129,6 +154,24 @@ struct {
 	__type(key, u32);
 	__type(value, struct record_buffer);
 } exec_buffer SEC(".maps");
+
+/* For the iterators that adopt tasks: user space runs one at a time, on one CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct record_buffer);
+} adopt_buffer SEC(".maps");
+
+/* Inode number of a pid namespace -> slot of the container whose init is its first task. Written by user space, which fills it
+ * only while adopt_tasks runs: the kernel reuses the numbers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, KW_SLOTS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u32);
+	__type(value, u32);
+} own_pid_namespaces SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -7,13 +7,15 @@
  *   task_newtask		a child inherits its parent's tag
  *   *_process_exec		a container's stage becomes "run"; the program gets a name
  *   *_process_exit		a call that never returned is over
+ *   cgroup_mkdir, _rmdir	a cgroup may be a container's before anybody says so
  *   list_tasks			what runs now, for user space to find containers in
  *   list_inside		calls that may have begun before hooks were attached to their functions
- *   tag_tasks			gives tasks that run already to a container
+ *
+ * adopt.bpf.h has the programs that give tasks that run already to a container.
  *
  * What a call's entry and return mean is in calls.bpf.h, whose task it is in identity.bpf.h, what it points to in
  * args.bpf.h and path.bpf.h, what of the ring is whose in share.bpf.h, how calls go from one kind of hook to the other in
- * moves.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
+ * moves.bpf.h, how they are counted by result in table.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
  */
 #include "kernel.h"
 #include <linux/bpf.h>
@@ -22,13 +24,17 @@
 #include <bpf/bpf_tracing.h>
 #include "wire.h"
 #include "maps.bpf.h"
+#include "births.bpf.h"
 #include "identity.bpf.h"
 #include "share.bpf.h"
+#include "birth_events.bpf.h"
 #include "path.bpf.h"
 #include "args.bpf.h"
 #include "moves.bpf.h"
 #include "call.bpf.h"
+#include "table.bpf.h"
 #include "calls.bpf.h"
+#include "adopt.bpf.h"
 
 /* The helpers used here are for programs under the GPL, and this is the form the kernel knows it by. */
 char LICENSE[] SEC("license") = "GPL";
@@ -167,32 +173,6 @@ static __always_inline void mend_exec_inputs(struct task_struct *task, u64 filen
 		buffer->unreadable = 0;
 }
 
-static __always_inline void tell_exec(struct task_struct *task, const struct kw_settings *now,
-				      const struct owner *owner, struct kw_account *account)
-{
-	struct record_buffer *buffer;
-	u32 zero = 0;
-	u64 bytes;
-
-	buffer = bpf_map_lookup_elem(&exec_buffer, &zero);
-	if (!buffer)
-		return;
-	__builtin_memset(&buffer->record, 0, sizeof(buffer->record));
-	append_path(buffer, (u64)BPF_CORE_READ(task, mm, exe_file));
-	buffer->record.kind = KW_KIND_EXEC;
-	buffer->record.slot = owner->slot;
-	buffer->record.exec_id = owner->exec_id;
-	bytes = buffer->record.items_bytes;
-	if (bytes > sizeof(buffer->items) || !take_share(now, owner->slot, sizeof(buffer->record) + bytes)) {
-		count(account->lost_exec);
-		return;
-	}
-	if (bpf_ringbuf_output(&records, buffer, sizeof(buffer->record) + bytes, BPF_RB_NO_WAKEUP)) {
-		return_share(now, owner->slot, sizeof(buffer->record) + bytes);
-		count(account->lost_exec);
-	}
-}
-
 /* The current task runs a new program, called by `filename`, a string of the kernel's. */
 static __always_inline int on_exec(u64 filename)
 {
@@ -201,9 +181,10 @@ static __always_inline int on_exec(u64 filename)
 	struct kw_container *container;
 	struct kw_profile *profile;
 	struct kw_account *account;
+	struct record_buffer *buffer;
 	struct owner owner;
 	struct kw_tag *tag;
-	u32 *stage;
+	u32 *stage, zero = 0;
 
 	if (!now || !identify(task, now, &owner))
 		return 0;
@@ -212,7 +193,9 @@ static __always_inline int on_exec(u64 filename)
 	stage = bpf_map_lookup_elem(&stages, &owner.slot);
 	if (!container || !account || !stage || !container->active)
 		return 0;
-	if (*stage == KW_STAGE_SETUP && BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) != container->creator_mnt_ns)
+	if (container->is_unnamed)
+		exec_at_birth(task, owner.slot, stage, now->pid_level);
+	else if (*stage == KW_STAGE_SETUP && BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) != container->creator_mnt_ns)
 		*stage = KW_STAGE_RUN;
 	owner.exec_id = bpf_ktime_get_ns();
 	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
@@ -221,7 +204,9 @@ static __always_inline int on_exec(u64 filename)
 	profile = bpf_map_lookup_elem(&profiles, &container->profile);
 	if (profile)
 		mend_exec_inputs(task, filename, pack_limits(profile));
-	tell_exec(task, now, &owner, account);
+	buffer = bpf_map_lookup_elem(&exec_buffer, &zero);
+	if (buffer)
+		tell_program(task, &owner, account, buffer);
 	return 0;
 }
 
@@ -262,16 +247,45 @@ int classic_process_exit(void *ctx)
 	return on_task_exit();
 }
 
+/* Of the v2 hierarchy: ids collide between hierarchies. A container's own task makes parts of that container. */
+SEC("?tp_btf/cgroup_mkdir")
+int cgroup_mkdir(u64 *ctx)
+{
+	struct cgroup *cgroup = (struct cgroup *)ctx[0];
+	struct kw_settings *now = awake();
+	struct owner owner;
+
+	if (!now || BPF_CORE_READ(cgroup, root, hierarchy_id) != 0)
+		return 0;
+	if (identify(bpf_get_current_task_btf(), now, &owner) && owner.identity != KW_IDENTITY_NAMESPACE)
+		return 0;
+	return on_birth(cgroup);
+}
+
+/* One that had calls waits for its name: what it did is told after its end too. */
+SEC("?tp_btf/cgroup_rmdir")
+int cgroup_rmdir(u64 *ctx)
+{
+	u64 id = BPF_CORE_READ((struct cgroup *)ctx[0], kn, id);
+	struct kw_birth *birth = bpf_map_lookup_elem(&births, &id);
+
+	if (birth && !birth->slot && BPF_CORE_READ((struct cgroup *)ctx[0], root, hierarchy_id) == 0)
+		bpf_map_delete_elem(&births, &id);
+	return 0;
+}
+
 static __noinline int describe(struct task_struct *task, struct kw_task *found, u32 level)
 {
-	int nr;
+	int inner_pid;
 
 	found->pid = pid_at_level(BPF_CORE_READ(task, group_leader, thread_pid), level);
 	found->tid = pid_at_level(BPF_CORE_READ(task, thread_pid), level);
 	found->ppid = pid_at_level(BPF_CORE_READ(task, real_parent, group_leader, thread_pid), level);
 	found->pid_level = BPF_CORE_READ(task, thread_pid, level);
 	found->mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
-	read_upid(BPF_CORE_READ(task, thread_pid), &nr, &found->pid_ns);
+	found->mnt_seq = mnt_seq_of(task);
+	read_upid(BPF_CORE_READ(task, thread_pid), &inner_pid, &found->pid_ns);
+	found->inner_pid = inner_pid;
 	found->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 	found->start_boot_ns = BPF_CORE_READ(task, start_boottime);
 	bpf_probe_read_kernel(found->comm, sizeof(found->comm), task->comm);
@@ -337,41 +351,5 @@ int list_inside(struct bpf_iter__task *ctx)
 	date_call(&inside, pending);
 	inside.nr = nr;
 	bpf_seq_write(ctx->meta->seq, &inside, sizeof(inside));
-	return 0;
-}
-
-/*
- * User space tags a process by its pidfd, which says nothing of the threads it has, and cannot name the tasks of a container
- * that is older than the agent. Nothing here goes by a number that another pid namespace could read differently.
- */
-SEC("iter/task")
-int tag_tasks(struct bpf_iter__task *ctx)
-{
-	struct task_struct *task = ctx->task, *leader;
-	u32 zero = 0;
-	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
-	struct kw_tag *tag;
-
-	if (!task || !now)
-		return 0;
-	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
-	if (now->tag_mode == KW_TAG_REMOVE) {
-		if (tag && tag->slot == now->tag_slot)
-			bpf_task_storage_delete(&task_tags, task);
-		return 0;
-	}
-	if (tag)
-		return 0;
-	if (now->tag_mode == KW_TAG_CGROUP) {
-		if (BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id) == now->tag_cgroup)
-			tag_task(task, now->tag_slot, 0);
-		return 0;
-	}
-	leader = task->group_leader;
-	if (!leader)
-		return 0;
-	tag = bpf_task_storage_get(&task_tags, leader, 0, 0);
-	if (tag && tag->slot == now->tag_slot)
-		tag_task(task, now->tag_slot, tag->exec_id);
 	return 0;
 }

@@ -106,11 +106,11 @@ __noinline int path_step(struct record_buffer *buffer, struct path_walk *walk)
 	return 0;
 }
 
-/* Appends the path of `file` (a struct file *) to the record. */
-__noinline int append_path(struct record_buffer *buffer, u64 file_address)
+/* Appends the path of `file` (a struct file *) to the record, as those name it whose root is that of `fs` (a struct fs_struct *). */
+__noinline int append_path_in(struct record_buffer *buffer, u64 file_address, u64 fs_address)
 {
 	struct file *file = (struct file *)file_address;
-	struct task_struct *task = bpf_get_current_task_btf();
+	struct fs_struct *fs = (struct fs_struct *)fs_address;
 	struct path_walk walk = {};
 	struct kw_item *item;
 	u32 start;
@@ -125,8 +125,8 @@ __noinline int append_path(struct record_buffer *buffer, u64 file_address)
 	walk.item_at = start;
 	walk.dentry = BPF_CORE_READ(file, f_path.dentry);
 	walk.mnt = BPF_CORE_READ(file, f_path.mnt);
-	walk.root_dentry = BPF_CORE_READ(task, fs, root.dentry);
-	walk.root_mnt = BPF_CORE_READ(task, fs, root.mnt);
+	walk.root_dentry = BPF_CORE_READ(fs, root.dentry);
+	walk.root_mnt = BPF_CORE_READ(fs, root.mnt);
 	for (i = 0; i < KW_PATH_STEPS; i++) {
 		if (path_step(buffer, &walk))
 			break;
@@ -151,7 +151,7 @@ static __always_inline void append_fd_path(struct record_buffer *buffer, struct 
 	files = BPF_CORE_READ(fdt, fd);
 	bpf_probe_read_kernel(&file, sizeof(file), &files[fd]);
 	if (file)
-		append_path(buffer, (u64)file);
+		append_path_in(buffer, (u64)file, (u64)BPF_CORE_READ(task, fs));
 }
 
 #endif

@@ -20,6 +20,10 @@
 #define KW_ARGV_STRINGS 256  /* strings of one argv */
 #define KW_PATH_STEPS 128    /* components of one resolved path */
 #define KW_SOCKADDR_BYTES 128
+#define KW_BIRTHS 4096	 /* cgroups at a time of which it is not known whether they are a container's */
+#define KW_BIRTH_KIN 128 /* of these, with a slot and in one cgroup */
+#define KW_FREE_SLOTS 1024
+#define KW_BIRTH_NAME_BYTES 128
 
 enum kw_kind {
 	KW_KIND_CALL = 1, /* struct kw_record: one call of a container */
@@ -141,6 +145,7 @@ enum kw_want {
 	KW_WANT_CALL = 1 << 2,
 	KW_WANT_ERRORS = 1 << 3, /* only when the result is one of kw_profile.errors */
 	KW_WANT_SLOW = 1 << 4,	 /* only when it took kw_profile.min_duration_ns, where that is known */
+	KW_WANT_COUNT = 1 << 5,	 /* no record: every policy that names it counts only */
 };
 
 /* The weakest union of all policies that select a container. */
@@ -157,8 +162,23 @@ struct kw_container {
 	__u32 active;
 	__u32 profile;
 	__u32 creator_mnt_ns; /* an exec in this mount namespace is the runtime's */
-	__u32 pad;
-	__u64 since_ns; /* CLOCK_MONOTONIC since when this profile is looked at */
+	__u32 is_unnamed;     /* 1: nobody has told yet which container it is; see struct kw_birth */
+	__u64 since_ns;	      /* CLOCK_MONOTONIC since when this profile is looked at */
+};
+
+/* A v2 cgroup that no task of a container made, until user space knows what it is. Key of the map: its id. */
+struct kw_birth {
+	__u64 parent;		  /* cgroup id */
+	__u64 made_ns;		  /* CLOCK_MONOTONIC */
+	__u64 covered_ns;	  /* CLOCK_MONOTONIC since when its calls are looked at, 0: there was none yet */
+	__u64 run_ns;		  /* CLOCK_MONOTONIC at the workload's first exec, 0: not yet */
+	__u64 root;		  /* the root directory of the task that made it, as a mere number */
+	__u64 init_start_boot_ns; /* of the process that made that exec */
+	__u32 init_pid;
+	__u32 creator_mnt_ns;
+	__u32 slot;			/* 0: none was needed yet, or there was none */
+	__u32 missed;			/* looks for its slot while there was none */
+	__u8 name[KW_BIRTH_NAME_BYTES]; /* of its directory */
 };
 
 enum kw_target_flag {
@@ -171,9 +191,11 @@ struct kw_target {
 	__u32 flags;
 };
 
+/* The inode numbers are reused as soon as a namespace has gone, mnt_seq never is. */
 struct kw_ns_key {
 	__u32 pid_ns;
 	__u32 mnt_ns;
+	__u64 mnt_seq; /* 0 on a kernel that keeps none we know */
 };
 
 /* What a task carries, and hands to its children. Slot 0: this task is not to be watched. */
@@ -183,10 +205,10 @@ struct kw_tag {
 	__u64 exec_id;
 };
 
-/* Which tasks tag_tasks changes. */
+/* Which tasks tag_tasks changes. adopt_tasks asks for none of this. */
 enum kw_tag_mode {
 	KW_TAG_THREADS = 1, /* give tag_slot to the threads of each process whose first thread has it */
-	KW_TAG_CGROUP = 2,  /* give tag_slot to each untagged task in tag_cgroup */
+	KW_TAG_CGROUP = 2,  /* give tag_slot to each task in tag_cgroup that is no named container's */
 	KW_TAG_REMOVE = 3,  /* take the tag of each task that has tag_slot */
 };
 
@@ -207,6 +229,7 @@ struct kw_settings {
 	__u32 tag_mode;		  /* enum kw_tag_mode */
 	__u64 tag_cgroup;	  /* v2 cgroup id */
 	__u64 shared_bytes;	  /* size of the ring that containers share; 0: one has it all */
+	__u64 births_after;	  /* no cgroup with an id up to this one has a birth */
 	__u8 raw_hooks[KW_CALLS]; /* enum kw_hook: what the raw tracepoints serve of each call */
 	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do; both in a move alone */
 };
@@ -231,7 +254,37 @@ struct kw_account {
 	__u64 no_buffer;    /* records without strings, for want of memory; no call is lost by it */
 	__u64 lost_exec;    /* programs whose name is unknown, for want of room in the ring */
 	__u64 untabled;	    /* calls that the table had no room for; they are counted above */
-	__u64 untagged;	    /* tasks that got no tag for want of memory: identified anew at each call */
+	__u64 untimed;	/* durations that call_times had no room for; their calls are counted above and in the table */
+	__u64 untagged; /* tasks that got no tag for want of memory: identified anew at each call */
+};
+
+/* kw_table_key.flags: KW_RECORD_COMPAT and KW_RECORD_IO_URING as in a record, and */
+enum kw_table_flag {
+	KW_TABLE_UNFINISHED = 1 << 7, /* told at its entry alone, or its return was never shown */
+};
+
+/* Key of call_table; the value is how many calls of the container ended so, per CPU. */
+struct kw_table_key {
+	__u16 slot;
+	__u16 nr;    /* as in the caller's table */
+	__u16 error; /* errno, 0: it succeeded or is unfinished */
+	__u8 flags;
+	__u8 stage; /* enum kw_stage, when the result was known */
+};
+
+/* Key of call_times: durations from 2^power up to, not including, 2^(power + 1) ns; power 0 has those of 0 ns too. */
+struct kw_times_key {
+	__u16 slot;
+	__u16 nr;
+	__u16 power;
+	__u8 flags;
+	__u8 stage;
+};
+
+/* Per CPU. */
+struct kw_times {
+	__u64 calls;
+	__u64 total_ns;
 };
 
 /* One task of the iterator. */
@@ -243,7 +296,8 @@ struct kw_task {
 	__u32 mnt_ns;
 	__u32 slot;	 /* its tag, 0 without one */
 	__u32 pid_level; /* of its own pid namespace */
-	__u32 pad;
+	__u32 inner_pid; /* its number there */
+	__u64 mnt_seq;
 	__u64 cgroup_id;
 	__u64 start_boot_ns;
 	__u8 comm[KW_COMM_BYTES];

@@ -89,8 +89,14 @@ fn an_unknown_number_shows_six_registers() {
 #[test]
 fn a_compat_number_is_of_the_32_bit_table() {
     let event = decode_call(&bytes(Record { nr: 5, flags: wire::RECORD_COMPAT, ..openat() }, &[])).event;
-    assert_eq!(event.call.abi, Abi::Compat);
+    assert_eq!(event.call.via, Via::Compat);
     assert_eq!(event.call.entry.map(|entry| entry.name), Some("open"));
+}
+
+#[test]
+fn an_operation_of_io_uring_goes_by_its_call() {
+    let event = decode_call(&bytes(Record { flags: wire::RECORD_IO_URING, ..openat() }, &[])).event;
+    assert_eq!((event.call.via, event.call.entry.map(|call| call.name)), (Via::IoUring, Some("openat")));
 }
 
 #[test]

@@ -159,7 +159,7 @@ pub(super) fn lifecycle(engine: &Engine) -> Result<Vec<Link>, AttachError> {
 }
 
 /// A program whose section names its place.
-pub(super) fn trace(engine: &Engine, name: &str) -> Result<Link, AttachError> {
+pub(crate) fn trace(engine: &Engine, name: &str) -> Result<Link, AttachError> {
     let deadline = Instant::now() + REATTACH_TIMEOUT;
     loop {
         match find(engine, name)?.attach_trace() {

@@ -169,6 +169,7 @@ fn count(engine: &Engine, calls: &[&Syscall]) -> TestResult<Counts> {
     engine.untag(SLOT)?;
     let account = maps.account(SLOT)?;
     maps.close_slot(SLOT)?;
+    maps.clean_slots(&[SLOT].into())?;
     Ok(Counts {
         calls: made?,
         seen: account.seen,

@@ -23,6 +23,9 @@ pub struct CheckedPolicy {
     /// The moments wanted of each call, [`CallWant::REFUSED`] with them where asked for.
     pub calls: CallWants,
     pub selector: Selector,
+    /// [`Mode::Count`]: its calls are counted in the exact table, and none makes an event for it. Filter, limits and capture
+    /// are then those of a policy that has none.
+    pub mode: Mode,
     pub filter: Filter,
     /// `None`: no limit.
     pub limits: Option<Limits>,
@@ -76,9 +79,6 @@ pub enum RefusalReason {
 fn absent_features(spec: &Spec) -> Vec<(&'static str, Problem)> {
     let absent = |field, feature, remedy| (field, Problem::NotInThisBuild { feature, remedy });
     let mut found = Vec::new();
-    if spec.mode == Mode::Count {
-        found.push(absent("spec.mode", "mode: Count", "use mode: Events"));
-    }
     if spec.capture.data_bytes > 0 {
         found.push(absent("spec.capture.dataBytes", "capture.dataBytes", "set it to 0 or remove it"));
     }
@@ -102,11 +102,12 @@ pub fn check(policy: Policy) -> Result<CheckedPolicy, Vec<Fault>> {
     let (calls, refusals, named) = calls(&spec);
     let mut warnings = warning::named_twice(&named);
     warnings.extend(warning::about(&spec, &calls, &named));
-    Ok(CheckedPolicy {
+    let mut policy = CheckedPolicy {
         source,
         name: name.into(),
         calls,
         selector: spec.selector,
+        mode: Mode::Events,
         filter: filter(&spec.filter),
         limits: spec.limits,
         arg_bytes: spec.capture.arg_bytes,
@@ -117,7 +118,11 @@ pub fn check(policy: Policy) -> Result<CheckedPolicy, Vec<Fault>> {
         created: None,
         refusals,
         warnings,
-    })
+    };
+    if spec.mode == Mode::Count {
+        policy.count_only();
+    }
+    Ok(policy)
 }
 
 /// An entry whose name the catalogue knows.
@@ -154,9 +159,14 @@ fn calls(spec: &Spec) -> (CallWants, Vec<Refusal>, Vec<Named>) {
     for entry in resolve("exclude", &spec.exclude, &mut refusals) {
         calls[entry.call] = CallWant::NONE;
     }
-    let timing = spec.timing || spec.filter.min_duration.is_some();
-    shape(&mut calls, timing, spec.refused);
-    refuse_what_never_passes(spec, &mut calls, &named, &mut refusals);
+    match spec.mode {
+        Mode::Events => {
+            let timing = spec.timing || spec.filter.min_duration.is_some();
+            shape(&mut calls, timing || spec.refused, spec.refused);
+            refuse_what_never_passes(spec, &mut calls, &named, &mut refusals);
+        }
+        Mode::Count => shape(&mut calls, spec.timing, spec.refused),
+    }
     (calls, refusals, named)
 }
 
@@ -175,16 +185,15 @@ fn resolve(list: &'static str, names: &[String], refusals: &mut Vec<Refusal>) ->
     named
 }
 
-/// Gives every wanted call its final moments: both with `timing`, and where a return alone would not say which call
-/// it was of or with which arguments; the entry alone where there is no return.
-fn shape(calls: &mut CallWants, timing: bool, refused: bool) {
+/// Gives every wanted call its final moments: `both`, also where a return alone would not say which call it was of or with
+/// which arguments; the entry alone where there is no return. An event is of a refusal only if both moments are watched.
+fn shape(calls: &mut CallWants, both: bool, refused: bool) {
     let wanted: Vec<u16> = calls.iter().map(|(nr, _)| nr).collect();
     for nr in wanted {
         match entry_rule(nr) {
             EntryRule::NeverReturns => calls[nr] = CallWant::ENTER,
             EntryRule::Always => calls[nr] |= CallWant::CALL,
-            // Only a return whose entry was not shown is a refusal.
-            EntryRule::WhenAsked if timing || refused => calls[nr] |= CallWant::CALL,
+            EntryRule::WhenAsked if both => calls[nr] |= CallWant::CALL,
             EntryRule::WhenAsked => (),
         }
         if refused {
@@ -242,6 +251,7 @@ impl CheckedPolicy {
             name: "-e".into(),
             calls,
             selector: Selector::default(),
+            mode: Mode::Events,
             filter: Filter::default(),
             limits: None,
             arg_bytes: capture.arg_bytes,
@@ -252,6 +262,24 @@ impl CheckedPolicy {
             created: None,
             refusals: Vec::new(),
             warnings: Vec::new(),
+        }
+    }
+
+    /// Whether its calls make events, rather than being counted only.
+    pub fn wants_events(&self) -> bool {
+        self.mode == Mode::Events
+    }
+
+    /// As `mode: Count`. A call's result is known at its return, so that is the moment that counts; its entry is watched where
+    /// both moments are wanted, or where there is no return.
+    pub fn count_only(&mut self) {
+        (self.mode, self.filter, self.limits) = (Mode::Count, Filter::default(), None);
+        (self.arg_bytes, self.argv_bytes) = (0, 0);
+        let at_entry: Vec<u16> =
+            self.calls.iter().filter(|(_, want)| want.moments() == CallWant::ENTER).map(|(nr, _)| nr).collect();
+        for nr in at_entry.into_iter().filter(|nr| entry_rule(*nr) != EntryRule::NeverReturns) {
+            let refused = if self.calls[nr].contains(CallWant::REFUSED) { CallWant::REFUSED } else { CallWant::NONE };
+            self.calls[nr] = CallWant::EXIT | refused;
         }
     }
 

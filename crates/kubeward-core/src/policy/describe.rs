@@ -28,6 +28,8 @@ pub struct PolicyLine {
     /// When it ends by itself, in words; absent: never.
     pub expires: Option<String>,
     pub suspended: bool,
+    /// `mode: Count`.
+    pub counts_only: bool,
     pub moments: Moments,
     /// Entries left out, each with the reason.
     pub refused: Vec<String>,
@@ -40,6 +42,8 @@ pub struct Moments {
     pub enter: Vec<&'static str>,
     pub exit: Vec<&'static str>,
     pub call: Vec<&'static str>,
+    /// Those of the above of which no record is made.
+    pub counted: Vec<&'static str>,
     /// Some of them also when seccomp refused them.
     pub refused_too: bool,
 }
@@ -53,6 +57,7 @@ impl PolicySet {
             nodes: policy.needs_node_labels().then(|| policy.node_selector.iter().map(ToString::to_string).collect()),
             expires: policy.expire_after.map(duration::text),
             suspended: policy.suspend,
+            counts_only: !policy.wants_events(),
             moments: Moments::of(&policy.calls),
             refused: policy.refusals.iter().map(ToString::to_string).collect(),
             warnings: policy.warnings.iter().map(ToString::to_string).collect(),
@@ -70,7 +75,11 @@ impl Moments {
                 CallWant::EXIT => &mut moments.exit,
                 _ => &mut moments.call,
             };
-            list.extend(syscall::by_nr(nr.into()).map(|call| call.name));
+            let name = syscall::by_nr(nr.into()).map(|call| call.name);
+            list.extend(name);
+            if want.contains(CallWant::COUNT) {
+                moments.counted.extend(name);
+            }
             moments.refused_too |= want.contains(CallWant::REFUSED);
         }
         moments
@@ -114,7 +123,8 @@ impl fmt::Display for PolicyLine {
         if let Some(nodes) = &self.nodes {
             writeln!(f, "  nodes: {nodes}")?;
         }
-        writeln!(f, "  calls: {counts}")?;
+        let how = if self.counts_only { ", counted only: they make no events" } else { "" };
+        writeln!(f, "  calls: {counts}{how}")?;
         if let Some(expires) = &self.expires {
             writeln!(f, "  ends: {expires} after its creation, or its file's last change")?;
         }
@@ -125,7 +135,7 @@ impl fmt::Display for PolicyLine {
 
 impl fmt::Display for Moments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (moment, names) in self.rows() {
+        for (moment, names) in self.rows().into_iter().chain([("of these only counted", &self.counted[..])]) {
             if !names.is_empty() {
                 let label = format!("{moment} ({})", names.len());
                 write!(f, "{}", Wrapped { label: &label, names })?;

@@ -9,7 +9,7 @@ use super::filter::Unwanted;
 use super::set::{PolicySet, Selected};
 use super::want::CallWant;
 use crate::container::ContainerSlot;
-use crate::event::{Abi, Phase, SyscallEvent};
+use crate::event::{Phase, SyscallEvent, Via};
 
 /// Name lists kept for re-use. Each distinct set of wanting policies has one; when full, all are forgotten.
 const MAX_NAME_LISTS: usize = 1024;
@@ -46,11 +46,14 @@ impl PolicySet {
 
 impl CheckedPolicy {
     fn judge(&self, event: &SyscallEvent) -> Result<(), Unwanted> {
-        let nr = match (event.call.abi, event.call.entry) {
-            (Abi::Native, _) => event.call.nr,
+        if !self.wants_events() {
+            return Err(Unwanted::NoPolicy);
+        }
+        let nr = match (event.call.via, event.call.entry) {
+            (Via::Syscall | Via::IoUring, _) => event.call.nr,
             // A 32-bit call's number is of another table; its entry, where there is one, says which call it is.
-            (Abi::Compat, Some(entry)) => entry.nr.into(),
-            (Abi::Compat, None) => return Err(Unwanted::NoPolicy),
+            (Via::Compat, Some(entry)) => entry.nr.into(),
+            (Via::Compat, None) => return Err(Unwanted::NoPolicy),
         };
         let want = self.calls.get(nr);
         let moment_is_wanted = match event.phase {

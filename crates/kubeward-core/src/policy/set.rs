@@ -67,6 +67,7 @@ impl Profile {
     pub fn lets_through(&self, nr: u32, errno: Option<u16>, duration_ns: Option<u64>) -> bool {
         let want = self.want.get(nr);
         !want.is_none()
+            && !want.contains(CallWant::COUNT)
             && (!want.contains(CallWant::BY_ERROR) || errno.is_some_and(|errno| self.errors.contains(errno)))
             && (!want.contains(CallWant::BY_DURATION)
                 || duration_ns.is_some_and(|duration| duration >= self.min_duration_ns))
@@ -121,7 +122,7 @@ impl PolicySet {
     }
 
     /// The weakest union of the selected policies: for each call the richest record that one of them asks for, and
-    /// of the filters only what they all have. Costs policies x calls.
+    /// of the filters only what all have that want events. Costs policies x calls.
     pub fn profile(&self, selected: &Selected) -> Profile {
         let policies: Vec<&CheckedPolicy> = selected.iter().filter_map(|place| self.policies.get(place)).collect();
         let mut profile = Profile { min_duration_ns: u64::MAX, ..Profile::default() };
@@ -132,14 +133,19 @@ impl PolicySet {
                 continue;
             }
             wanting().for_each(|policy| profile.want[nr] |= policy.calls[nr]);
-            if wanting().all(|policy| policy.filter.errors.is_some()) {
-                profile.want[nr] |= CallWant::BY_ERROR;
-                wanting().filter_map(|policy| policy.filter.errors).for_each(|set| profile.errors.union(&set));
+            let telling = || wanting().filter(|policy| policy.wants_events());
+            if telling().next().is_none() {
+                profile.want[nr] |= CallWant::COUNT;
+                continue;
             }
-            if wanting().all(|policy| policy.filter.min_duration_ns.is_some()) {
+            if telling().all(|policy| policy.filter.errors.is_some()) {
+                profile.want[nr] |= CallWant::BY_ERROR;
+                telling().filter_map(|policy| policy.filter.errors).for_each(|set| profile.errors.union(&set));
+            }
+            if telling().all(|policy| policy.filter.min_duration_ns.is_some()) {
                 profile.want[nr] |= CallWant::BY_DURATION;
                 any_by_duration = true;
-                let least = wanting().filter_map(|policy| policy.filter.min_duration_ns).min();
+                let least = telling().filter_map(|policy| policy.filter.min_duration_ns).min();
                 profile.min_duration_ns = profile.min_duration_ns.min(least.unwrap_or(0));
             }
         }

@@ -27,6 +27,8 @@ impl CallWant {
     pub const BY_ERROR: CallWant = CallWant(8);
     /// In a profile: only if it took [`Profile::min_duration_ns`](super::Profile::min_duration_ns) or longer.
     pub const BY_DURATION: CallWant = CallWant(16);
+    /// In a profile: no record of it is needed, since every policy that names it counts only.
+    pub const COUNT: CallWant = CallWant(32);
 
     pub fn is_none(self) -> bool {
         self.moments() == CallWant::NONE
@@ -69,8 +71,12 @@ impl fmt::Debug for CallWant {
             _ => "none",
         };
         f.write_str(moments)?;
-        let conditions =
-            [(CallWant::REFUSED, "refused"), (CallWant::BY_ERROR, "error"), (CallWant::BY_DURATION, "slow")];
+        let conditions = [
+            (CallWant::REFUSED, "refused"),
+            (CallWant::BY_ERROR, "error"),
+            (CallWant::BY_DURATION, "slow"),
+            (CallWant::COUNT, "count"),
+        ];
         conditions.iter().filter(|(bit, _)| self.contains(*bit)).try_for_each(|(_, name)| write!(f, "+{name}"))
     }
 }

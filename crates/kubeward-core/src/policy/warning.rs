@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::check::Named;
-use super::model::Spec;
+use super::model::{Capture, FilterSpec, Mode, Spec};
 use super::want::CallWants;
 use crate::syscall::{self, ArgKind, Syscall};
 
@@ -60,6 +60,8 @@ pub enum Warning {
     WithoutPath { names: Vec<&'static str> },
     /// `burst` below `eventsPerSecond` means that a second's worth never comes at once.
     SmallBurst { burst: u32, events_per_second: u32 },
+    /// Fields that say which calls become events, in a policy of which none do.
+    CountsAll { fields: Vec<&'static str> },
     /// An agent without Kubernetes refuses the policy.
     NeedsKubernetes,
     /// `expireAfter` of no time.
@@ -81,6 +83,9 @@ impl fmt::Display for Warning {
                 f,
                 "spec.limits.burst {burst} is below eventsPerSecond {events_per_second}: bursts are cut to {burst} events"
             ),
+            Warning::CountsAll { fields } => {
+                write!(f, "{} is not looked at: mode Count counts every call that is named", fields.join(", "))
+            }
             Warning::NeedsKubernetes => f.write_str(
                 "spec.nodeSelector goes by labels that Kubernetes keeps: an agent that runs without it refuses the policy",
             ),
@@ -95,6 +100,32 @@ pub(super) fn about(spec: &Spec, calls: &CallWants, named: &[Named]) -> Vec<Warn
         warnings.push(Warning::NoCalls);
     }
     warnings.extend(siblings_missing(calls, named, &spec.exclude));
+    match spec.mode {
+        Mode::Events => warnings.extend(about_events(spec, calls, named)),
+        Mode::Count => warnings.extend(without_effect(spec)),
+    }
+    if spec.node_selector.as_ref().is_some_and(|selector| !selector.is_empty()) {
+        warnings.push(Warning::NeedsKubernetes);
+    }
+    if spec.expire_after.is_some_and(|after| after.is_zero()) {
+        warnings.push(Warning::ExpiredAtOnce);
+    }
+    warnings
+}
+
+/// What a policy that makes no events has no use for.
+fn without_effect(spec: &Spec) -> Option<Warning> {
+    let useless = [
+        ("spec.filter", spec.filter != FilterSpec::default()),
+        ("spec.limits", spec.limits.is_some()),
+        ("spec.capture", spec.capture != Capture::default()),
+    ];
+    let fields: Vec<_> = useless.iter().filter(|(_, is_there)| *is_there).map(|(field, _)| *field).collect();
+    (!fields.is_empty()).then_some(Warning::CountsAll { fields })
+}
+
+fn about_events(spec: &Spec, calls: &CallWants, named: &[Named]) -> Vec<Warning> {
+    let mut warnings = Vec::new();
     if !spec.filter.path_prefix.is_empty() {
         let without_path = |entry: &&Named| !calls[entry.call].is_none() && !may_have_path(entry.call);
         let mut names: Vec<_> = named.iter().filter(without_path).map(|entry| entry.call.name).collect();
@@ -107,12 +138,6 @@ pub(super) fn about(spec: &Spec, calls: &CallWants, named: &[Named]) -> Vec<Warn
     if let Some(limits) = spec.limits.filter(|limits| limits.burst < limits.events_per_second) {
         let (burst, events_per_second) = (limits.burst, limits.events_per_second);
         warnings.push(Warning::SmallBurst { burst, events_per_second });
-    }
-    if spec.node_selector.as_ref().is_some_and(|selector| !selector.is_empty()) {
-        warnings.push(Warning::NeedsKubernetes);
-    }
-    if spec.expire_after.is_some_and(|after| after.is_zero()) {
-        warnings.push(Warning::ExpiredAtOnce);
     }
     warnings
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::container::ContainerSlot;
-use crate::event::{Abi, Arg, Call, Identity, Phase, Probe, Process, Stage};
+use crate::event::{Arg, Call, Identity, Phase, Probe, Process, Stage, Via};
 use crate::syscall::ArgKind;
 
 fn text(bytes: &[u8]) -> Text {
@@ -174,7 +174,7 @@ fn every_text_of_an_event_is_redacted() {
         stage: Stage::Run,
         probe: Probe::TpBtf,
         identity: Identity::Task,
-        call: Call { abi: Abi::Native, nr: 0, entry: None },
+        call: Call { via: Via::Syscall, nr: 0, entry: None },
         args: vec![
             arg(ArgKind::Path, ArgValue::Str(secret())),
             arg(ArgKind::Argv, ArgValue::Argv { strings: vec![text(b"--token"), text(b"abc"), secret()], cut: false }),

@@ -8,15 +8,19 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::container::{Container, ContainerId, ContainerSlot, PodRef, PodSource, Workload};
-use crate::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, Process, SockAddr, Stage, SyscallEvent, Text};
+use crate::event::{Arg, ArgValue, Call, Identity, Phase, Probe, Process, SockAddr, Stage, SyscallEvent, Text, Via};
+use crate::render::line::Coverage;
 use crate::syscall::{by_name, ArgKind};
 
 pub(super) fn openat_call() -> Call {
-    Call { abi: Abi::Native, nr: 257, entry: by_name("openat") }
+    Call { via: Via::Syscall, nr: 257, entry: by_name("openat") }
 }
 
 /// 2026-01-02T03:04:05.123456789Z
 pub(super) const TIME_NS: u64 = 1_767_323_045_123_456_789;
+
+/// Created a quarter of a second before anybody looked.
+pub(super) const COVERAGE: Coverage = Coverage { created_ns: TIME_NS, covered_ns: TIME_NS + 250_000_000 };
 
 pub(super) fn text(bytes: impl AsRef<[u8]>) -> Text {
     Text { bytes: bytes.as_ref().into(), cut: false, redacted: false }

@@ -27,11 +27,27 @@ pub struct Moment {
     pub mono_ns: u64,
 }
 
+/// How much of a container's life is seen. Nanoseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Coverage {
+    /// Its cgroup was made or, where that was not seen, its first process started.
+    pub created_ns: u64,
+    /// Since when none of its calls is missed.
+    pub covered_ns: u64,
+}
+
+impl Coverage {
+    /// For how long the container could make calls that nobody saw.
+    pub fn gap_ns(&self) -> u64 {
+        self.covered_ns.saturating_sub(self.created_ns)
+    }
+}
+
 /// What happened to a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ContainerChange {
     /// It is watched from now on.
-    Came,
+    Came(Coverage),
     /// One of its facts (labels, pod, image) is another now.
     Changed,
     /// It ended; no event of it follows.
@@ -42,7 +58,7 @@ impl ContainerChange {
     /// The word in JSON and in text.
     pub const fn name(self) -> &'static str {
         match self {
-            ContainerChange::Came => "came",
+            ContainerChange::Came(_) => "came",
             ContainerChange::Changed => "changed",
             ContainerChange::Gone => "gone",
         }

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use super::escape::push_display;
 use super::time::write_span;
-use super::value::write_name;
+use super::value::{via_remark, write_name};
 use crate::container::ContainerSlot;
+use crate::event::{Stage, Via};
 use crate::table::{CallKey, CallStats, CallTable, Latency};
 
 /// Appends the table by call of one container, or of all when `slot` is absent; most time first, then most calls.
 ///
-/// Where no call was timed the columns of time show `-`: that a call took no time is never claimed.
-pub fn write_summary(out: &mut Vec<u8>, table: &CallTable, slot: Option<ContainerSlot>) {
+/// Only calls of stage run are shown. `untabled`: calls that the table had no room for. Where no call was timed the columns of time show `-`: that a call took no time is never claimed.
+pub fn write_summary(out: &mut Vec<u8>, table: &CallTable, slot: Option<ContainerSlot>, untabled: u64) {
     let mut rows: Vec<CallStats> = by_call(table, slot).into_values().collect();
     rows.sort_by_key(|row| {
         let total_ns = row.latency.as_ref().map_or(0, |latency| latency.total_ns);
@@ -22,19 +23,16 @@ pub fn write_summary(out: &mut Vec<u8>, table: &CallTable, slot: Option<Containe
     for row in &rows {
         write_row(out, row.latency.as_deref(), row.calls(), row.errors(), all.total_ns());
         write_name(out, &row.call);
+        out.extend_from_slice(via_remark(row.call.via).as_bytes());
         out.push(b'\n');
     }
     push_display(out, format_args!("{RULE}\n"));
     write_row(out, all.latency.as_ref(), all.calls, all.errors, all.total_ns());
     out.extend_from_slice(b"total\n");
-    if table.overflow() > 0 {
+    if untabled > 0 {
         push_display(
             out,
-            format_args!(
-                "{} more calls were not counted: the table was full ({} rows)\n",
-                table.overflow(),
-                CallTable::ROOM
-            ),
+            format_args!("{untabled} more calls were not counted: the table was full ({} rows)\n", table.room()),
         );
     }
 }
@@ -69,11 +67,11 @@ impl Total {
 }
 
 /// The same call of several containers is one row.
-fn by_call(table: &CallTable, slot: Option<ContainerSlot>) -> BTreeMap<(bool, u32), CallStats> {
-    let mut rows: BTreeMap<(bool, u32), CallStats> = BTreeMap::new();
-    let is_wanted = |key: &CallKey| slot.is_none_or(|slot| key.slot == slot);
+fn by_call(table: &CallTable, slot: Option<ContainerSlot>) -> BTreeMap<(Via, u32), CallStats> {
+    let mut rows: BTreeMap<(Via, u32), CallStats> = BTreeMap::new();
+    let is_wanted = |key: &CallKey| key.stage == Stage::Run && slot.is_none_or(|slot| key.slot == slot);
     for (key, stats) in table.iter().filter(|(key, _)| is_wanted(key)) {
-        rows.entry((key.is_compat, key.nr)).and_modify(|row| row.merge(stats)).or_insert_with(|| stats.clone());
+        rows.entry((key.via, key.nr)).and_modify(|row| row.merge(stats)).or_insert_with(|| stats.clone());
     }
     rows
 }
@@ -113,26 +111,31 @@ fn write_cell(out: &mut Vec<u8>, span_ns: Option<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Abi, Call};
-    use crate::render::fixture::{openat_call, openat_event};
+    use crate::event::Call;
+    use crate::render::fixture::openat_call;
     use crate::table::CallResult;
 
     fn summary(table: &CallTable, slot: Option<ContainerSlot>) -> String {
         let mut out = Vec::new();
-        write_summary(&mut out, table, slot);
+        write_summary(&mut out, table, slot, 0);
         String::from_utf8(out).expect("a summary is ASCII")
     }
 
     #[test]
     fn summary_reads_like_strace() {
-        let mut table = CallTable::default();
-        let mut event = openat_event();
-        for (slot, ret, duration_ns) in [(1, Some(3), 3_000), (1, Some(-2), 1_000), (2, Some(4), 2_000_000)] {
-            (event.slot, event.ret, event.duration_ns) = (ContainerSlot(slot), ret, Some(duration_ns));
-            table.record(&event);
+        let mut table = CallTable::new(8_192);
+        let key = |slot, call: &Call| CallKey::new(ContainerSlot(slot), Stage::Run, call);
+        let openat = openat_call();
+        let calls =
+            [(1, CallResult::Success, 3_000), (1, CallResult::Errno(2), 1_000), (2, CallResult::Success, 2_000_000)];
+        for (slot, result, duration_ns) in calls {
+            table.add(key(slot, &openat), openat, result, 1);
+            table.add_times(key(slot, &openat), u64::ilog2(duration_ns) as usize, 1, duration_ns);
         }
-        let odd = Call { abi: Abi::Native, nr: 511, entry: None };
-        table.add(ContainerSlot(1), &odd, CallResult::Errno(38), 1_000);
+        let odd = Call { via: Via::Syscall, nr: 511, entry: None };
+        table.add(key(1, &odd), odd, CallResult::Errno(38), 1_000);
+        let setup = CallKey { stage: Stage::Setup, ..key(1, &openat) };
+        table.add(setup, openat, CallResult::Success, 830);
         assert_eq!(
             summary(&table, None),
             "\
@@ -145,12 +148,17 @@ mod tests {
 "
         );
         assert!(summary(&table, Some(ContainerSlot(2))).contains("     1           openat\n"));
+        let mut out = Vec::new();
+        write_summary(&mut out, &table, None, 7);
+        let told = b" total\n7 more calls were not counted: the table was full (8192 rows)\n";
+        assert!(out.ends_with(told), "{}", String::from_utf8_lossy(&out));
     }
 
     #[test]
     fn time_that_was_not_measured_is_not_zero() {
         let mut table = CallTable::default();
-        table.add(ContainerSlot(1), &openat_call(), CallResult::Success, 2);
+        let openat = openat_call();
+        table.add(CallKey::new(ContainerSlot(1), Stage::Run, &openat), openat, CallResult::Success, 2);
         assert_eq!(
             summary(&table, None).lines().nth(2),
             Some("     -          -          -          -          2           openat")

@@ -6,13 +6,15 @@
 //!
 //! Lines are printable ASCII: every other byte of a foreign string is escaped.
 
+use std::time::Duration;
+
 use super::error_text::{error_text, is_restart};
 use super::escape::{octal, push_display, push_number, Place};
 use super::line::{ContainerChange, Gap, LedgerLine, LedgerScope, Moment, Notice};
 use super::time::{write_clock, write_rfc3339, write_span};
-use super::value::{name_of, write_name, write_return, ArgText, Fit};
+use super::value::{name_of, via_remark, write_name, write_return, ArgText, Fit};
 use crate::container::Container;
-use crate::event::{Abi, Identity, Phase, Stage, SyscallEvent};
+use crate::event::{Identity, Phase, Stage, SyscallEvent};
 use crate::ledger::{Account, FilterReason, LossReason};
 use crate::syscall::errno_name;
 
@@ -74,9 +76,14 @@ impl TextLines {
         out.extend_from_slice(b"+++ ");
         write_container(out, container);
         push_display(out, format_args!(" {}", change.name()));
-        if let (ContainerChange::Came | ContainerChange::Changed, Some(image)) = (change, &container.image) {
+        if let (ContainerChange::Came(_) | ContainerChange::Changed, Some(image)) = (change, &container.image) {
             out.extend_from_slice(b": ");
             octal(out, Place::Line, image.as_bytes(), b"");
+        }
+        if let ContainerChange::Came(coverage) = change {
+            if coverage.gap_ns() > 0 {
+                push_display(out, format_args!(" (ran for {:?} unwatched)", Duration::from_nanos(coverage.gap_ns())));
+            }
         }
         out.extend_from_slice(b" +++\n");
     }
@@ -179,7 +186,7 @@ fn write_remarks(out: &mut Vec<u8>, event: &SyscallEvent) {
     }
     for (applies, remark) in [
         (event.refused_by_seccomp, " [denied by seccomp]"),
-        (event.call.abi == Abi::Compat, " [32-bit]"),
+        (true, via_remark(event.call.via)),
         (event.stage == Stage::Setup, " [setup]"),
         (event.identity == Identity::Namespace, " [by namespace]"),
     ] {

@@ -3,8 +3,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::event::Via;
 use crate::event::{Arg, ArgValue, Call, Text};
-use crate::render::fixture::{arg, hostile_event, openat_event, text, valued, web_container, TIME_NS};
+use crate::render::fixture::{arg, hostile_event, openat_event, text, valued, web_container, COVERAGE, TIME_NS};
 use crate::render::line::GapReason;
 use crate::syscall::{by_name, ArgKind};
 
@@ -79,7 +80,7 @@ fn results_that_are_addresses_or_modes_are_not_decimal() {
 #[test]
 fn remarks_follow_the_result() {
     let mut event = openat_event();
-    event.call = Call { abi: Abi::Compat, nr: 4_000, entry: None };
+    event.call = Call { via: Via::Compat, nr: 4_000, entry: None };
     (event.args, event.ret) = (vec![], Some(-1));
     (event.refused_by_seccomp, event.stage, event.identity) = (true, Stage::Setup, Identity::Namespace);
     (event.path, event.duration_ns) = (None, None);
@@ -125,8 +126,8 @@ fn containers_go_by_pod_and_name_or_by_their_id() {
 fn lines_beside_calls() {
     let container = web_container();
     assert_eq!(
-        line_of(OPTIONS, |lines, out| lines.container(out, MOMENT, ContainerChange::Came, &container)),
-        "03:04:05.123456 +++ web-0/app came: docker.io/library/web:1 +++\n"
+        line_of(OPTIONS, |lines, out| lines.container(out, MOMENT, ContainerChange::Came(COVERAGE), &container)),
+        "03:04:05.123456 +++ web-0/app came: docker.io/library/web:1 (ran for 250ms unwatched) +++\n"
     );
     let gap = Gap {
         reason: GapReason::Lost(LossReason::Ring),

@@ -1,7 +1,7 @@
 //! One argument as text, as strace would write it. Lines for people and the `text` member of JSON share this.
 
 use super::escape::{push_display, push_number, quoted, Place};
-use crate::event::{Abi, Arg, ArgValue, Call, SockAddr, Text};
+use crate::event::{Arg, ArgValue, Call, SockAddr, Text, Via};
 use crate::syscall::{compat_name, ArgKind};
 
 /// How much of a line's strings to keep. What is cut is marked.
@@ -174,10 +174,10 @@ pub(super) fn family_name(family: u16) -> Option<&'static str> {
 
 /// The call's name in its table, where it has one.
 pub(super) fn name_of(call: &Call) -> Option<&'static str> {
-    match (call.entry, call.abi) {
+    match (call.entry, call.via) {
         (Some(entry), _) => Some(entry.name),
-        (None, Abi::Compat) => compat_name(call.nr),
-        (None, Abi::Native) => None,
+        (None, Via::Compat) => compat_name(call.nr),
+        (None, Via::Syscall | Via::IoUring) => None,
     }
 }
 
@@ -186,6 +186,15 @@ pub(super) fn write_name(out: &mut Vec<u8>, call: &Call) {
     match name_of(call) {
         Some(name) => out.extend_from_slice(name.as_bytes()),
         None => push_display(out, format_args!("syscall_{:#x}", call.nr)),
+    }
+}
+
+/// What people are told of the way a call came by, with the blank before it.
+pub(super) fn via_remark(via: Via) -> &'static str {
+    match via {
+        Via::Syscall => "",
+        Via::Compat => " [32-bit]",
+        Via::IoUring => " [io_uring]",
     }
 }
 

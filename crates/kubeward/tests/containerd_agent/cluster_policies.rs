@@ -118,12 +118,14 @@ fn kubernetes_bad_policies_are_told_and_leave_the_others_alone() -> Result<()> {
     cluster.create("empty", json!({}))?;
     cluster.create("asleep", json!({"syscalls": [{"name": "unlinkat"}], "suspend": true}))?;
     cluster.create("counts", json!({"syscalls": [{"name": "unlinkat"}], "mode": "Count"}))?;
+    cluster.create("reads", json!({"syscalls": [{"name": "unlinkat"}], "capture": {"dataBytes": 64}}))?;
     cluster.create("over", json!({"syscalls": [{"name": "unlinkat"}], "expireAfter": "1s"}))?;
     let reasons = [
         ("well", "Applied", true),
         ("empty", "Empty", true),
         ("asleep", "Suspended", true),
-        ("counts", "NotSupported", false),
+        ("counts", "Applied", true),
+        ("reads", "NotSupported", false),
         ("over", "Expired", true),
     ];
     for (name, reason, ready) in reasons {

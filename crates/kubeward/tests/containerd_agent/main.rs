@@ -8,6 +8,7 @@
 mod agent;
 mod apply_latency;
 mod as_pod;
+mod brief;
 mod cluster;
 mod cluster_faults;
 mod cluster_outages;
@@ -16,7 +17,11 @@ mod cluster_status;
 mod containers;
 mod controller;
 mod ends;
+#[path = "../root/escape_ways.rs"]
+mod escape_ways;
+mod escapes;
 mod follow;
+mod guests;
 mod kubelet;
 mod local_api;
 mod maps;
@@ -40,7 +45,7 @@ use kubeward_testkit::image::Image;
 
 const IMAGE: &str = "docker.io/library/web:1";
 
-/// A containerd that has [`IMAGE`], with `told` in it, in namespace `default`.
+/// A containerd that has [`IMAGE`], with `told` and `brief` in it, in namespace `default`.
 fn containerd_with_image() -> Result<Containerd> {
     let containerd = Containerd::start()?;
     containerd.import("default", &image())?;
@@ -48,5 +53,5 @@ fn containerd_with_image() -> Result<Containerd> {
 }
 
 fn image() -> Image {
-    Image::busybox(IMAGE).program(witness::witness("told"))
+    Image::busybox(IMAGE).program(witness::witness("told")).program(witness::witness("brief"))
 }

@@ -35,6 +35,16 @@ impl Told {
     }
 
     pub(crate) fn start_labelled(containerd: &Containerd, name: &str, labels: &[(&str, &str)]) -> Result<Self> {
+        Self::start_with(containerd, name, labels, &[])
+    }
+
+    /// With more of `ctr run`'s options.
+    pub(crate) fn start_with(
+        containerd: &Containerd,
+        name: &str,
+        labels: &[(&str, &str)],
+        options: &[&str],
+    ) -> Result<Self> {
         let id = containerd.unique_id(name);
         let folder = containerd.dir().join("told").join(&id);
         std::fs::create_dir_all(&folder)?;
@@ -45,7 +55,7 @@ impl Told {
             id: &id,
             image: IMAGE,
             labels,
-            options: &["--mount", &mount],
+            options: &[&["--mount", &mount], options].concat(),
             command: &["/bin/told", "/told/commands", "/told/answers"],
         })?;
         Ok(Self { id, commands, answers })
@@ -60,7 +70,7 @@ impl Told {
     }
 }
 
-fn fifo(path: &Path) -> Result<File> {
+pub(crate) fn fifo(path: &Path) -> Result<File> {
     mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR).with_context(|| format!("making {}", path.display()))?;
     Ok(OpenOptions::new().read(true).write(true).open(path)?)
 }

@@ -33,9 +33,7 @@ pub(crate) struct Event {
 pub(crate) struct SyscallPart {
     pub(crate) name: String,
     pub(crate) nr: u32,
-    /// Of the architecture's 32-bit table.
-    #[serde(default)]
-    pub(crate) compat: bool,
+    pub(crate) via: Option<String>,
     pub(crate) category: String,
     #[serde(default)]
     pub(crate) args: Vec<Arg>,

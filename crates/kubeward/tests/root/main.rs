@@ -7,6 +7,7 @@ mod agent_start;
 mod calls;
 mod compare;
 mod errors;
+mod escape_ways;
 mod events;
 mod hostile;
 mod local_api;

@@ -1,43 +1,54 @@
 //! A process stays watched whatever it does to get away, and nobody else is watched.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
+use crate::escape_ways::{self, sorted};
 use crate::events::Event;
-use crate::tracer::{binary, plain_environment, read_stream, trace, trace_command};
+use crate::tracer::{binary, plain_environment, read_stream, trace, trace_command, Traced};
 use crate::witness::witness;
 
-/// The path that an `access` call asked about.
-fn asked(event: &Event) -> Option<&str> {
-    (event.syscall.name == "access").then(|| event.arg(0).str.as_deref()).flatten()
+/// The way that an event says was gone.
+fn way(event: &Event) -> Option<&str> {
+    (event.syscall.name == "access").then(|| event.arg(0).str.as_deref().and_then(escape_ways::of_path)).flatten()
+}
+
+fn ways(traced: &Traced) -> Vec<String> {
+    assert_eq!(traced.code(), 0, "{}", traced.stderr());
+    traced.stream.assert_nothing_lost();
+    sorted(traced.stream.events.iter().filter_map(way).map(str::to_owned))
 }
 
 #[test]
-fn root_trace_follows_forks_threads_and_namespaces() {
+fn root_trace_follows_processes_threads_names_and_roots() {
     let traced = trace(&["-e", "all"], [witness("escape")]);
-    assert_eq!(traced.code(), 0, "{}", traced.stderr());
-    traced.stream.assert_nothing_lost();
-    let mut ways: Vec<&str> = traced.stream.events.iter().filter_map(asked).collect();
-    ways.sort_unstable();
-    let expected = [
-        "/escaped/chroot",
-        "/escaped/double-fork",
-        "/escaped/fork",
-        "/escaped/nested-pid-namespace",
-        "/escaped/posix_spawn",
-        "/escaped/setns",
-        "/escaped/thread",
-        "/escaped/unshare",
-        "/escaped/vfork",
-    ];
-    assert_eq!(ways, expected);
-    let who = |way: &str| {
-        let event = traced.stream.events.iter().find(|event| asked(event) == Some(way));
+    assert_eq!(ways(&traced), escape_ways::by_processes());
+    let who = |gone: &str| {
+        let event = traced.stream.events.iter().find(|event| way(event) == Some(gone));
         event.map(|event| event.process.clone()).expect("it was just seen")
     };
-    let thread = who("/escaped/thread");
+    let thread = who("thread");
     assert_ne!(thread.tid, thread.pid, "a thread is not its process");
-    assert_eq!(who("/escaped/nested-pid-namespace").container_pid, 1, "in the innermost namespace");
+    assert_eq!(who("memfd").exe.as_deref(), Some("/memfd:nothing"));
+    assert_eq!(who("name-3").comm, "\n{\"a\":1}");
+}
+
+#[test]
+fn root_trace_follows_into_namespaces_of_every_kind() {
+    let traced = trace(&["-e", "access"], [witness("escape_namespaces")]);
+    assert_eq!(ways(&traced), escape_ways::by_namespaces());
+    let inner = traced.stream.events.iter().find(|event| way(event) == Some("unshare-pid"));
+    assert_eq!(inner.map(|event| event.process.container_pid), Some(1), "in the innermost namespace");
+}
+
+/// A sandbox in the sandbox.
+#[test]
+fn root_trace_follows_into_bubblewrap() {
+    let escape = witness("escape");
+    let sandbox = ["/usr/bin/bwrap", "--ro-bind", "/", "/", "--proc", "/proc", "--unshare-all"].map(OsString::from);
+    let line = sandbox.into_iter().chain([escape.into(), "bubblewrap".into()]);
+    assert_eq!(ways(&trace(&["-e", "access"], line)), ["bubblewrap"]);
 }
 
 #[test]
@@ -88,7 +99,8 @@ fn root_trace_sees_calls_of_the_32_bit_table() {
     let traced = trace(&["-e", "access,getpid"], [witness("compat")]);
     assert_eq!(traced.code(), 0, "{}", traced.stderr());
     traced.stream.assert_nothing_lost();
-    let compat: Vec<&Event> = traced.stream.events.iter().filter(|event| event.syscall.compat).collect();
+    let compat: Vec<&Event> =
+        traced.stream.events.iter().filter(|event| event.syscall.via.as_deref() == Some("compat")).collect();
     let lines: Vec<String> = compat.iter().map(|event| event.to_string()).collect();
     assert_eq!(lines, [r#"access("/compat/path", F_OK) = -2 ENOENT"#, "getpid() = 2"]);
     assert_eq!((compat[0].syscall.nr, compat[1].syscall.nr), (33, 20), "the table's own numbers");

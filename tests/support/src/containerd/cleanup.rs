@@ -77,14 +77,16 @@ fn remove_cgroups(parent: &str) {
     let root = PathBuf::from("/sys/fs/cgroup");
     for hierarchy in subdirectories(&root).into_iter().chain([root.clone()]) {
         let cgroup = hierarchy.join(parent);
-        for child in subdirectories(&cgroup) {
-            let _ = fs::remove_dir(child);
-        }
         if cgroup.exists() {
-            if let Err(error) = fs::remove_dir(&cgroup) {
-                eprintln!("cleaning up: {}: {error}", cgroup.display());
-            }
+            remove_tree(&cgroup);
         }
+    }
+}
+
+fn remove_tree(cgroup: &Path) {
+    subdirectories(cgroup).iter().for_each(|child| remove_tree(child));
+    if let Err(error) = fs::remove_dir(cgroup) {
+        eprintln!("cleaning up: {}: {error}", cgroup.display());
     }
 }
 

@@ -249,6 +249,6 @@ impl Containerd {
     }
 
     fn cgroup(&self, namespace: &str, id: &str) -> String {
-        format!("/{}/{namespace}-{id}", self.cgroup_parent())
+        format!("/{}/{namespace}/{id}", self.cgroup_parent())
     }
 }

@@ -21,7 +21,9 @@ pub(super) struct Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
     /// The record was made. Its task, if any, comes later.
-    RecordCreated,
+    RecordCreated {
+        image: String,
+    },
     RecordUpdated,
     RecordDeleted,
     /// The init task exists and waits for its start.
@@ -58,7 +60,10 @@ pub(super) fn decode(envelope: Envelope) -> Result<Option<Event>, DecodeError> {
 
 fn container_and_change(topic: &str, payload: &[u8]) -> Result<Option<(String, What)>, prost::DecodeError> {
     Ok(Some(match topic {
-        "/containers/create" => (api::ContainerCreate::decode(payload)?.id, What::RecordCreated),
+        "/containers/create" => {
+            let api::ContainerCreate { id, image, .. } = api::ContainerCreate::decode(payload)?;
+            (id, What::RecordCreated { image })
+        }
         "/containers/update" => (api::ContainerUpdate::decode(payload)?.id, What::RecordUpdated),
         "/containers/delete" => (api::ContainerDelete::decode(payload)?.id, What::RecordDeleted),
         "/tasks/create" => {

@@ -99,7 +99,12 @@ impl<'s> Following<'s> {
 
     async fn on_event(&mut self, Event { key, at, what }: Event) -> Result<(), Trouble> {
         let changes = match what {
-            What::RecordCreated | What::RecordUpdated => {
+            What::RecordCreated { image } => {
+                self.session.roster.record_created(&key, image);
+                self.look_up(&key);
+                vec![]
+            }
+            What::RecordUpdated => {
                 self.session.roster.record_changed(&key);
                 self.look_up(&key);
                 vec![]

@@ -24,6 +24,8 @@ struct Entry {
     /// The number of a created task that could not be found: it ended within milliseconds.
     unfound_pid: Option<u32>,
     record: Option<Record>,
+    /// As announced with the record: all that is known of one that is deleted before it can be looked up.
+    announced_image: Option<String>,
     /// containerd deleted the record; the entry goes with its run.
     is_deleted: bool,
     image_digest: Option<String>,
@@ -100,6 +102,13 @@ impl Roster {
         }
     }
 
+    pub(super) fn record_created(&mut self, key: &Key, image: String) {
+        self.record_changed(key);
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.announced_image = Some(image).filter(|image| !image.is_empty());
+        }
+    }
+
     /// The record was made or changed: its task, if it has none yet, appears with all details known.
     pub(super) fn record_changed(&mut self, key: &Key) {
         let entry = self.entries.entry(key.clone()).or_default();
@@ -140,11 +149,12 @@ impl Roster {
 
     pub(super) fn ended(&mut self, key: &Key) -> Vec<Change> {
         let Some(run) = self.entries.get_mut(key).and_then(|entry| entry.run.take()) else { return Vec::new() };
-        self.forget_if_over(key);
-        vec![match run.told {
+        let change = match run.told {
             Some(_) => Change::Gone { instance: self.instance(key, run.task.init) },
-            None => self.missed(key),
-        }]
+            None => self.missed(key, run.task.init.pid),
+        };
+        self.forget_if_over(key);
+        vec![change]
     }
 
     /// A task was made whose init task cannot be found (any more).
@@ -155,7 +165,7 @@ impl Roster {
     /// The exit of a task that was not found when it was made.
     pub(super) fn unfound_ended(&mut self, key: &Key, pid: u32) -> Option<Change> {
         self.entries.get_mut(key)?.unfound_pid.take_if(|unfound| *unfound == pid)?;
-        Some(self.missed(key))
+        Some(self.missed(key, pid))
     }
 
     pub(super) fn exec_started(&self, key: &Key, pid: u32) -> Option<Change> {
@@ -221,15 +231,7 @@ impl Roster {
 
     /// Appeared or Changed, when a running instance has something untold.
     fn tell(&mut self, key: &Key) -> Vec<Change> {
-        let Some(entry) = self.entries.get(key) else { return Vec::new() };
-        let record = entry.record.as_ref();
-        // The sandbox's own entry is the newer of the two, and there before its containers are.
-        let sandbox = record.and_then(|record| record.sandbox.clone()).and_then(|id| {
-            let own = self.entries.get(&Key::new(&key.namespace, id)).and_then(|sandbox| sandbox.record.as_ref());
-            own.or(entry.sandbox.as_ref())
-        });
-        let container = Arc::new(describe(key, record, entry.image_digest.as_ref(), sandbox));
-
+        let container = Arc::new(self.describe(key));
         let Some(run) = self.entries.get_mut(key).and_then(|entry| entry.run.as_mut()) else { return Vec::new() };
         let (init, noticed) = (run.task.init, run.noticed);
         let before = run.told.replace(container.clone());
@@ -241,12 +243,27 @@ impl Roster {
         }
     }
 
+    fn describe(&self, key: &Key) -> Container {
+        let entry = self.entries.get(key);
+        let record = entry.and_then(|entry| entry.record.as_ref());
+        // The sandbox's own entry is the newer of the two, and there before its containers are.
+        let sandbox = record.and_then(|record| record.sandbox.clone()).and_then(|id| {
+            let own = self.entries.get(&Key::new(&key.namespace, id)).and_then(|sandbox| sandbox.record.as_ref());
+            own.or(entry?.sandbox.as_ref())
+        });
+        let mut container = describe(key, record, entry.and_then(|entry| entry.image_digest.as_ref()), sandbox);
+        if record.is_none() {
+            container.image = entry.and_then(|entry| entry.announced_image.clone());
+        }
+        container
+    }
+
     fn instance(&self, key: &Key, init: InitTask) -> Instance {
         Instance { id: key.id.clone(), namespace: key.namespace.clone(), socket: self.socket.clone(), init }
     }
 
-    fn missed(&self, key: &Key) -> Change {
-        Change::Missed { id: key.id.clone(), namespace: key.namespace.clone(), socket: self.socket.clone() }
+    fn missed(&self, key: &Key, pid: u32) -> Change {
+        Change::Missed { container: Arc::new(self.describe(key)), pid }
     }
 }
 

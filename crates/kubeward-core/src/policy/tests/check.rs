@@ -87,7 +87,6 @@ fn calls_that_no_filter_lets_through_are_refused_if_named() {
 #[test]
 fn features_that_are_not_there_are_refused_by_name() {
     let cases = [
-        ("  mode: Count", "spec.mode: mode: Count is not"),
         ("  capture: {dataBytes: 64}", "spec.capture.dataBytes: capture.dataBytes is not"),
         ("  capture: {env: [PATH]}", "spec.capture.env: capture.env is not"),
     ];
@@ -96,6 +95,28 @@ fn features_that_are_not_there_are_refused_by_name() {
         let [fault] = &faults[..] else { panic!("{faults:?}") };
         assert!(fault.contains(expected), "{fault}");
     }
+}
+
+#[test]
+fn counting_needs_the_return_and_no_more() {
+    let checked = policy(
+        "web",
+        "  mode: Count\n  kprobe: [{name: openat}, {name: exit}]\n  syscalls: [{name: close}, {name: execve}]\n  filter: {errors: [EPERM], minDuration: 1s}\n  limits: {eventsPerSecond: 10, burst: 5}\n  capture: {argBytes: 9}",
+    );
+    let expected =
+        [("close", CallWant::EXIT), ("execve", CallWant::CALL), ("exit", CallWant::ENTER), ("openat", CallWant::EXIT)];
+    assert_eq!(wants(&checked.calls), expected);
+    assert_eq!((checked.wants_events(), checked.limits, checked.arg_bytes, checked.argv_bytes), (false, None, 0, 0));
+    assert_eq!(refusals(&checked), Vec::<String>::new());
+    let warnings: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
+    let told = "spec.filter, spec.limits, spec.capture is not looked at: mode Count counts every call that is named";
+    assert_eq!(warnings.last().map(String::as_str), Some(told));
+    assert!(!warnings.iter().any(|warning| warning.contains("burst")), "{warnings:?}");
+
+    let timed = policy("web", "  mode: Count\n  timing: true\n  kprobe: [{name: openat}]\n  syscalls: [{name: close}]");
+    assert_eq!(wants(&timed.calls), [("close", CallWant::CALL), ("openat", CallWant::CALL)]);
+    let refused = policy("web", "  mode: Count\n  refused: true\n  syscalls: [{name: close}]");
+    assert_eq!(wants(&refused.calls), [("close", CallWant::EXIT | CallWant::REFUSED)]);
 }
 
 #[test]
@@ -133,6 +154,7 @@ fn description_reads_as_text() {
     let set = set_of(vec![
         policy("web", "  kprobe: [{name: openat}]\n  syscalls: [{name: opnat}, {name: connect}]\n  selector: {namespaces: [default]}"),
         policy("audit", "  kretprobe: [{name: openat}, {name: openat2}]\n  suspend: true"),
+        policy("count", "  kretprobe: [{name: connect}, {name: listen}]\n  mode: Count"),
         policy("canary", "  syscalls: [{name: read}]\n  exclude: [{name: readv}, {name: pread64}, {name: preadv}, {name: preadv2}]\n  nodeSelector: {matchLabels: {canary: 'true'}}\n  expireAfter: 90m"),
     ]);
     let expected = "\
@@ -146,6 +168,9 @@ policy canary (test.yaml, document 1)
   calls: 1 at return
   ends: 1h30m after its creation, or its file's last change
   warning: spec.nodeSelector goes by labels that Kubernetes keeps: an agent that runs without it refuses the policy
+policy count (test.yaml, document 1)
+  containers: every container
+  calls: 2 at return, counted only: they make no events
 policy web (test.yaml, document 1)
   containers: namespaces default
   calls: 1 at entry, 1 at return
@@ -153,7 +178,8 @@ policy web (test.yaml, document 1)
   warning: openat is named, but not open, openat2, creat: programs may use those instead
 together:
   at entry (1): openat
-  at return (2): read connect
+  at return (3): read connect listen
+  of these only counted (1): listen
 ";
     assert_eq!(set.describe().to_string(), expected);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::container::ContainerSlot;
-use crate::event::{Abi, Arg, ArgValue, Call, Identity, Phase, Probe, Process, SockAddr, Stage, SyscallEvent, Text};
+use crate::event::{Arg, ArgValue, Call, Identity, Phase, Probe, Process, SockAddr, Stage, SyscallEvent, Text, Via};
 use crate::syscall::{self, ArgKind};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -19,7 +19,7 @@ pub(super) fn event(name: &str, phase: Phase) -> SyscallEvent {
         stage: Stage::Run,
         probe: Probe::TpBtf,
         identity: Identity::Task,
-        call: Call { abi: Abi::Native, nr: entry.nr.into(), entry: Some(entry) },
+        call: Call { via: Via::Syscall, nr: entry.nr.into(), entry: Some(entry) },
         args: Vec::new(),
         path: None,
         ret: (phase != Phase::Enter).then_some(0),
@@ -113,6 +113,16 @@ fn filters_narrow_and_the_reason_is_the_last_hurdle() {
 }
 
 #[test]
+fn a_policy_that_counts_wants_no_event() {
+    let counts = || policy("counts", "  mode: Count\n  categories: [file]");
+    let (mut alone, selected) = judge(vec![counts()]);
+    let openat = event("openat", Phase::Call);
+    assert_eq!(alone.judge(&openat, &selected, 0), Verdict::Filtered(Unwanted::NoPolicy));
+    let (mut both, selected) = judge(vec![counts(), policy("tells", "  syscalls: [{name: openat}]")]);
+    assert_eq!(both.judge(&openat, &selected, 0), wanted(&["tells"]));
+}
+
+#[test]
 fn a_path_may_be_the_opened_files_an_argument_or_a_socket() {
     let spec = "  categories: [file, network]\n  filter: {pathPrefix: [/run]}";
     let (mut judge, selected) = judge(vec![policy("run", spec)]);
@@ -188,8 +198,8 @@ fn compat_calls_go_by_their_entry_and_not_by_their_number() {
     let (mut judge, selected) = judge(vec![policy("web", "  syscalls: [{name: openat}]")]);
     let openat = syscall::by_name("openat").expect("a call");
     let mut compat = event("openat", Phase::Exit);
-    compat.call = Call { abi: Abi::Compat, nr: 295, entry: Some(openat) };
+    compat.call = Call { via: Via::Compat, nr: 295, entry: Some(openat) };
     assert_eq!(judge.judge(&compat, &selected, 0), wanted(&["web"]));
-    compat.call = Call { abi: Abi::Compat, nr: openat.nr.into(), entry: None };
+    compat.call = Call { via: Via::Compat, nr: openat.nr.into(), entry: None };
     assert_eq!(judge.judge(&compat, &selected, 0), Verdict::Filtered(Unwanted::NoPolicy));
 }

@@ -48,6 +48,22 @@ fn a_filter_reaches_the_kernel_only_if_all_have_it() {
 }
 
 #[test]
+fn counting_takes_no_event_from_another_policy() {
+    let counts = || policy("a", "  mode: Count\n  timing: true\n  syscalls: [{name: openat}, {name: read}]");
+    let profile = profile_of(vec![
+        counts(),
+        policy("b", "  syscalls: [{name: openat}]\n  filter: {errors: [EPERM]}\n  capture: {argBytes: 64}"),
+    ]);
+    // What is measured for the one is told to the other, and only its filter matters.
+    let expected = [("read", CallWant::CALL | CallWant::COUNT), ("openat", CallWant::CALL | CallWant::BY_ERROR)];
+    assert_eq!(wants(&profile.want), expected);
+    assert_eq!((profile.arg_bytes, profile.errors.contains(1), profile.errors.contains(13)), (64, true, false));
+    assert!(profile.lets_through(nr("openat").into(), Some(1), None));
+    assert!(!profile.lets_through(nr("read").into(), None, Some(1)));
+    assert_eq!(profile_of(vec![counts()]).arg_bytes, 0);
+}
+
+#[test]
 fn no_policy_is_a_profile_that_wants_nothing() {
     assert_eq!(profile_of(Vec::new()), Profile::default());
 }
@@ -116,14 +132,15 @@ fn spec() -> impl Strategy<Value = String> {
     let call = prop::sample::select(vec!["openat", "read", "execve", "exit", "connect"]);
     let list = || proptest::collection::vec(call.clone(), 0..4);
     let errors = proptest::collection::vec(prop::sample::select(vec!["EPERM", "EACCES", "ENOENT"]), 0..3);
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     (list(), list(), list(), errors, proptest::option::of(0..4_u64), flags).prop_map(
-        |(kprobe, kretprobe, syscalls, errors, least_us, (timing, refused, suspend))| {
+        |(kprobe, kretprobe, syscalls, errors, least_us, (timing, refused, suspend, counts))| {
             let names =
                 |list: Vec<&str>| list.iter().map(|name| format!("{{name: {name}}}")).collect::<Vec<_>>().join(", ");
             let least = least_us.map(|us| format!(", minDuration: {us}us")).unwrap_or_default();
+            let mode = if counts { "Count" } else { "Events" };
             format!(
-                "  kprobe: [{}]\n  kretprobe: [{}]\n  syscalls: [{}]\n  timing: {timing}\n  refused: {refused}\n  \
+                "  mode: {mode}\n  kprobe: [{}]\n  kretprobe: [{}]\n  syscalls: [{}]\n  timing: {timing}\n  refused: {refused}\n  \
                  suspend: {suspend}\n  filter: {{errors: [{}]{least}}}",
                 names(kprobe),
                 names(kretprobe),
@@ -167,6 +184,7 @@ proptest! {
         let shape = profile.want[nr(name)];
         let made = record(shape, is_refused);
         let lets_through = !shape.is_none()
+            && !shape.contains(CallWant::COUNT)
             && (made.phase == Phase::Enter || profile.lets_through(nr(name).into(), made.errno(), made.duration_ns));
         for place in selected.iter() {
             let mut alone = Selected::default();

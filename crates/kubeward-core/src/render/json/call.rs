@@ -2,7 +2,7 @@
 
 use super::member::{self, key, Fitting, TextMember};
 use super::JsonLines;
-use crate::event::{Abi, Arg, ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text};
+use crate::event::{Arg, ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text};
 use crate::render::base64;
 use crate::render::escape::{json_bytes, push_display, push_number, Place};
 use crate::render::line::Moment;
@@ -35,7 +35,9 @@ impl JsonLines {
         write_name(out, &event.call);
         out.extend_from_slice(b"\",\"nr\":");
         push_number(out, event.call.nr);
-        member::claim(out, key!("compat"), event.call.abi == Abi::Compat);
+        if let Some(via) = event.call.via.name() {
+            member::word(out, key!("via"), via);
+        }
         member::word(out, key!("category"), category_of(&event.call).name());
         out.extend_from_slice(b",\"args\":[");
         for (position, arg) in event.args.iter().enumerate() {

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::{JsonLines, Moment};
 use crate::container::PodSource;
-use crate::event::{Abi, Arg, ArgValue, Call, Identity, SockAddr, SyscallEvent, Text};
+use crate::event::{Arg, ArgValue, Call, Identity, SockAddr, SyscallEvent, Text, Via};
 use crate::ledger::{Account, LossReason};
-use crate::render::fixture::{arg, openat_event, text, valued, web_container, TIME_NS};
+use crate::render::fixture::{arg, openat_event, text, valued, web_container, COVERAGE, TIME_NS};
 use crate::render::line::{ContainerChange, Gap, GapReason, LedgerLine, LedgerScope, Notice, NoticeLevel, Stream};
 use crate::syscall::ArgKind;
 
@@ -57,7 +57,7 @@ fn args_of_every_form() -> Vec<Arg> {
 fn full_event() -> SyscallEvent {
     let mut event = openat_event();
     event.identity = Identity::Namespace;
-    event.call = Call { abi: Abi::Compat, nr: 5, entry: None };
+    event.call = Call { via: Via::Compat, nr: 5, entry: None };
     event.args = args_of_every_form();
     event.path = Some(long_text());
     (event.ret, event.refused_by_seccomp) = (Some(-2), true);
@@ -87,7 +87,7 @@ fn page_names_exactly_the_members_that_are_written() {
     let mut out = Vec::new();
     lines.syscall(&mut out, &openat_event());
     lines.syscall(&mut out, &full_event());
-    lines.container(&mut out, MOMENT, ContainerChange::Came, &container);
+    lines.container(&mut out, MOMENT, ContainerChange::Came(COVERAGE), &container);
     let scope = LedgerScope::Container(&container);
     let ledger = LedgerLine { scope, account: &account, is_final: true, skipped: 1, missed_returns: 1 };
     lines.ledger(&mut out, MOMENT, &ledger);

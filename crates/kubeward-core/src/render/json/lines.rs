@@ -12,6 +12,11 @@ impl JsonLines {
     pub fn container(&mut self, out: &mut Vec<u8>, moment: Moment, change: ContainerChange, container: &Container) {
         self.line(out, "container", moment, |_, out, fitting| {
             member::word(out, key!("change"), change.name());
+            if let ContainerChange::Came(coverage) = change {
+                time(out, key!("created"), coverage.created_ns);
+                time(out, key!("covered"), coverage.covered_ns);
+                member::number(out, key!("gap_ns"), coverage.gap_ns());
+            }
             facts::whole_container(out, container, fitting);
         });
     }
@@ -45,10 +50,7 @@ impl JsonLines {
             }
             for (key, time_ns) in [(key!("from"), Some(gap.from_ns)), (key!("to"), gap.to_ns)] {
                 if let Some(time_ns) = time_ns {
-                    member::push(out, key);
-                    out.push(b'"');
-                    write_rfc3339(out, time_ns);
-                    out.push(b'"');
+                    time(out, key, time_ns);
                 }
             }
             name_container(out, gap.container, fitting);
@@ -66,6 +68,13 @@ impl JsonLines {
             name_container(out, notice.container, fitting);
         });
     }
+}
+
+fn time(out: &mut Vec<u8>, key: &str, time_ns: u64) {
+    member::push(out, key);
+    out.push(b'"');
+    write_rfc3339(out, time_ns);
+    out.push(b'"');
 }
 
 fn name_container(out: &mut Vec<u8>, container: Option<&Container>, fitting: &Fitting) {

@@ -5,10 +5,12 @@ use serde_json::{json, Value};
 
 use super::*;
 use crate::container::Container;
-use crate::event::{Abi, ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text};
+use crate::event::{ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text, Via};
 use crate::ledger::{Account, FilterReason, LossReason};
 use crate::render::base64;
-use crate::render::fixture::{arg, hostile_event, kind_of, openat_event, text, valued, web_container, TIME_NS};
+use crate::render::fixture::{
+    arg, hostile_event, kind_of, openat_event, text, valued, web_container, COVERAGE, TIME_NS,
+};
 use crate::render::line::{ContainerChange, Gap, GapReason, LedgerLine, LedgerScope, Notice, NoticeLevel};
 use crate::syscall::{by_name, ArgKind};
 
@@ -62,7 +64,7 @@ fn members_without_a_value_are_absent() {
     let line = parsed(&event);
     for (object, absent) in [
         (&line, &["identity", "container", "k8s", "policies"][..]),
-        (&line["syscall"], &["path", "ret", "error", "duration_ns", "denied_by", "compat"]),
+        (&line["syscall"], &["path", "ret", "error", "duration_ns", "denied_by", "via"]),
         (&line["process"], &["exe", "comm_bytes", "comm_cut"]),
     ] {
         for name in absent {
@@ -90,23 +92,25 @@ fn failure_names_its_error() {
 fn what_is_unusual_about_a_call_is_said() {
     let mut event = openat_event();
     (event.identity, event.stage, event.refused_by_seccomp) = (Identity::Namespace, Stage::Setup, true);
-    event.call = Call { abi: Abi::Compat, nr: 5, entry: None };
+    event.call = Call { via: Via::Compat, nr: 5, entry: None };
     let line = parsed(&event);
     assert_eq!(line["identity"], "namespace");
     assert_eq!(line["stage"], "setup");
     let call = &line["syscall"];
     assert_eq!(call["denied_by"], "seccomp");
-    assert_eq!(call["compat"], true);
+    assert_eq!(call["via"], "compat");
     assert_eq!((&call["name"], &call["nr"], &call["category"]), (&json!("open"), &json!(5), &json!("file")));
+    event.call = Call { via: Via::IoUring, nr: 257, entry: by_name("openat") };
+    assert_eq!(parsed(&event)["syscall"]["via"], "io_uring");
 }
 
 #[test]
 fn call_without_a_name_goes_by_its_number() {
     let mut event = openat_event();
-    event.call = Call { abi: Abi::Native, nr: 4_000, entry: None };
+    event.call = Call { via: Via::Syscall, nr: 4_000, entry: None };
     let call = &parsed(&event)["syscall"];
     assert_eq!((&call["name"], &call["nr"]), (&json!("syscall_0xfa0"), &json!(4_000)));
-    assert_eq!((&call["category"], call.get("compat")), (&json!("other"), None));
+    assert_eq!((&call["category"], call.get("via")), (&json!("other"), None));
 }
 
 #[test]
@@ -285,9 +289,11 @@ fn containers_are_told_apart_however_many_there_are() {
 
 #[test]
 fn container_line_carries_all_labels() {
-    let line = line_of(|lines, out| lines.container(out, MOMENT, ContainerChange::Came, &web_container()));
+    let line = line_of(|lines, out| lines.container(out, MOMENT, ContainerChange::Came(COVERAGE), &web_container()));
     let line: Value = serde_json::from_str(&line).expect("valid JSON");
     assert_eq!((&line["kind"], &line["change"], &line["seq"]), (&json!("container"), &json!("came"), &json!(7)));
+    assert_eq!(line["created"], "2026-01-02T03:04:05.123456789Z");
+    assert_eq!((&line["covered"], &line["gap_ns"]), (&json!("2026-01-02T03:04:05.373456789Z"), &json!(250_000_000)));
     assert_eq!(line["container"]["labels"], json!({"tier": "front"}));
     assert_eq!(line["k8s"]["labels"], json!({"app": "web", "zone": "a"}));
 }

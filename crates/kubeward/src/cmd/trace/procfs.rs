@@ -3,20 +3,8 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 
 use anyhow::Context;
-use kubeward_core::container::NsKey;
-
-/// The pid and mount namespace that a process lives in.
-pub(super) fn namespaces(pid: u32) -> anyhow::Result<NsKey> {
-    let number = |kind: &str| {
-        let path = format!("/proc/{pid}/ns/{kind}");
-        let inode = fs::metadata(&path).with_context(|| format!("reading {path}"))?.ino();
-        u32::try_from(inode).with_context(|| format!("{path}: the number {inode} is no namespace's"))
-    };
-    Ok(NsKey { pid_ns: number("pid")?, mnt_ns: number("mnt")? })
-}
 
 /// A child of this process, if it has one.
 pub(super) fn child_of(parent: u32) -> anyhow::Result<Option<u32>> {
@@ -35,25 +23,11 @@ fn parent_of(stat: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
-
     use super::*;
 
     #[test]
     fn parent_is_found_behind_a_hostile_name() {
         assert_eq!(parent_of(b"42 (a) S 1 (b)) S 7 42 42"), Some(7));
         assert_eq!(parent_of(b"42 (sh"), None);
-    }
-
-    #[test]
-    fn own_child_lives_in_the_same_namespaces() {
-        // It waits for its input, which ends with this test.
-        let mut cat = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat starts");
-        let stat = fs::read(format!("/proc/{}/stat", cat.id())).expect("it lives");
-        assert_eq!(parent_of(&stat), Some(std::process::id()));
-        let both = [cat.id(), std::process::id()].map(|pid| namespaces(pid).expect("both live"));
-        assert_eq!(both[0], both[1]);
-        drop(cat.stdin.take());
-        assert!(cat.wait().expect("it ends").success());
     }
 }

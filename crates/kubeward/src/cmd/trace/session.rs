@@ -9,14 +9,17 @@ use std::sync::Arc;
 use anyhow::Context;
 use kubeward_agent::control::{hook_bits, kernel_profile};
 use kubeward_agent::heartbeat::Heartbeat;
-use kubeward_agent::pipeline::{self, Command, Coverage, Direct, Doubts, Finished, Lines, OwnOutput, Parts, Pipeline};
+use kubeward_agent::pipeline::{
+    self, monotonic_ns, Command, Continuity, Direct, Doubts, Lines, OwnOutput, Parts, Pipeline, Watched,
+};
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
 use kubeward_bpf::object::{Engine, LoadOptions};
 use kubeward_bpf::probe::Probes;
 use kubeward_bpf::process::Pidfd;
 use kubeward_bpf::read::Reader;
+use kubeward_bpf::tasks::Task;
 use kubeward_bpf::wire;
-use kubeward_core::container::{Container, ContainerId};
+use kubeward_core::container::{Container, ContainerId, NsKey};
 use kubeward_core::policy::{CheckedPolicy, PolicySet};
 use kubeward_core::redact::Redactor;
 use kubeward_core::render::json::JsonLines;
@@ -51,7 +54,7 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     // Before any thread is started: they inherit the mask, and a process with threads does not fork.
     let program = Program { argv: args.command.clone(), mask: block_signals()? };
     let container = if args.host { None } else { Some(launch::container(&program)?) };
-    let engine = Arc::new(Engine::load(&LoadOptions { ring_bytes: RING_BYTES })?);
+    let engine = Arc::new(Engine::load(&LoadOptions { ring_bytes: RING_BYTES, ..LoadOptions::default() })?);
     let mut probes = Probes::new(engine.clone(), args.probe_backend)?;
     let watch = Watch { engine, set };
     watch.attach(&mut probes)?;
@@ -70,11 +73,11 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     watch.engine.maps().silence(true)?;
     let doubts = Doubts { skipped: probes.skipped(), missed_returns: probes.missed_returns() };
     let (pipeline, read) = reader.stop();
-    let finished = pipeline.finish(doubts);
+    pipeline.finish(doubts);
     read.context("reading the ring")?;
     let code = code?;
     if args.summary {
-        show_summary(args, &finished)?;
+        watch.show_summary(args)?;
     }
     Ok(if outcome.has_failed.load(Ordering::Relaxed) { FAILED } else { code })
 }
@@ -91,6 +94,9 @@ fn policies(args: &TraceArgs) -> Result<PolicySet, PolicyFailure> {
         policies.push(CheckedPolicy { name: "trace".into(), ..CheckedPolicy::of_calls(&nine) });
     }
     policies.iter_mut().for_each(CheckedPolicy::record_whole_calls);
+    if args.summary {
+        policies.iter_mut().for_each(CheckedPolicy::count_only);
+    }
     set_of(policies)
 }
 
@@ -129,7 +135,7 @@ impl Watch {
     /// Opens the container's slot, with what the policies want of it.
     fn open(&self, args: &TraceArgs, probes: &Probes) -> anyhow::Result<()> {
         let maps = self.engine.maps();
-        let host_mnt_ns = procfs::namespaces(std::process::id())?.mnt_ns;
+        let host_mnt_ns = self.namespaces(|task| task.pid == std::process::id())?.mnt_ns;
         maps.change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
         let profile = kernel_profile(&self.set.profile(&self.set.active()), probes.upgrades_exit());
         maps.set_profile(PROFILE, &profile)?;
@@ -153,7 +159,14 @@ impl Watch {
         tag(leader, 0)?;
         tag(command, SLOT.0)?;
         // The second door: a process that joins from outside.
-        Ok(maps.bind_namespace(procfs::namespaces(command)?, SLOT, true)?)
+        let inside = self.namespaces(|task| task.slot == SLOT.0).context("the command ended before it began")?;
+        Ok(maps.bind_namespace(inside, SLOT, true)?)
+    }
+
+    /// Where the one task lives that `is_meant`, as the kernel side sees it.
+    fn namespaces(&self, is_meant: impl Fn(&Task) -> bool) -> anyhow::Result<NsKey> {
+        let task = self.engine.tasks()?.into_iter().find(is_meant);
+        Ok(task.context("the process is not in the kernel's list of tasks")?.ns)
     }
 
     fn attach(&self, probes: &mut Probes) -> anyhow::Result<()> {
@@ -174,7 +187,9 @@ impl Watch {
         let (commands, receiver) = pipeline::commands();
         // The container is the policies' whatever they select: they are here to be tried.
         let selected = self.set.active();
-        commands.send(Command::Open { slot: SLOT, container: Arc::new(container(args)), selected });
+        let now_ns = monotonic_ns();
+        let watched = Watched { created_ns: now_ns, since_ns: now_ns };
+        commands.send(Command::Open { slot: SLOT, container: Arc::new(container(args)), selected, watched });
         let (engine, outcome) = (self.engine.clone(), outcome.clone());
         let on_failure = move |error: &OutputError| {
             // Tracing ends; the command goes on.
@@ -187,20 +202,20 @@ impl Watch {
                 complain(&error);
             }
         };
-        let engine = self.engine.clone();
+        let (account_engine, table_engine) = (self.engine.clone(), self.engine.clone());
         let parts = Parts {
-            kernel_account: Box::new(move |slot| engine.maps().account(slot).ok()),
+            kernel_account: Box::new(move |slot| account_engine.maps().account(slot).ok()),
+            kernel_table: Box::new(move || table_engine.maps().call_table().ok()),
             commands: receiver,
             policies: self.set.clone(),
             redactor: Redactor::new(&[])?,
             lines: lines(args),
             output: Box::new(Direct::new(output, on_failure)),
-            table: args.summary,
             freed: None,
             heartbeat: Heartbeat::default(),
             own_output: OwnOutput::default(),
             loops: Default::default(),
-            coverage: Coverage::default(),
+            continuity: Continuity::default(),
         };
         Ok(Pipeline::new(parts))
     }
@@ -220,6 +235,20 @@ impl Watch {
                 code_of_failed_exec(&error)
             }
         })
+    }
+
+    /// The table by call, in place of the events.
+    fn show_summary(&self, args: &TraceArgs) -> anyhow::Result<()> {
+        let maps = self.engine.maps();
+        let mut text = Vec::new();
+        write_summary(&mut text, &maps.call_table()?, Some(SLOT), maps.account(SLOT)?.untabled);
+        let mut output = open_output(args.output.as_deref())?;
+        let mut rest = &text[..];
+        while !rest.is_empty() {
+            let written = output.write(rest)?;
+            rest = &rest[written..];
+        }
+        Ok(())
     }
 }
 
@@ -246,23 +275,4 @@ fn lines(args: &TraceArgs) -> Lines {
         FormatArg::Json => Lines::Json(JsonLines::new(&run_id::stream(None, Vec::new()))),
         FormatArg::Text => Lines::Alone(TextLines::new(TextOptions { time: TimeFormat::Clock, container: false })),
     }
-}
-
-/// The table by call and the account, in place of the events.
-fn show_summary(args: &TraceArgs, finished: &Finished) -> anyhow::Result<()> {
-    let mut text = Vec::new();
-    if let Some(table) = &finished.table {
-        write_summary(&mut text, table, None);
-    }
-    let lost = finished.total.lost.total();
-    if lost > 0 {
-        writeln!(text, "{lost} of {} calls were lost and are not in this table", finished.total.seen)?;
-    }
-    let mut output = open_output(args.output.as_deref())?;
-    let mut rest = &text[..];
-    while !rest.is_empty() {
-        let written = output.write(rest)?;
-        rest = &rest[written..];
-    }
-    Ok(())
 }

@@ -28,7 +28,7 @@ fn told(changes: Vec<Change>) -> Vec<String> {
         Change::Changed { instance, container } => format!("~{}{}", instance.init.pid, details(&container)),
         Change::Gone { instance } => format!("-{}", instance.init.pid),
         Change::ExecStarted { instance, pid } => format!("{} exec {pid}", instance.init.pid),
-        Change::Missed { id, .. } => format!("missed {id}"),
+        Change::Missed { container, .. } => format!("missed {}", container.id),
         other => format!("{other:?}"),
     };
     changes.into_iter().map(line).collect()

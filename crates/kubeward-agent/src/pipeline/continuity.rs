@@ -9,7 +9,7 @@ const KEEP_EVERY_NS: u64 = 250_000_000;
 
 /// How far the watch is, with the file that says so; all moments are of CLOCK_BOOTTIME.
 #[derive(Debug, Default)]
-pub struct Coverage {
+pub struct Continuity {
     /// Absent where no file is kept.
     file: Option<WatchFile>,
     /// Until when the agent before this one watched; absent when it is not known, or told.
@@ -23,7 +23,7 @@ pub struct Coverage {
     kept_ns: u64,
 }
 
-impl Coverage {
+impl Continuity {
     pub fn new(file: Option<WatchFile>, before_ns: Option<u64>) -> Self {
         Self { file, before_ns, ..Self::default() }
     }

@@ -1,0 +1,206 @@
+//! The exact table against a program that counts for itself. Needs root and a C compiler.
+//!
+//! Nobody reads the ring here: it is full after some thousand records, and the table must not care. `KUBEWARD_PROBE_BACKEND` names the
+//! backend, `auto` without it. In a file of its own: the self-test counts the calls of its whole process.
+
+#[path = "../../kubeward/tests/root/witness.rs"]
+mod witness;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use kubeward_bpf::object::{Engine, LoadOptions};
+use kubeward_bpf::probe::{Backend, Probes};
+use kubeward_bpf::process::Pidfd;
+use kubeward_bpf::wire::{self, Account, Container, Profile, CALLS, HOOK_ENTER, HOOK_EXIT};
+use kubeward_core::container::ContainerSlot;
+use kubeward_core::syscall;
+
+const SLOT: ContainerSlot = ContainerSlot(1);
+const RING_BYTES: u32 = 256 << 10;
+const THREADS: u64 = 8;
+const ROUNDS: u64 = 2_000;
+
+/// The calls that the witness counts.
+const CALLED: [&str; 10] =
+    ["getppid", "dup", "lseek", "openat", "mkdir", "kill", "pread64", "getcwd", "exit", "exit_group"];
+
+/// Calls by name and result, an errno or `unfinished`.
+type Results = BTreeMap<(String, String), u64>;
+
+/// The kernel side with one container, and nobody who reads what it records.
+struct Watch {
+    engine: Arc<Engine>,
+    probes: Probes,
+    profiles: u32,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Watch {
+    fn begin(options: &LoadOptions) -> Self {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let engine = Arc::new(Engine::load(options).expect("the object loads"));
+        let backend = std::env::var("KUBEWARD_PROBE_BACKEND");
+        let backend = backend.map_or(Backend::Auto, |name| name.parse().expect("it names a backend"));
+        let probes = Probes::new(engine.clone(), backend).expect("some backend works here");
+        println!("{}", probes.explain().join("\n"));
+        Self { engine, probes, profiles: 0, _alone: alone }
+    }
+
+    /// Opens the slot anew, with `want` of each of these calls.
+    fn open(&mut self, calls: &[&str], want: u8, stage: u32) {
+        let (mut wants, mut asked) = ([0; CALLS], [0; CALLS]);
+        let moments = if want & wire::WANT_CALL != 0 { HOOK_ENTER | HOOK_EXIT } else { HOOK_EXIT };
+        for name in calls {
+            let call = syscall::by_name(name).expect("the catalogue has it");
+            (wants[usize::from(call.nr)], asked[usize::from(call.nr)]) = match *name {
+                "exit" | "exit_group" => (wire::WANT_ENTER | want & wire::WANT_COUNT, HOOK_ENTER),
+                _ => (want, moments),
+            };
+        }
+        let (errors, min_duration_ns, arg_bytes, argv_bytes) = ([0; wire::ERRNO_WORDS], 0, 256, 4096);
+        let profile = Profile { want: wants, errors, min_duration_ns, arg_bytes, argv_bytes };
+        assert_eq!(self.probes.apply(&asked).refused, []);
+        self.profiles += 1;
+        let maps = self.engine.maps();
+        maps.set_profile(self.profiles, &profile).expect("there are 1023");
+        // An exec in this mount namespace does not begin the workload: the witness's own may be just over when it is tagged.
+        let mnt_ns = std::fs::metadata("/proc/self/ns/mnt").expect("/proc is mounted").ino() as u32;
+        maps.open_slot(SLOT, &Container::watched(self.profiles, mnt_ns), stage).expect("slot 1 is there");
+    }
+
+    /// Runs the witness as the container. What it counted.
+    fn run_witness(&self) -> Results {
+        let mut command = Command::new(witness::witness("results"));
+        let (threads, rounds) = (THREADS.to_string(), ROUNDS.to_string());
+        let mut child = piped(command.args([threads, rounds]));
+        self.tag(&child);
+        child.stdin.take().expect("it is piped").write_all(b"x").expect("it waits for this");
+        let output = child.wait_with_output().expect("it is our child");
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).expect("it prints ASCII");
+        let mut results = Results::new();
+        for line in text.lines() {
+            let [name, result, count] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            *results.entry((name.to_owned(), result.to_owned())).or_default() +=
+                count.parse::<u64>().expect("a number");
+        }
+        assert_eq!(results.len(), 18, "{results:?}");
+        results
+    }
+
+    fn tag(&self, child: &Child) {
+        let pidfd = Pidfd::open(child.id()).expect("it waits");
+        self.engine.maps().tag_task(pidfd.as_fd(), SLOT.0).expect("it waits");
+    }
+
+    /// The account when no call is under way.
+    fn account(&self) -> Account {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let account = self.engine.maps().account(SLOT).expect("the map can be read");
+            if account.entered == account.left {
+                return account;
+            }
+            assert!(Instant::now() < deadline, "calls do not end: {account:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// The table of one stage, and all that is in it of whatever slot.
+    fn table(&self, stage: u32) -> (Results, u64) {
+        let rows = self.engine.maps().table().expect("the map can be read").counts;
+        let all = rows.iter().map(|(_, calls)| calls).sum();
+        let of_stage = rows.iter().filter(|(key, _)| u32::from(key.stage) == stage && u32::from(key.slot) == SLOT.0);
+        let results = of_stage.map(|(key, calls)| {
+            let name = syscall::by_nr(key.nr.into()).expect("the catalogue has it").name.to_owned();
+            match key.flags {
+                0 => ((name, key.error.to_string()), *calls),
+                wire::TABLE_UNFINISHED => ((name, "unfinished".to_owned()), *calls),
+                flags => panic!("{name} has flags {flags}"),
+            }
+        });
+        (results.collect(), all)
+    }
+}
+
+fn piped(command: &mut Command) -> Child {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs")
+}
+
+fn sum(results: &Results) -> u64 {
+    results.values().sum()
+}
+
+#[test]
+fn root_table_is_what_the_witness_counted_while_the_ring_runs_over() {
+    let mut watch = Watch::begin(&LoadOptions { ring_bytes: RING_BYTES, ..LoadOptions::default() });
+    watch.open(&CALLED, wire::WANT_CALL, wire::STAGE_RUN);
+    let counted = watch.run_witness();
+    let account = watch.account();
+    assert_eq!(watch.table(wire::STAGE_RUN), (counted.clone(), account.seen), "{account:?}");
+    assert_eq!(sum(&counted), THREADS * ROUNDS * 16 + THREADS + 1);
+    assert!(account.lost_ring > account.submitted, "{account:?}");
+    assert_eq!((account.submitted + account.lost_ring, account.untabled), (account.seen, 0), "{account:?}");
+
+    let times = watch.engine.maps().table().expect("the map can be read").times;
+    let timed: u64 = times.iter().map(|(_, times)| times.calls).sum();
+    assert_eq!((timed, account.untimed), (THREADS * ROUNDS * 16, 0), "all but the calls that never return");
+    for (key, times) in times {
+        let least = (times.calls << key.power) * u64::from(key.power > 0);
+        assert!((least..times.calls << (key.power + 1)).contains(&times.total_ns), "{key:?} {times:?}");
+    }
+}
+
+#[test]
+fn root_calls_that_are_only_to_be_counted_make_no_record() {
+    let mut watch = Watch::begin(&LoadOptions { ring_bytes: RING_BYTES, ..LoadOptions::default() });
+    watch.open(&CALLED, wire::WANT_EXIT | wire::WANT_COUNT, wire::STAGE_RUN);
+    let counted = watch.run_witness();
+    let account = watch.account();
+    assert_eq!(watch.table(wire::STAGE_RUN), (counted, account.seen), "{account:?}");
+    let told = (account.filtered_count, account.submitted, account.lost_ring, account.unreadable, account.no_buffer);
+    assert_eq!(told, (account.seen, 0, 0, 0, 0), "{account:?}");
+    assert_eq!(watch.engine.maps().table().expect("the map can be read").times, [], "no entry was watched");
+}
+
+#[test]
+fn root_slot_that_is_opened_again_begins_with_nothing() {
+    let mut watch = Watch::begin(&LoadOptions::default());
+    watch.open(&CALLED, wire::WANT_EXIT | wire::WANT_COUNT, wire::STAGE_SETUP);
+    let counted = watch.run_witness();
+    let account = watch.account();
+    assert_eq!((account.filtered_setup, account.filtered_count), (account.seen, 0), "{account:?}");
+    assert_eq!(watch.table(wire::STAGE_SETUP), (counted, account.seen), "{account:?}");
+    watch.engine.maps().close_slot(SLOT).expect("slot 1 is there");
+
+    watch.open(&["dup", "getcwd"], wire::WANT_EXIT | wire::WANT_COUNT, wire::STAGE_RUN);
+    assert_eq!(watch.table(wire::STAGE_SETUP), (Results::new(), 0), "nothing is left of the container before");
+    let counted = watch.run_witness();
+    let expected: Results = counted.into_iter().filter(|((name, _), _)| ["dup", "getcwd"].contains(&&**name)).collect();
+    let account = watch.account();
+    assert_eq!(watch.table(wire::STAGE_RUN), (expected.clone(), account.seen), "{account:?}");
+    assert_eq!(account.seen, sum(&expected));
+}
+
+#[test]
+fn root_full_table_counts_what_it_has_no_room_for() {
+    const ENTRIES: u32 = 5;
+    let options = LoadOptions { ring_bytes: RING_BYTES, table_entries: Some(ENTRIES) };
+    let mut watch = Watch::begin(&options);
+    watch.open(&CALLED, wire::WANT_EXIT, wire::STAGE_RUN);
+    let counted = watch.run_witness();
+    let account = watch.account();
+    let (table, all) = watch.table(wire::STAGE_RUN);
+    assert_eq!(table.len(), ENTRIES as usize);
+    for (key, calls) in &table {
+        assert_eq!(counted.get(key), Some(calls), "{key:?}: what is in the table is exact");
+    }
+    assert_eq!(all + account.untabled, account.seen, "{account:?}");
+    assert_eq!(account.seen, sum(&counted), "{account:?}");
+}
