@@ -31,6 +31,8 @@ pub struct Maps {
     current: Mutex<Settings>,
     call_shapes: MapHandle,
     profiles: MapHandle,
+    pub(crate) profile_limits: MapHandle,
+    pub(crate) limit_buckets: MapHandle,
     containers: MapHandle,
     stages: MapHandle,
     container_map: MapHandle,
@@ -73,6 +75,8 @@ impl Maps {
             }),
             call_shapes: find("call_shapes")?,
             profiles: find("profiles")?,
+            profile_limits: find("profile_limits")?,
+            limit_buckets: find("limit_buckets")?,
             containers: find("containers")?,
             stages: find("stages")?,
             container_map: find("container_map")?,
@@ -130,6 +134,7 @@ impl Maps {
         }
         let slot = check(slot)?;
         put(&self.stages, "stages", slot, &stage)?;
+        self.fill_buckets(ContainerSlot(slot), container.profile, true)?;
         put(&self.containers, "containers", slot, container)
     }
 
@@ -142,7 +147,9 @@ impl Maps {
 
     /// Points the container at another profile, from its next call on.
     pub fn set_container(&self, slot: ContainerSlot, container: &Container) -> Result<(), MapError> {
-        put(&self.containers, "containers", check(slot)?, container)
+        put(&self.containers, "containers", check(slot)?, container)?;
+        // Until then the kernel side drops nothing for its limits.
+        self.fill_buckets(slot, container.profile, false)
     }
 
     /// The workload runs, whatever the kernel saw of its first exec.
@@ -284,7 +291,7 @@ fn check(slot: ContainerSlot) -> Result<u32, MapError> {
     }
 }
 
-fn put(map: &MapHandle, name: &'static str, index: u32, value: &impl Wire) -> Result<(), MapError> {
+pub(crate) fn put(map: &MapHandle, name: &'static str, index: u32, value: &impl Wire) -> Result<(), MapError> {
     map.update(&index.to_ne_bytes(), value.as_bytes(), MapFlags::ANY).map_err(kernel(name))
 }
 

@@ -167,7 +167,10 @@ static __always_inline void tell_entry(struct call *call)
 	call->phase = KW_PHASE_ENTER;
 	call->ret = 0;
 	call->duration_ns = 0;
-	emit(call, read_inputs(call, true));
+	if (is_over_limits(call))
+		count(call->account->sampled);
+	else
+		emit(call, read_inputs(call, true));
 }
 
 /*
@@ -325,7 +328,10 @@ static __always_inline void tell_return(struct call *call, struct pending_call *
 		count(call->account->filtered_duration);
 		return;
 	}
-	emit(call, finish_items(call, pending));
+	if (is_over_limits(call))
+		count(call->account->sampled);
+	else
+		emit(call, finish_items(call, pending));
 }
 
 /* The return of a call whose entry was kept: its account and arguments are the entry's. */

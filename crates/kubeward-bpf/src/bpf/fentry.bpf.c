@@ -18,6 +18,7 @@
 #include "moves.bpf.h"
 #include "call.bpf.h"
 #include "table.bpf.h"
+#include "limits.bpf.h"
 #include "calls.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -33,6 +33,7 @@
 #include "moves.bpf.h"
 #include "call.bpf.h"
 #include "table.bpf.h"
+#include "limits.bpf.h"
 #include "calls.bpf.h"
 #include "adopt.bpf.h"
 
