@@ -11,7 +11,7 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
     println!("cargo:rerun-if-changed={SOURCES}");
     println!("cargo:rerun-if-env-changed=KUBEWARD_CLANG");
-    for name in ["monitor", "fentry"] {
+    for name in ["monitor", "fentry", "uring"] {
         compile(&Path::new(SOURCES).join(format!("{name}.bpf.c")), &out.join(format!("{name}.bpf.o")));
     }
 }

@@ -14,7 +14,7 @@ results=$root/target/vm
 bin=$results/bin
 kubeward=${KUBEWARD_BIN:-$root/bin/kubeward}
 backends=(tracepoint kprobe fentry auto)
-programs=(calls64 blocked loop)
+programs=(calls64 compat blocked loop)
 machines=("6.1 default" "6.1 preempt=full" "6.12 default" "6.12 preempt=full" "7.x default" "7.x preempt=full" "6.12 cgroup=v2"
     "6.1 moves" "6.12 moves" "6.1 table" "6.12 table" "7.x table")
 at_once=2
@@ -29,7 +29,7 @@ fail() {
 build_programs() {
     mkdir -p "$bin"
     local program
-    for program in calls64 blocked loop; do
+    for program in "${programs[@]}"; do
         cc -O1 -static -Wall -Wextra -o "$bin/$program" "$root/tests/witness/$program.c"
     done
     cc -O1 -static -Wall -Wextra -o "$bin/bpf_objects" "$here/guest/bpf_objects.c"
@@ -86,6 +86,9 @@ judge_run() { # DIR BACKEND PROGRAM
     case $3 in
         calls64)
             judge "$what" calls64.jq "${files[@]}"
+            ;;
+        compat)
+            judge "$what" compat.jq "${files[@]}"
             ;;
         blocked)
             lines=$(count_right_reads "$name.events")
@@ -172,7 +175,7 @@ boot() { # DIR KERNEL KIND
             "$here/run.sh" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/table.sh" "$bin/root_table" "$bin/results"
             ;;
         *)
-            files+=("$bin/calls64" "$bin/blocked" "$bin/loop")
+            files+=("${programs[@]/#/$bin/}")
             "$here/run.sh" --preempt "${kind#preempt=}" --timeout 400 --out "$dir" "$kernel" -- "$here/guest/matrix.sh" "${files[@]}"
             ;;
     esac

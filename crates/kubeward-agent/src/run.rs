@@ -49,7 +49,7 @@ use crate::heartbeat::Heartbeat;
 use crate::kubernetes::client::is_in_pod;
 use crate::kubernetes::pods;
 use crate::kubernetes::report::OwnerPod;
-use crate::pipeline::{self, Command, Commands, Continuity, Lines, OwnOutput, OwnPod, Parts, Pipeline, Queue};
+use crate::pipeline::{self, Command, Commands, Coverage, Lines, OwnOutput, OwnPod, Parts, Pipeline, Queue};
 use crate::serve::health::Verdict;
 use crate::serve::Socket;
 use crate::sinks::{LogFile, Output, Stream};
@@ -91,7 +91,7 @@ impl Agent {
         policies.first_look()?;
         let output = open_output(&config.target)?;
         let socket = config.socket.as_deref().map(Socket::claim).transpose()?;
-        let continuity = continuity(config.state_file.as_deref());
+        let coverage = coverage(config.state_file.as_deref());
         let engine = Arc::new(Engine::load(&LoadOptions::default())?);
         engine.maps().share_ring()?;
         let probes = Probes::new(engine.clone(), config.backend)?;
@@ -118,7 +118,7 @@ impl Agent {
             heartbeat,
             own_output: own_output(&config),
             loops,
-            continuity,
+            coverage,
         });
         let applier = Applier::new(engine.clone(), probes, commands.clone());
         Ok(Self { config, engine, commands, pipeline, freed, applier, policies, api, feedback })
@@ -258,15 +258,15 @@ fn own_output(config: &Config) -> OwnOutput {
 }
 
 /// Takes the file that says until when the agent before this one watched. Without it no gap is told, and the agent watches.
-fn continuity(state_file: Option<&Path>) -> Continuity {
-    let Some(path) = state_file else { return Continuity::default() };
+fn coverage(state_file: Option<&Path>) -> Coverage {
+    let Some(path) = state_file else { return Coverage::default() };
     let shown = path.display();
     match WatchFile::take(path) {
         Err(error) => {
             tracing::warn!("--state-file {error}; no agent will tell the gap between this one and its neighbours");
-            Continuity::default()
+            Coverage::default()
         }
-        Ok((file, Before::WatchedUntil(until_ns))) => Continuity::new(Some(file), Some(until_ns)),
+        Ok((file, Before::WatchedUntil(until_ns))) => Coverage::new(Some(file), Some(until_ns)),
         Ok((file, before)) => {
             match before {
                 Before::Damaged => {
@@ -276,7 +276,7 @@ fn continuity(state_file: Option<&Path>) -> Continuity {
                     tracing::info!("--state-file {shown}: no agent watched here before, since the machine was started")
                 }
             }
-            Continuity::new(Some(file), None)
+            Coverage::new(Some(file), None)
         }
     }
 }

@@ -8,8 +8,10 @@ use std::mem::size_of;
 use std::sync::Arc;
 
 use kubeward_core::container::ContainerSlot;
-use kubeward_core::event::{Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text, Via};
-use kubeward_core::syscall::{self, ArgKind, Capture, Syscall};
+use kubeward_core::event::{
+    Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text, UringRequest, Via,
+};
+use kubeward_core::syscall::{self, ArgKind, ArgShape, Capture, CompatCall, UNLISTED};
 
 use crate::wire::{self, Record, Wire};
 use items::Items;
@@ -72,7 +74,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
 fn call(record: &Record, items: Items) -> Result<CallRecord, DecodeError> {
     let phase = phase(record.phase)?;
     let has_return = phase != Phase::Enter;
-    let call = call_of(record.nr, record.flags);
+    let call = call_of(record.nr, record.flags, record.number);
     let Items { args, path } = items;
     let event = SyscallEvent {
         seq: 0,
@@ -82,12 +84,13 @@ fn call(record: &Record, items: Items) -> Result<CallRecord, DecodeError> {
         stage: if u32::from(record.stage) == wire::STAGE_RUN { Stage::Run } else { Stage::Setup },
         probe: probe(record.probe)?,
         identity: identity(record.identity)?,
-        args: arguments(record, call.entry, args),
+        args: arguments(record, args),
         call,
         path,
         ret: has_return.then_some(record.ret),
         duration_ns: (phase == Phase::Call).then_some(record.duration_ns),
         refused_by_seccomp: record.flags & wire::RECORD_REFUSED != 0,
+        io_uring: request(record),
         process: process(record),
         slot: ContainerSlot(record.slot),
         container: None,
@@ -96,32 +99,57 @@ fn call(record: &Record, items: Items) -> Result<CallRecord, DecodeError> {
     Ok(CallRecord { event, exec_id: record.exec_id, start_boot_ns: record.start_boot_ns })
 }
 
-/// The call that a record, or a row of the table, is of: its number, and the flags that say in which table that is.
-pub(crate) fn call_of(nr: u16, flags: u8) -> Call {
-    let nr = u32::from(nr);
+/// The call that a record or a table names by `nr`, and that its caller named by `number`.
+pub(crate) fn call_of(nr: u16, flags: u8, number: u32) -> Call {
     if flags & wire::RECORD_COMPAT != 0 {
-        return Call { via: Via::Compat, nr, entry: syscall::compat_name(nr).and_then(syscall::by_name) };
+        let compat = syscall::compat(nr);
+        let nr = compat.map_or(number, |call| call.nr.into());
+        return Call { via: Via::Compat, nr, entry: compat.and_then(|call| call.native) };
     }
     let via = if flags & wire::RECORD_IO_URING != 0 { Via::IoUring } else { Via::Syscall };
-    Call { via, nr, entry: syscall::by_nr(nr) }
+    let entry = syscall::by_nr(nr.into()).filter(|entry| entry.nr != UNLISTED);
+    Call { via, nr: entry.map_or(number, |entry| entry.nr.into()), entry }
 }
 
-/// By the catalogue's shape; six raw registers for a call that has none there.
-fn arguments(record: &Record, entry: Option<&'static Syscall>, mut values: [Option<ArgValue>; 6]) -> Vec<Arg> {
+fn request(record: &Record) -> Option<UringRequest> {
+    (record.flags & wire::RECORD_IO_URING != 0).then_some(UringRequest {
+        opcode: record.uring_opcode,
+        fixed_file: record.uring_flags & wire::URING_FIXED_FILE != 0,
+        direct: record.uring_flags & wire::URING_DIRECT != 0,
+    })
+}
+
+/// What the catalogue says of the call's arguments.
+#[derive(Default)]
+struct Signature {
+    args: Option<&'static [ArgShape]>,
+    captures: [Capture; 6],
+}
+
+fn signature(record: &Record) -> Signature {
+    let native = || syscall::by_nr(record.nr.into());
+    let args = match record.flags & wire::RECORD_COMPAT != 0 {
+        true => syscall::compat(record.nr).map(|call| (call.args, call.captures())),
+        false => native().map(|call| (call.args, call.captures())),
+    };
+    args.map_or_else(Signature::default, |(args, captures)| Signature { args, captures })
+}
+
+/// By the catalogue's shape; six raw registers for a call that has none there, or whose arguments could not be read.
+fn arguments(record: &Record, mut values: [Option<ArgValue>; 6]) -> Vec<Arg> {
     const RAW: [&str; 6] = ["arg0", "arg1", "arg2", "arg3", "arg4", "arg5"];
-    let captures = entry.map(Syscall::captures).unwrap_or_default();
+    let Signature { args, captures } = signature(record);
+    let is_compat = record.flags & wire::RECORD_COMPAT != 0;
     let lacks_items = record.flags & wire::RECORD_NO_ITEMS != 0;
     let mut arg = |at: usize, name, kind| {
         let unread =
             if lacks_items && captures[at] != Capture::None { ArgValue::Unreadable } else { ArgValue::Register };
-        Arg {
-            name,
-            kind: ArgKind::among(kind, &record.args),
-            raw: record.args[at],
-            value: values[at].take().unwrap_or(unread),
-        }
+        let kind = ArgKind::among(kind, &record.args);
+        let raw = record.args[at];
+        let raw = if is_compat { CompatCall::widen(kind, raw) } else { raw };
+        Arg { name, kind, raw, value: values[at].take().unwrap_or(unread) }
     };
-    match entry.and_then(|entry| entry.args) {
+    match args.filter(|_| record.flags & wire::RECORD_NO_ARGS == 0) {
         Some(shapes) => shapes.iter().take(6).enumerate().map(|(at, shape)| arg(at, shape.name, shape.kind)).collect(),
         None => RAW.into_iter().enumerate().map(|(at, name)| arg(at, name, ArgKind::Hex)).collect(),
     }

@@ -3,13 +3,13 @@
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
 
 use crate::object::LoadError;
-use crate::wire::{self, Account, Container, Profile, Settings, Shape, Tag, Target, Wire, CALLS, SLOTS};
+use crate::wire::{self, Account, Container, Profile, Record, Settings, Shape, Tag, Target, Wire, CALLS, SLOTS};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
@@ -40,13 +40,15 @@ pub struct Maps {
     own_pid_namespaces: MapHandle,
     task_tags: MapHandle,
     accounts: MapHandle,
-    pub(crate) ring_read: MapHandle,
     pub(crate) call_table: MapHandle,
     pub(crate) call_times: MapHandle,
     pub(crate) births: MapHandle,
     pub(crate) free_slots: MapHandle,
     pub(crate) birth_kin: MapHandle,
+    pub(crate) ring_read: MapHandle,
     pub(crate) records: MapHandle,
+    /// The requests to rings that are kept, once anybody wants some.
+    requests: OnceLock<MapHandle>,
 }
 
 impl Maps {
@@ -68,8 +70,8 @@ impl Maps {
                 tag_slot: 0,
                 tag_mode: 0,
                 tag_cgroup: 0,
-                shared_bytes: 0,
                 births_after: u64::MAX,
+                shared_bytes: 0,
                 raw_hooks: [0; CALLS],
                 function_hooks: [0; CALLS],
             }),
@@ -84,13 +86,14 @@ impl Maps {
             own_pid_namespaces: find("own_pid_namespaces")?,
             task_tags: find("task_tags")?,
             accounts: find("accounts")?,
-            ring_read: find("ring_read")?,
             call_table: find("call_table")?,
             call_times: find("call_times")?,
             births: find("births")?,
             free_slots: find("free_slots")?,
             birth_kin: find("birth_kin")?,
+            ring_read: find("ring_read")?,
             records: find("records")?,
+            requests: OnceLock::new(),
         })
     }
 
@@ -117,8 +120,8 @@ impl Maps {
         self.change_settings(|settings| settings.silenced = silent.into())
     }
 
-    pub fn set_shape(&self, nr: u16, shape: &Shape) -> Result<(), MapError> {
-        put(&self.call_shapes, "call_shapes", nr.into(), shape)
+    pub fn set_shape(&self, index: u16, shape: &Shape) -> Result<(), MapError> {
+        put(&self.call_shapes, "call_shapes", index.into(), shape)
     }
 
     /// Writes profile `id` (1..1023). A container should be switched to a fresh id rather than see a profile change under it.
@@ -133,9 +136,11 @@ impl Maps {
             self.clean_slots(&[slot].into())?;
         }
         let slot = check(slot)?;
+        self.drop_requests(slot)?;
         put(&self.stages, "stages", slot, &stage)?;
         self.fill_buckets(ContainerSlot(slot), container.profile, true)?;
-        put(&self.containers, "containers", slot, container)
+        let opened_ns = clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(u64::MAX);
+        put(&self.containers, "containers", slot, &Container { opened_ns, ..*container })
     }
 
     pub(crate) fn clear_account(&self, slot: ContainerSlot) -> Result<(), MapError> {
@@ -145,11 +150,37 @@ impl Maps {
         self.accounts.update_percpu(&slot, &clear, MapFlags::ANY).map_err(kernel("accounts"))
     }
 
+    /// Where requests to rings are kept from submission to answer. Each value begins with the record that it will be told by.
+    pub(crate) fn keep_requests(&self, requests: MapHandle) {
+        // A second object of the same kind is never loaded.
+        let _ = self.requests.set(requests);
+    }
+
+    /// Drops what is kept of the slot's requests: those whose answer was not seen while the slot was another container's.
+    fn drop_requests(&self, slot: u32) -> Result<(), MapError> {
+        let Some(requests) = self.requests.get() else { return Ok(()) };
+        for key in requests.keys() {
+            let request = requests.lookup(&key, MapFlags::ANY).map_err(kernel("uring_requests"))?;
+            if request.and_then(|bytes| Record::read_from(&bytes)).is_some_and(|record| record.slot == slot) {
+                absent_is_fine("uring_requests", requests.delete(&key))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Requests to rings that have been submitted and not answered yet, for tests.
+    pub fn requests(&self) -> usize {
+        self.requests.get().map_or(0, |requests| requests.keys().count())
+    }
+
     /// Points the container at another profile, from its next call on.
     pub fn set_container(&self, slot: ContainerSlot, container: &Container) -> Result<(), MapError> {
-        put(&self.containers, "containers", check(slot)?, container)?;
+        let slot = check(slot)?;
+        let known = self.containers.lookup(&slot.to_ne_bytes(), MapFlags::ANY).map_err(kernel("containers"))?;
+        let opened_ns = known.and_then(|bytes| Container::read_from(&bytes)).map_or(0, |known| known.opened_ns);
+        put(&self.containers, "containers", slot, &Container { opened_ns, ..*container })?;
         // Until then the kernel side drops nothing for its limits.
-        self.fill_buckets(slot, container.profile, false)
+        self.fill_buckets(ContainerSlot(slot), container.profile, false)
     }
 
     /// The workload runs, whatever the kernel saw of its first exec.
@@ -250,12 +281,12 @@ impl From<NsKey> for wire::NsKey {
 }
 
 impl Container {
-    const CLOSED: Self = Self { active: 0, profile: 0, creator_mnt_ns: 0, is_unnamed: 0, since_ns: 0 };
+    const CLOSED: Self = Self { active: 0, profile: 0, creator_mnt_ns: 0, is_unnamed: 0, since_ns: 0, opened_ns: 0 };
 
-    /// A container that is looked at from now on, by the profile's wants. An exec in `creator_mnt_ns` is its runtime's.
+    /// A container that is looked at from now on, by the profile's wants; since when the slot is its own is for the maps to say. An exec in `creator_mnt_ns` is its runtime's.
     pub fn watched(profile: u32, creator_mnt_ns: u32) -> Self {
         let since_ns = clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(u64::MAX);
-        Self { active: 1, profile, creator_mnt_ns, is_unnamed: 0, since_ns }
+        Self { active: 1, profile, creator_mnt_ns, is_unnamed: 0, since_ns, opened_ns: 0 }
     }
 
     /// One that nobody has named yet: a [`Birth`](crate::births::Birth) may take it.

@@ -15,7 +15,8 @@ static MONITOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o"
 pub struct LoadOptions {
     /// Size of the record ring: a power of two, at least one page.
     pub ring_bytes: u32,
-    /// Entries of the exact table; `None`: as many as [`TableRoom::on`] gives on this machine.
+    /// Entries of the exact table, and of its durations; `None`: as many as [`TableRoom::on`] gives on this machine. 65,536 take
+    /// the kernel some 50 ms to make.
     pub table_entries: Option<u32>,
 }
 
@@ -77,7 +78,7 @@ impl Engine {
             let entries = match map.name().to_str() {
                 Some("records") => options.ring_bytes,
                 Some("call_table") => options.table_entries.unwrap_or(room.counts),
-                Some("call_times") => room.times,
+                Some("call_times") => options.table_entries.unwrap_or(room.times),
                 _ => continue,
             };
             map.set_max_entries(entries).map_err(refused("sizing a map"))?;

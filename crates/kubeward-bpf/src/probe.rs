@@ -1,6 +1,7 @@
 //! Hooks on calls: which backend serves which call, attached and detached while everything else goes on.
 
 mod attach;
+mod compat;
 mod fentry;
 mod plan;
 mod raw;
@@ -9,6 +10,7 @@ mod selftest;
 mod settle;
 mod survey;
 mod tables;
+mod uring;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,13 +26,17 @@ use crate::wire::{CALLS, HOOK_ENTER, HOOK_EXIT};
 pub(crate) use attach::trace;
 pub use attach::AttachError;
 use attach::Hook;
+use compat::SharedHooks;
 use plan::Verdicts;
 use raw::RawHooks;
 use retire::Retirement;
 use tables::Tables;
+use uring::Uring;
 
+pub use compat::compat_functions;
 pub use settle::Settling;
 pub use survey::{survey, BackendVerdict};
+pub use uring::{uring_support, UringSupport};
 
 /// Beside [`HOOK_ENTER`] and [`HOOK_EXIT`] in what is asked of a call: refusals by seccomp must be seen, which only the
 /// raw tracepoint shows.
@@ -112,6 +118,8 @@ pub struct Refused {
 pub struct Report {
     pub attached: Vec<Attached>,
     pub refused: Vec<Refused>,
+    /// Why operations of io_uring that stand for attached calls are not seen. `None`: they are, or there are none.
+    pub uring_trouble: Option<String>,
 }
 
 /// All hooks of one engine. Dropping it detaches them.
@@ -121,11 +129,13 @@ pub struct Probes {
     backend: Backend,
     verdicts: Verdicts,
     raw: RawHooks,
+    uring: Uring,
     tables: Tables,
     /// What is asked for: entry, return, and whether refusals must be seen.
     wanted: Vec<(&'static Syscall, u8)>,
     /// Each hook of a call shows moments that the others do not.
     hooks: BTreeMap<u16, Vec<Hook>>,
+    shared: SharedHooks,
     /// What the kernel has refused to hook of which call: not tried again.
     unhookable: BTreeSet<(u16, u8)>,
     retirement: Retirement,
@@ -147,6 +157,7 @@ impl Probes {
         let verdicts = plan::verdicts(&engine, backend)?;
         Ok(Self {
             raw: RawHooks::new(verdicts.raw_probe()),
+            uring: Uring::new(verdicts.raw_probe()),
             skipped_in_trials: attach::recursion_misses(engine.object()),
             engine,
             backend,
@@ -154,6 +165,7 @@ impl Probes {
             tables: Tables::NOTHING,
             wanted: Vec::new(),
             hooks: BTreeMap::new(),
+            shared: SharedHooks::default(),
             unhookable: BTreeSet::new(),
             retirement: Retirement::default(),
             trouble: None,
@@ -175,7 +187,7 @@ impl Probes {
 
     /// The hooks that serve now; where two kinds do, the one that was there first.
     pub fn report(&self) -> Report {
-        let mut report = Report::default();
+        let mut report = Report { uring_trouble: self.uring.trouble(), ..Report::default() };
         for &(call, _) in &self.wanted {
             let nr = call.nr;
             let hook = self.hooks.get(&nr).and_then(|hooks| hooks.first());
@@ -195,12 +207,13 @@ impl Probes {
     pub fn skipped(&self) -> u64 {
         attach::recursion_misses(self.engine.object()) - self.skipped_in_trials
             + self.skipped_before
-            + self.hooks.values().flatten().map(Hook::recursion_misses).sum::<u64>()
+            + self.uring.skipped()
+            + self.hooks.values().flatten().chain(self.shared.iter()).map(Hook::recursion_misses).sum::<u64>()
     }
 
     /// Returns that the kernel says our kretprobes missed, where it counts them (6.7 and later).
     pub fn missed_returns(&self) -> u64 {
-        self.missed_before + attach::missed_returns(self.hooks.values().flatten())
+        self.missed_before + attach::missed_returns(self.hooks.values().flatten().chain(self.shared.iter()))
     }
 
     /// Why the backend serves calls as it does, in sentences.

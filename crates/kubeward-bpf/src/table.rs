@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use kubeward_core::container::ContainerSlot;
 use kubeward_core::event::{Call, Stage};
+use kubeward_core::syscall::{self, UNLISTED};
 use kubeward_core::table::{CallKey, CallResult, CallTable};
 use libbpf_rs::{libbpf_sys, MapCore, MapHandle};
 
@@ -48,7 +49,11 @@ impl TableRows {
 }
 
 fn row(slot: u16, nr: u16, flags: u8, stage: u8) -> (CallKey, Call) {
-    let call = call_of(nr, flags);
+    let mut call = call_of(nr, flags, nr.into());
+    // The numbers that no table has are counted in one row, however many a program makes up.
+    if nr == UNLISTED {
+        call.entry = syscall::by_nr(nr.into());
+    }
     let stage = if u32::from(stage) == wire::STAGE_RUN { Stage::Run } else { Stage::Setup };
     (CallKey::new(ContainerSlot(slot.into()), stage, &call), call)
 }
@@ -76,7 +81,7 @@ impl TableRoom {
 }
 
 impl Maps {
-    /// Reads the whole table: some 100 ns for each entry in use and each CPU.
+    /// Reads the whole table: some 0.3 µs for each entry in use.
     pub fn table(&self) -> Result<TableRows, MapError> {
         let mut rows = TableRows::default();
         let add = |one: u64, more: u64| one.saturating_add(more);

@@ -93,7 +93,7 @@ impl Engine {
     /// Gives every task that is nobody's yet to the container it runs in: the one of its cgroup or of a cgroup above, else the
     /// one whose init is first in its pid namespace or in one above, else its parent's. `first` has such containers by their pid
     /// namespaces' inode numbers. Costs some passes over all tasks.
-    pub fn adopt(&self, first: &[(u32, ContainerSlot)]) -> Result<(), TasksError> {
+    pub fn adopt_strays(&self, first: &[(u32, ContainerSlot)]) -> Result<(), TasksError> {
         let _guard = one_at_a_time();
         let adopted = self.maps().with_pid_namespaces(first, || {
             for _ in 0..ADOPT_PASSES {

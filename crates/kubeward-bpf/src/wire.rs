@@ -3,6 +3,8 @@
 use std::mem::size_of;
 
 pub const CALLS: usize = 512;
+pub const SUB_CALLS: u16 = 32;
+pub const SHAPES: u32 = 2 * CALLS as u32 + 2 * SUB_CALLS as u32;
 pub const SLOTS: u32 = 4096;
 pub const PROFILES: u32 = 1024;
 pub const ERRNO_WORDS: usize = 9;
@@ -36,6 +38,7 @@ pub const RECORD_COMPAT: u8 = 1 << 0;
 pub const RECORD_REFUSED: u8 = 1 << 1;
 pub const RECORD_NO_ITEMS: u8 = 1 << 2;
 pub const RECORD_IO_URING: u8 = 1 << 3;
+pub const RECORD_NO_ARGS: u8 = 1 << 4;
 
 pub const ITEM_STRING: u8 = 1;
 pub const ITEM_ARGV: u8 = 2;
@@ -51,6 +54,8 @@ pub const CAPTURE_ARGV: u8 = 2;
 pub const CAPTURE_SOCKADDR_IN: u8 = 3;
 pub const CAPTURE_SOCKADDR_OUT: u8 = 4;
 
+pub const NO_WORDS: u8 = 0xff;
+
 pub const SHAPE_IN: u16 = 1 << 0;
 pub const SHAPE_OUT: u16 = 1 << 1;
 pub const SHAPE_OPENS: u16 = 1 << 2;
@@ -58,6 +63,31 @@ pub const SHAPE_NO_RETURN: u16 = 1 << 3;
 pub const SHAPE_EXEC: u16 = 1 << 4;
 pub const SHAPE_FORKS: u16 = 1 << 5;
 pub const SHAPE_ENTRY_KNOWS: u16 = 1 << 6;
+
+pub const URING_OPS: usize = 128;
+pub const URING_FIXED_FILE: u8 = 1 << 0;
+pub const URING_DIRECT: u8 = 1 << 7;
+
+pub const FROM_NOWHERE: u8 = 0;
+pub const FROM_MINUS_ONE: u8 = 1;
+pub const FROM_FD: u8 = 2;
+pub const FROM_OFF: u8 = 3;
+pub const FROM_ADDR: u8 = 4;
+pub const FROM_LEN: u8 = 5;
+pub const FROM_OP_FLAGS: u8 = 6;
+pub const FROM_FILE_INDEX: u8 = 7;
+pub const FROM_ADDR_LEN: u8 = 8;
+pub const FROM_ADDR3: u8 = 9;
+pub const FROM_ADDR_OR_LEN: u8 = 10;
+pub const FROM_OFF_OR_LEN: u8 = 11;
+
+pub const WHEN_NEVER: u8 = 0;
+pub const WHEN_NO_OFFSET: u8 = 1;
+pub const WHEN_DATASYNC: u8 = 2;
+
+pub const URING_OP_FILE_INDEX: u8 = 1 << 0;
+pub const URING_OP_NOTIFIES: u8 = 1 << 1;
+pub const URING_OP_CLOSES: u8 = 1 << 2;
 
 pub const WANT_ENTER: u8 = 1 << 0;
 pub const WANT_EXIT: u8 = 1 << 1;
@@ -156,6 +186,10 @@ wire! {
         uid: u32,
         gid: u32,
         comm: [u8; COMM_BYTES],
+        uring_opcode: u8,
+        uring_flags: u8,
+        spare: u16,
+        number: u32,
     }
     struct Item = "kw_item" {
         arg: u8,
@@ -167,10 +201,23 @@ wire! {
     struct Shape = "kw_shape" {
         capture: [u8; 6],
         len_arg: [u8; 6],
+        from: [u8; 6],
+        words_in: u8,
+        words: u8,
         flags: u16,
+        nr: u16,
         native_nr: u16,
+        sub_calls: u16,
+        sub_call_mask: u32,
         enter_since_ns: u64,
         exit_since_ns: u64,
+    }
+    struct UringOp = "kw_uring_op" {
+        nr: u16,
+        other_nr: u16,
+        when: u8,
+        flags: u8,
+        from: [u8; 6],
     }
     struct Profile = "kw_profile" {
         want: [u8; CALLS],
@@ -197,6 +244,7 @@ wire! {
         creator_mnt_ns: u32,
         is_unnamed: u32,
         since_ns: u64,
+        opened_ns: u64,
     }
     struct Birth = "kw_birth" {
         parent: u64,
@@ -235,8 +283,8 @@ wire! {
         tag_slot: u32,
         tag_mode: u32,
         tag_cgroup: u64,
-        shared_bytes: u64,
         births_after: u64,
+        shared_bytes: u64,
         raw_hooks: [u8; CALLS],
         function_hooks: [u8; CALLS],
     }
@@ -321,10 +369,12 @@ mod tests {
     /// The object is the truth: what clang made of the header.
     #[test]
     fn every_wire_struct_is_laid_out_as_in_the_object() {
-        let object = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o"));
-        let btf = Btf::from_raw("monitor", object).expect("the object is an ELF file").expect("and has BTF");
+        let monitor = Btf::from_raw("monitor", include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o")));
+        let uring = Btf::from_raw("uring", include_bytes!(concat!(env!("OUT_DIR"), "/uring.bpf.o")));
+        let objects = [monitor, uring].map(|btf| btf.expect("the object is an ELF file").expect("and has BTF"));
         for (name, size, fields) in layouts() {
-            let kernel: Struct<'_> = btf.type_by_name(name).unwrap_or_else(|| panic!("{name} is not in the object"));
+            let kernel: Option<Struct<'_>> = objects.iter().find_map(|btf| btf.type_by_name(name));
+            let kernel = kernel.unwrap_or_else(|| panic!("{name} is in no object"));
             assert_eq!(HasSize::size(&kernel), size, "{name}");
             let members: Vec<(String, usize)> = kernel
                 .iter()

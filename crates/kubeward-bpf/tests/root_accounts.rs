@@ -2,14 +2,14 @@
 //! self-test counts the calls of its whole process.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use kubeward_bpf::object::{Engine, LoadOptions};
 use kubeward_bpf::probe::{Backend, Probes};
 use kubeward_bpf::process::Pidfd;
-use kubeward_bpf::wire::{self, Account, Container, Profile, CALLS, HOOK_ENTER, HOOK_EXIT};
+use kubeward_bpf::wire::{self, Account, Container, Profile, Wire, CALLS, HOOK_ENTER, HOOK_EXIT};
 use kubeward_core::container::ContainerSlot;
 use kubeward_core::syscall;
 
@@ -20,6 +20,27 @@ fn read_alone() -> (Profile, [u8; CALLS]) {
     want[nr] = wire::WANT_CALL;
     asked[nr] = HOOK_ENTER | HOOK_EXIT;
     (Profile { want, errors: [0; wire::ERRNO_WORDS], min_duration_ns: 0, arg_bytes: 256, argv_bytes: 4096 }, asked)
+}
+
+/// One test's self-test counts the calls of the other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// A shell of the slot, that has read one line and sleeps in the read of the next.
+fn blocked_shell(engine: &Engine, slot: ContainerSlot) -> (Child, ChildStdin) {
+    let mut shell =
+        Command::new("/bin/sh").args(["-c", "read a; read b"]).stdin(Stdio::piped()).spawn().expect("sh runs");
+    let mut input = shell.stdin.take().expect("it is piped");
+    let pidfd = Pidfd::open(shell.id()).expect("the shell lives");
+    engine.maps().tag_task(pidfd.as_fd(), slot.0).expect("the shell lives");
+    // It reads byte by byte, and sleeps in the read that finds no more.
+    input.write_all(b"a\n").expect("the shell reads");
+    wait_for(engine, slot, "a blocked read", |account| {
+        account.left >= 1 && account.entered == account.left + 1 && is_asleep(shell.id())
+    });
+    (shell, input)
 }
 
 fn wait_for(engine: &Engine, slot: ContainerSlot, what: &str, is_there: impl Fn(&Account) -> bool) -> Account {
@@ -39,27 +60,46 @@ fn is_asleep(pid: u32) -> bool {
     stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('S'))
 }
 
+/// A guest sits in a call of a container that ends, and comes back when the slot is another container's.
+#[test]
+fn root_call_of_the_container_before_is_not_counted_for_the_one_after() {
+    let slot = ContainerSlot(1);
+    let engine = Arc::new(Engine::load(&LoadOptions::default()).expect("the object loads"));
+    let _alone = alone();
+    let mut probes = Probes::new(engine.clone(), Backend::Tracepoint).expect("the tracepoint works here");
+    let (profile, asked) = read_alone();
+    let maps = engine.maps();
+    maps.set_profile(1, &profile).expect("profile 1 is there");
+    maps.open_slot(slot, &Container::watched(1, 0), wire::STAGE_RUN).expect("slot 1 is there");
+    assert_eq!(probes.apply(&asked).refused, []);
+    let (mut shell, mut input) = blocked_shell(&engine, slot);
+
+    maps.close_slot(slot).expect("slot 1 is there");
+    // As of a task that was found by its namespaces, which no tag keeps from being forgotten.
+    engine.untag(slot).expect("tasks can be listed");
+    maps.clean_slots(&[slot].into()).expect("slot 1 is there");
+    maps.open_slot(slot, &Container::watched(1, 0), wire::STAGE_RUN).expect("slot 1 is there");
+    maps.set_container(slot, &Container::watched(1, 0)).expect("slot 1 is there");
+    input.write_all(b"b\n").expect("the shell reads");
+    assert!(shell.wait().expect("it is our child").success());
+    let account = maps.account(slot).expect("the map can be read");
+    assert!(account.as_bytes().iter().all(|byte| *byte == 0), "{account:?}");
+    assert_eq!(maps.table().expect("the map can be read").counts, []);
+}
+
 /// A thread sits in a call while the last policy that names it goes: nothing was missed, nobody wants it any more.
 #[test]
 fn root_a_call_that_nobody_wants_any_more_is_not_lost() {
     let slot = ContainerSlot(1);
     let engine = Arc::new(Engine::load(&LoadOptions::default()).expect("the object loads"));
+    let _alone = alone();
     let mut probes = Probes::new(engine.clone(), Backend::Tracepoint).expect("the tracepoint works here");
     let (profile, asked) = read_alone();
     engine.maps().set_profile(1, &profile).expect("profile 1 is there");
     engine.maps().open_slot(slot, &Container::watched(1, 0), wire::STAGE_RUN).expect("slot 1 is there");
     let report = probes.apply(&asked);
     assert_eq!(report.refused, []);
-    let mut shell =
-        Command::new("/bin/sh").args(["-c", "read a; read b"]).stdin(Stdio::piped()).spawn().expect("sh runs");
-    let mut input = shell.stdin.take().expect("it is piped");
-    let pidfd = Pidfd::open(shell.id()).expect("the shell lives");
-    engine.maps().tag_task(pidfd.as_fd(), slot.0).expect("the shell lives");
-    // The shell reads byte by byte, and sleeps in the read that finds no more.
-    input.write_all(b"a\n").expect("the shell reads");
-    wait_for(&engine, slot, "a blocked read", |account| {
-        account.left >= 1 && account.entered == account.left + 1 && is_asleep(shell.id())
-    });
+    let (mut shell, mut input) = blocked_shell(&engine, slot);
 
     assert_eq!(probes.apply(&[0; CALLS]).attached, []);
     input.write_all(b"b\n").expect("the shell reads");

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use kubeward_bpf::object::{Engine, LoadOptions};
 use kubeward_bpf::probe::{Backend, Probes};
 use kubeward_bpf::process::Pidfd;
-use kubeward_bpf::wire::{self, Account, Container, Profile, CALLS, HOOK_ENTER, HOOK_EXIT};
+use kubeward_bpf::wire::{self, Account, Container, Profile, Times, TimesKey, CALLS, HOOK_ENTER, HOOK_EXIT};
 use kubeward_core::container::ContainerSlot;
 use kubeward_core::syscall;
 
@@ -112,6 +112,10 @@ impl Watch {
         }
     }
 
+    fn times(&self) -> Vec<(TimesKey, Times)> {
+        self.engine.maps().table().expect("the map can be read").times
+    }
+
     /// The table of one stage, and all that is in it of whatever slot.
     fn table(&self, stage: u32) -> (Results, u64) {
         let rows = self.engine.maps().table().expect("the map can be read").counts;
@@ -148,7 +152,7 @@ fn root_table_is_what_the_witness_counted_while_the_ring_runs_over() {
     assert!(account.lost_ring > account.submitted, "{account:?}");
     assert_eq!((account.submitted + account.lost_ring, account.untabled), (account.seen, 0), "{account:?}");
 
-    let times = watch.engine.maps().table().expect("the map can be read").times;
+    let times = watch.times();
     let timed: u64 = times.iter().map(|(_, times)| times.calls).sum();
     assert_eq!((timed, account.untimed), (THREADS * ROUNDS * 16, 0), "all but the calls that never return");
     for (key, times) in times {
@@ -166,7 +170,7 @@ fn root_calls_that_are_only_to_be_counted_make_no_record() {
     assert_eq!(watch.table(wire::STAGE_RUN), (counted, account.seen), "{account:?}");
     let told = (account.filtered_count, account.submitted, account.lost_ring, account.unreadable, account.no_buffer);
     assert_eq!(told, (account.seen, 0, 0, 0, 0), "{account:?}");
-    assert_eq!(watch.engine.maps().table().expect("the map can be read").times, [], "no entry was watched");
+    assert_eq!(watch.times(), [], "no entry was watched");
 }
 
 #[test]
@@ -193,7 +197,7 @@ fn root_full_table_counts_what_it_has_no_room_for() {
     const ENTRIES: u32 = 5;
     let options = LoadOptions { ring_bytes: RING_BYTES, table_entries: Some(ENTRIES) };
     let mut watch = Watch::begin(&options);
-    watch.open(&CALLED, wire::WANT_EXIT, wire::STAGE_RUN);
+    watch.open(&CALLED, wire::WANT_CALL, wire::STAGE_RUN);
     let counted = watch.run_witness();
     let account = watch.account();
     let (table, all) = watch.table(wire::STAGE_RUN);
@@ -203,4 +207,7 @@ fn root_full_table_counts_what_it_has_no_room_for() {
     }
     assert_eq!(all + account.untabled, account.seen, "{account:?}");
     assert_eq!(account.seen, sum(&counted), "{account:?}");
+    let timed: u64 = watch.times().iter().map(|(_, times)| times.calls).sum();
+    assert_eq!(timed + account.untimed, THREADS * ROUNDS * 16, "{account:?}");
+    assert!(account.untimed > 0, "{account:?}");
 }

@@ -60,6 +60,7 @@ fn event() -> SyscallEvent {
         ret: Some(3),
         duration_ns: Some(2_310),
         refused_by_seccomp: false,
+        io_uring: None,
         process: Process {
             pid: 4242,
             tid: 4242,

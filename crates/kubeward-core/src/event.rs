@@ -82,7 +82,19 @@ impl Via {
     }
 }
 
-/// The call itself: its number and, where the catalogue knows the number, its entry there.
+/// What a call that came by an io_uring has beside the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UringRequest {
+    /// The operation, see [`crate::syscall::uring_op`].
+    pub opcode: u8,
+    /// Its descriptor is an index of the files that the ring has registered.
+    pub fixed_file: bool,
+    /// It made or closed a registered file, and no descriptor: a result other than an error is no descriptor's number.
+    pub direct: bool,
+}
+
+/// The call itself: its number, and the catalogue's entry of what it does: of a native call its own, of a 32-bit one or of an
+/// operation of an io_uring that of the native call which does the same.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
     pub via: Via,
@@ -196,6 +208,8 @@ pub struct SyscallEvent {
     pub duration_ns: Option<u64>,
     /// The return was seen without an entry, as a seccomp filter leaves it.
     pub refused_by_seccomp: bool,
+    /// Only with [`Via::IoUring`].
+    pub io_uring: Option<UringRequest>,
     pub process: Process,
     pub slot: ContainerSlot,
     /// Filled by attribution.

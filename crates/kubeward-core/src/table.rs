@@ -15,11 +15,13 @@ pub struct CallKey {
     pub stage: Stage,
     pub via: Via,
     pub nr: u32,
+    /// What it does, by native number: one number of the 32-bit table stands for many calls.
+    pub native: Option<u16>,
 }
 
 impl CallKey {
     pub fn new(slot: ContainerSlot, stage: Stage, call: &Call) -> CallKey {
-        CallKey { slot, stage, via: call.via, nr: call.nr }
+        CallKey { slot, stage, via: call.via, nr: call.nr, native: call.entry.map(|entry| entry.nr) }
     }
 }
 
@@ -207,7 +209,7 @@ mod tests {
             table.add(key(257, Stage::Run), call(257), result, 2);
         }
         let (found, stats) = table.iter().next().expect("one call");
-        assert_eq!(*found, CallKey { slot: SLOT, stage: Stage::Run, via: Via::Syscall, nr: 257 });
+        assert_eq!(*found, CallKey { slot: SLOT, stage: Stage::Run, via: Via::Syscall, nr: 257, native: None });
         assert_eq!(
             stats.results().collect::<Vec<_>>(),
             [(CallResult::Unfinished, 2), (CallResult::Success, 2), (CallResult::Errno(2), 4)]

@@ -57,12 +57,16 @@ count_loop_lines() { # BACKEND
     mv "$1.loop.others" "$1.loop.events"
 }
 
+# What compat does, by both tables' names, and numbers that none has.
+compat_calls=$(compat | sed 's/{"name":"//; s/".*//' | grep -v -e ^syscall_ -e ^vm86old -e ^socketcall | sort -u | tr '\n' ',')unlisted
+
 # The 63 names, as calls64 itself says them.
 all_calls=$(calls64 | sed 's/{"name":"//; s/".*//' | sort -u | tr '\n' ',' | sed 's/,$//')
 
 for backend in $backends; do
     before=$(bpf_objects)
     watch "$backend" "$all_calls" calls64
+    watch "$backend" "$compat_calls" compat
     watch "$backend" read blocked "$blocked_threads"
     watch "$backend" getppid,dup loop "$loop_threads" "$loop_rounds" getppid dup
     count_loop_lines "$backend"

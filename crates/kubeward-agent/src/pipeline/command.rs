@@ -86,7 +86,7 @@ pub enum Command {
         doubts: Doubts,
         reply: oneshot::Sender<Accounts>,
     },
-    /// Give the table by call, as the kernel has it now. Costs the reader some 100 ns for each result and CPU.
+    /// Give the table by call, as the kernel has it now. Costs the reader some 0.3 µs for each result.
     GiveTable {
         reply: oneshot::Sender<TableNow>,
     },

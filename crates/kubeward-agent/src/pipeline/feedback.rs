@@ -166,6 +166,7 @@ mod tests {
             ret: Some(ret),
             duration_ns: None,
             refused_by_seccomp: false,
+            io_uring: None,
             process: Process {
                 pid: 9,
                 tid: 9,

@@ -12,7 +12,7 @@ use kubeward_core::event::SyscallEvent;
 use kubeward_core::ledger::{Account, LossReason};
 use kubeward_core::policy::{Judge, PolicySet, Selected, Unwanted, Verdict};
 use kubeward_core::redact::Redactor;
-use kubeward_core::render::line::{ContainerChange, Coverage, Moment, Notice, NoticeLevel};
+use kubeward_core::render::line::{ContainerChange, Moment, Notice, NoticeLevel, Sight};
 use kubeward_core::table::CallTable;
 use tokio::sync::watch;
 
@@ -20,7 +20,7 @@ use super::account::UserCounts;
 use super::books::Shortages;
 use super::clock::{monotonic_ns, Clocks};
 use super::command::{Command, Doubts, Watched};
-use super::continuity::Continuity;
+use super::coverage::Coverage;
 use super::feedback::{Feedback, OwnOutput, Turn};
 use super::held::Holding;
 use super::lines::Lines;
@@ -53,7 +53,7 @@ pub struct Parts {
     /// The containers that read them so much that each makes the next, with a sentence on each.
     pub loops: watch::Sender<BTreeMap<ContainerSlot, String>>,
     /// What the agent before this one left, and this one leaves to the next.
-    pub continuity: Continuity,
+    pub coverage: Coverage,
 }
 
 /// Takes records and gives lines. Owned by the reader's thread; [`Pipeline::finish`] ends it.
@@ -71,7 +71,7 @@ pub struct Pipeline {
     heartbeat: Heartbeat,
     feedback: Feedback,
     loops: watch::Sender<BTreeMap<ContainerSlot, String>>,
-    pub(super) continuity: Continuity,
+    pub(super) coverage: Coverage,
     pub(super) clocks: Clocks,
     pub(super) programs: Programs,
     pub(super) members: BTreeMap<ContainerSlot, Member>,
@@ -140,7 +140,7 @@ impl Pipeline {
             heartbeat: parts.heartbeat,
             feedback: Feedback::new(parts.own_output),
             loops: parts.loops,
-            continuity: parts.continuity,
+            coverage: parts.coverage,
             clocks: Clocks::sample(),
             programs: Programs::default(),
             members: BTreeMap::new(),
@@ -161,11 +161,11 @@ impl Pipeline {
         self.apply_commands();
         self.doubts = doubts;
         self.tell_gaps();
-        if let Some(from_ns) = self.continuity.finish(&mut *self.output) {
+        if let Some(from_ns) = self.coverage.finish(&mut *self.output) {
             self.tell_agent_down(from_ns, false);
         }
         self.output.settle();
-        self.continuity.keep(&*self.output);
+        self.coverage.keep(&*self.output);
         self.book_losses();
         let accounts = self.tell_accounts(true);
         self.output.settle();
@@ -365,11 +365,11 @@ impl Pipeline {
             }
             Command::Notice { level, code, message } => self.tell_notice(level, code, &message),
             Command::Covered => {
-                if let Some(from_ns) = self.continuity.begin() {
+                if let Some(from_ns) = self.coverage.begin() {
                     self.tell_agent_down(from_ns, true);
                 }
             }
-            Command::Ending => self.continuity.end(),
+            Command::Ending => self.coverage.end(),
             Command::ReopenOutput => self.output.reopen(),
             // Whoever asked may have given up waiting.
             Command::GiveAccounts { doubts, reply } => {
@@ -397,11 +397,11 @@ impl Pipeline {
         if let Some(member) = self.members.get_mut(&slot).filter(newly) {
             member.is_told = true;
             let (container, watched) = (member.container.clone(), member.watched);
-            let coverage = Coverage {
+            let sight = Sight {
                 created_ns: self.clocks.unix_of_monotonic(watched.created_ns),
                 covered_ns: self.clocks.unix_of_monotonic(watched.since_ns),
             };
-            self.tell_container(ContainerChange::Came(coverage), &container);
+            self.tell_container(ContainerChange::Came(sight), &container);
         }
     }
 
@@ -436,7 +436,7 @@ impl RecordSink for Pipeline {
         self.look_around();
         self.end_loops();
         self.close_ended();
-        self.continuity.drained(self.since_drained < BATCH, &mut *self.output);
+        self.coverage.drained(self.since_drained < BATCH, &mut *self.output);
         self.output.flush();
         self.book_losses();
         self.since_drained = 0;

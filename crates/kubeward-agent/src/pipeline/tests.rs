@@ -21,8 +21,8 @@ use tokio::sync::{oneshot, watch};
 use super::*;
 use crate::heartbeat::Heartbeat;
 
-#[path = "continuity_tests.rs"]
-mod continuity;
+#[path = "coverage_tests.rs"]
+mod coverage;
 
 const A: ContainerSlot = ContainerSlot(1);
 const B: ContainerSlot = ContainerSlot(2);
@@ -128,7 +128,7 @@ impl Rig {
             heartbeat: heartbeat.clone(),
             own_output: OwnOutput::default(),
             loops: watch::Sender::default(),
-            continuity: Continuity::default(),
+            coverage: Coverage::default(),
         });
         Self { pipeline, commands, output, kernel, table, freed, set, heartbeat }
     }

@@ -126,7 +126,7 @@ impl Containers {
                 notice(&self.commands, NoticeLevel::Info, "containerd_answers", message);
                 self.runtimes.remove(Path::new(""));
                 self.runtimes.insert(socket.to_path_buf(), Ok(version));
-                self.adopt();
+                self.adopt_strays();
             }
             Change::Settled { .. } => {}
             Change::Failing { error } => {
@@ -188,9 +188,9 @@ impl Containers {
             tracing::info!(container = %instance.id, "the agent's own container is not watched");
             return Ok(());
         }
-        let ns = self.namespaces(init);
         // A workload that has run for a while may have taken the runtime's name.
         let is_setup = noticed == Noticed::AtCreate && is_runtime(&init.comm);
+        let ns = self.namespaces(init);
         let birth = self.births.of_cgroup(init.cgroup)?;
         let entry = match birth.as_ref().and_then(|birth| Some((birth, self.take_lent(birth)?))) {
             Some((birth, covered)) => {
@@ -217,6 +217,28 @@ impl Containers {
             self.look_at_setups(&self.engine.tasks()?);
         }
         Ok(())
+    }
+
+    /// All that run are known: now a task that has left its container's cgroup can be told from the next one's.
+    fn adopt_strays(&self) {
+        if let Err(error) = self.try_to_adopt_strays() {
+            tracing::error!("tasks that have left their containers' cgroups are not found: {error}");
+        }
+    }
+
+    fn try_to_adopt_strays(&self) -> Result<(), TasksError> {
+        let tasks = self.engine.tasks()?;
+        let is_first = |init: &&Task| init.inner_pid == 1;
+        let first = self.registry.iter().filter_map(|(instance, entry)| {
+            let init = init_of(&tasks, instance.init).filter(is_first)?;
+            Some((instance.init, (init.ns.pid_ns, entry.slot)))
+        });
+        let (inits, first): (Vec<InitTask>, Vec<(u32, ContainerSlot)>) = first.unzip();
+        self.engine.adopt_strays(&first)?;
+        // The number of a namespace that has gone meanwhile may be another's by then.
+        let now = self.engine.tasks()?;
+        let gone = inits.iter().zip(first).filter(|(init, _)| init_of(&now, **init).is_none());
+        gone.map(|(_, (_, slot))| slot).try_for_each(|slot| self.engine.untag(slot))
     }
 
     /// One of which no call was seen yet: it came before the agent, or has not begun.
@@ -279,28 +301,6 @@ impl Containers {
         applier.claim(&entry, watched(&birth, covered))?;
         self.births.settle(birth.cgroup)?;
         Ok(Some(entry))
-    }
-
-    /// All that run are known: now a task that has left its container's cgroup can be told from the next one's.
-    fn adopt(&self) {
-        if let Err(error) = self.try_to_adopt() {
-            tracing::error!("tasks that have left their containers' cgroups are not found: {error}");
-        }
-    }
-
-    fn try_to_adopt(&self) -> Result<(), TasksError> {
-        let tasks = self.engine.tasks()?;
-        let is_first = |init: &&Task| init.inner_pid == 1;
-        let first = self.registry.iter().filter_map(|(instance, entry)| {
-            let init = init_of(&tasks, instance.init).filter(is_first)?;
-            Some((instance.init, (init.ns.pid_ns, entry.slot)))
-        });
-        let (inits, first): (Vec<InitTask>, Vec<(u32, ContainerSlot)>) = first.unzip();
-        self.engine.adopt(&first)?;
-        // The number of a namespace that has gone meanwhile may be another's by then.
-        let now = self.engine.tasks()?;
-        let gone = inits.iter().zip(first).filter(|(init, _)| init_of(&now, **init).is_none());
-        gone.map(|(_, (_, slot))| slot).try_for_each(|slot| self.engine.untag(slot))
     }
 
     /// Where a task is that joined the container; nothing that tells it from the host's own.

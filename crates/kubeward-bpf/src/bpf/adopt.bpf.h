@@ -12,11 +12,10 @@
 #define ADOPT_LEVELS 32
 
 /* Tells which program `task` runs; events name it by owner->exec_id. */
-static __always_inline void tell_program(struct task_struct *task, const struct owner *owner,
-					 struct kw_account *account, struct record_buffer *buffer)
+static __always_inline void tell_program(struct task_struct *task, const struct kw_settings *now,
+					 const struct owner *owner, struct kw_account *account,
+					 struct record_buffer *buffer)
 {
-	u32 zero = 0;
-	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
 	u64 bytes;
 
 	__builtin_memset(&buffer->record, 0, sizeof(buffer->record));
@@ -25,7 +24,7 @@ static __always_inline void tell_program(struct task_struct *task, const struct 
 	buffer->record.slot = owner->slot;
 	buffer->record.exec_id = owner->exec_id;
 	bytes = buffer->record.items_bytes;
-	if (!now || bytes > sizeof(buffer->items) || !take_share(now, owner->slot, sizeof(buffer->record) + bytes)) {
+	if (bytes > sizeof(buffer->items) || !take_share(now, owner->slot, sizeof(buffer->record) + bytes)) {
 		count(account->lost_exec);
 		return;
 	}
@@ -43,12 +42,11 @@ static __always_inline u32 slot_by_cgroup(struct task_struct *task)
 	for (int up = 0; up < ADOPT_LEVELS && cgroup; up++) {
 		u64 id = BPF_CORE_READ(cgroup, kn, id);
 		struct kw_target *target = bpf_map_lookup_elem(&container_map, &id);
-		struct cgroup_subsys_state *parent;
 
 		if (target)
 			return target->slot;
-		parent = BPF_CORE_READ(cgroup, self.parent);
-		cgroup = parent ? (void *)parent - bpf_core_field_offset(struct cgroup, self) : NULL;
+		/* None above the root, and none above that. */
+		cgroup = BPF_CORE_READ(cgroup, self.parent, cgroup);
 	}
 	return 0;
 }
@@ -92,6 +90,7 @@ static __always_inline u64 unseen_exec_of(struct task_struct *task)
 	return 1ULL << 63 | BPF_CORE_READ(task, group_leader, start_time);
 }
 
+/* The slot waits for a name, or has proved to be no container's. */
 static __always_inline bool is_unnamed(u32 slot)
 {
 	struct kw_container *container = bpf_map_lookup_elem(&containers, &slot);
@@ -99,35 +98,38 @@ static __always_inline bool is_unnamed(u32 slot)
 	return container && container->is_unnamed;
 }
 
-/* Gives the task to the container, unless it is a named one's already, and tells its program. Whether it is the container's since now. */
-static __always_inline bool adopt(struct task_struct *task, u32 slot)
+/* The task carries the container's tag. Returns whether it does since now or has an exec that nobody saw. */
+static __always_inline bool take_tag(struct task_struct *task, struct kw_tag *tag, u32 slot, u64 exec_id)
+{
+	if (!tag) {
+		tag_task(task, slot, exec_id);
+		return true;
+	}
+	if (tag->slot != slot && !is_unnamed(tag->slot))
+		return false;
+	tag->slot = slot;
+	/* With one, it was tagged by its exec or by its parent; without, by a call of its own that was found by the cgroup. */
+	if (tag->exec_id)
+		return false;
+	tag->exec_id = exec_id;
+	return true;
+}
+
+/* Gives the task to the container, unless it is another's, and tells its program. Whether it was nobody's. */
+static __always_inline bool adopt(struct task_struct *task, const struct kw_settings *now, u32 slot)
 {
 	struct owner owner = {.slot = slot, .exec_id = unseen_exec_of(task)};
 	struct kw_account *account = bpf_map_lookup_elem(&accounts, &slot);
+	struct kw_tag *tag = bpf_task_storage_get(&task_tags, task, 0, 0);
 	struct record_buffer *buffer;
-	struct kw_tag *tag;
 	u32 zero = 0;
-	bool is_new;
 
-	if (!slot || !account)
+	if (!slot || !account || !take_tag(task, tag, slot, owner.exec_id))
 		return false;
-	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
-	is_new = !tag;
-	if (!tag) {
-		tag_task(task, slot, owner.exec_id);
-	} else if (tag->slot != slot && is_unnamed(tag->slot)) {
-		tag->slot = slot;
-		is_new = true;
-	} else if (tag->slot == slot && !tag->exec_id) {
-		/* Its first call was before this, and was found by its cgroup. */
-		tag->exec_id = owner.exec_id;
-	} else {
-		return false;
-	}
 	buffer = bpf_map_lookup_elem(&adopt_buffer, &zero);
 	if (buffer && task->pid == task->tgid && BPF_CORE_READ(task, mm))
-		tell_program(task, &owner, account, buffer);
-	return is_new;
+		tell_program(task, now, &owner, account, buffer);
+	return !tag;
 }
 
 static __always_inline u32 slot_by_all(struct task_struct *task)
@@ -144,9 +146,11 @@ SEC("iter/task")
 int adopt_tasks(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
+	u32 zero = 0;
+	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
 	u8 one = 1;
 
-	if (task && adopt(task, slot_by_all(task)))
+	if (task && now && adopt(task, now, slot_by_all(task)))
 		bpf_seq_write(ctx->meta->seq, &one, sizeof(one));
 	return 0;
 }
@@ -170,7 +174,7 @@ int tag_tasks(struct bpf_iter__task *ctx)
 	}
 	if (now->tag_mode == KW_TAG_CGROUP) {
 		if (BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id) == now->tag_cgroup)
-			adopt(task, now->tag_slot);
+			adopt(task, now, now->tag_slot);
 		return 0;
 	}
 	leader = task->group_leader;

@@ -60,9 +60,10 @@ static __always_inline bool arch_is_compat(const struct thread_info *thread)
 	return thread->status & KW_TS_COMPAT;
 }
 
-static __always_inline s64 arch_nr(const struct pt_regs *regs)
+/* The kernel, too, takes the lower half of what the caller put there. */
+static __always_inline s32 arch_nr(const struct pt_regs *regs)
 {
-	return (s64)regs->orig_ax;
+	return (s32)regs->orig_ax;
 }
 
 /* The result a kretprobe sees, in the registers of the kernel function. */
@@ -99,7 +100,7 @@ static __always_inline bool arch_is_compat(const struct thread_info *thread)
 	return thread->flags & KW_TIF_32BIT;
 }
 
-static __always_inline s64 arch_nr(const struct pt_regs *regs)
+static __always_inline s32 arch_nr(const struct pt_regs *regs)
 {
 	return regs->syscallno;
 }

@@ -17,12 +17,18 @@ struct call {
 	u64 mono_ns;
 	u64 duration_ns;
 	s64 ret;
-	u32 native_nr; /* index of profiles and shapes */
-	u16 nr;	       /* as the caller's table has it */
+	u32 native_nr; /* index of profiles and hooks */
+	u32 shape_nr;  /* index of call_shapes, for its arguments; `shape` is the native call's */
+	u32 number;    /* as the caller gave it */
+	u16 nr;	       /* as records call it */
 	u8 want;
 	u8 probe;
 	u8 phase;
 	u8 flags;
+	u8 uring_opcode; /* of a call through io_uring */
+	u8 uring_flags;
+	const struct cred *cred;	   /* by which it is done, where not by the task's own; else NULL */
+	const struct kw_record *submitted; /* what was known at entry, where another task made the call; else NULL */
 };
 
 static __always_inline bool is_raw(u32 probe)
@@ -68,14 +74,12 @@ static __always_inline bool claim(const struct call *call, u32 moment)
 			note_return(call->task, BPF_LOCAL_STORAGE_GET_F_CREATE);
 		return true;
 	}
-	if (call->flags & KW_RECORD_COMPAT)
-		return true;
 	return leave_mark(call->task, call->settings, mark_of(call->shape, call->native_nr, moment)) ||
 	       !(others[bounded(call->native_nr)] & moment);
 }
 
 /* The current call's number, in its registers. */
-static __always_inline s64 current_nr(void)
+static __always_inline s32 current_nr(void)
 {
 	return arch_nr((struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()));
 }
@@ -84,26 +88,30 @@ static __always_inline s64 current_nr(void)
  * Settings, number and shape; false when this hook has nothing to say about the call. `id` is of the caller's table, unless
  * `is_native` says that it has been translated.
  */
-static __always_inline bool open_call(struct call *call, s64 id, bool is_native, u32 probe, u32 moment)
+static __always_inline bool open_call(struct call *call, s32 id, bool is_native, u32 probe, u32 moment)
 {
 	struct kw_shape *shape;
-	u32 zero = 0, nr = id;
+	u32 zero = 0, nr;
 
 	call->task = bpf_get_current_task_btf();
 	call->probe = probe;
 	call->flags = 0;
+	call->uring_opcode = 0;
+	call->uring_flags = 0;
+	call->cred = NULL;
+	call->submitted = NULL;
 	call->settings = bpf_map_lookup_elem(&settings, &zero);
-	if (!call->settings || call->settings->silenced || id < 0 || id >= KW_CALLS)
+	if (!call->settings || call->settings->silenced)
 		return false;
-	call->nr = nr;
-	shape = bpf_map_lookup_elem(&call_shapes, &nr);
+	call->number = id;
+	if (!is_native && arch_is_compat(&call->task->thread_info))
+		call->flags |= KW_RECORD_COMPAT;
+	shape = find_shape(call->task, id, call->flags & KW_RECORD_COMPAT, &call->shape_nr);
 	if (!shape)
 		return false;
-	if (!is_native && is_raw(probe) && arch_is_compat(&call->task->thread_info)) {
-		call->flags |= KW_RECORD_COMPAT;
-		nr = shape->native_nr;
-		if (nr >= KW_CALLS)
-			return false;
+	call->nr = shape->nr;
+	nr = shape->native_nr;
+	if (nr != call->shape_nr) {
 		shape = bpf_map_lookup_elem(&call_shapes, &nr);
 		if (!shape)
 			return false;

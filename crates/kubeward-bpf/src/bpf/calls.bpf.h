@@ -19,24 +19,20 @@ static __always_inline void fill_pids(struct kw_record *record, struct task_stru
 	record->ppid = pid_at_level(BPF_CORE_READ(task, real_parent, group_leader, thread_pid), level);
 }
 
-static __always_inline void fill_record(struct kw_record *record, const struct call *call, u32 items_bytes)
+/* Who calls what. */
+static __always_inline void fill_caller(struct kw_record *record, const struct call *call)
 {
 	struct task_struct *task = call->task;
+	const struct cred *cred;
 	u32 ns_inum;
 	int container_pid;
 
 	record->kind = KW_KIND_CALL;
-	record->phase = call->phase;
-	record->stage = *call->stage;
 	record->probe = call->probe;
 	record->identity = call->owner.identity;
-	record->flags = call->flags;
 	record->nr = call->nr;
 	record->slot = call->owner.slot;
-	record->items_bytes = items_bytes;
 	record->mono_ns = call->mono_ns;
-	record->duration_ns = call->duration_ns;
-	record->ret = call->ret;
 	record->args[0] = call->args.v[0];
 	record->args[1] = call->args.v[1];
 	record->args[2] = call->args.v[2];
@@ -48,9 +44,28 @@ static __always_inline void fill_record(struct kw_record *record, const struct c
 	fill_pids(record, task, call->settings->pid_level);
 	read_upid(BPF_CORE_READ(task, group_leader, thread_pid), &container_pid, &ns_inum);
 	record->container_pid = container_pid;
-	record->uid = BPF_CORE_READ(task, cred, uid.val);
-	record->gid = BPF_CORE_READ(task, cred, gid.val);
+	cred = call->cred ? call->cred : BPF_CORE_READ(task, cred);
+	record->uid = BPF_CORE_READ(cred, uid.val);
+	record->gid = BPF_CORE_READ(cred, gid.val);
 	bpf_probe_read_kernel(record->comm, sizeof(record->comm), task->comm);
+	record->uring_opcode = call->uring_opcode;
+	record->uring_flags = call->uring_flags;
+	record->spare = 0;
+	record->number = call->number;
+}
+
+static __always_inline void fill_record(struct kw_record *record, const struct call *call, u32 items_bytes)
+{
+	if (call->submitted)
+		*record = *call->submitted;
+	else
+		fill_caller(record, call);
+	record->phase = call->phase;
+	record->stage = *call->stage;
+	record->flags = call->flags;
+	record->items_bytes = items_bytes;
+	record->duration_ns = call->duration_ns;
+	record->ret = call->ret;
 }
 
 /* Takes the record's room from its container's share. */
@@ -75,6 +90,8 @@ static __always_inline void emit(struct call *call, struct record_buffer *buffer
 	struct kw_record *record;
 	u64 bytes;
 
+	if (call->flags & KW_RECORD_NO_ARGS)
+		count(call->account->unreadable);
 	if (buffer) {
 		bytes = buffer->record.items_bytes;
 		if (bytes > sizeof(buffer->items)) {
@@ -84,8 +101,12 @@ static __always_inline void emit(struct call *call, struct record_buffer *buffer
 		if (!enter_ring(call, sizeof(*record) + bytes))
 			return;
 		fill_record(&buffer->record, call, bytes);
-		if (bpf_ringbuf_output(&records, buffer, sizeof(*record) + bytes, BPF_RB_NO_WAKEUP)) {
-			leave_ring(call, sizeof(*record) + bytes);
+		bytes += sizeof(*record);
+		/* Once more: the verifier of 6.1 forgets the bounds of what lay on the stack meanwhile. */
+		checked(bytes);
+		if (bytes > sizeof(*record) + sizeof(buffer->items) ||
+		    bpf_ringbuf_output(&records, buffer, bytes, BPF_RB_NO_WAKEUP)) {
+			leave_ring(call, bytes);
 			return;
 		}
 		count(call->account->submitted);
@@ -123,12 +144,12 @@ static __always_inline struct record_buffer *read_inputs(struct call *call, bool
 {
 	struct record_buffer *buffer;
 
-	if (!(call->shape->flags & KW_SHAPE_IN))
+	if (!(call->shape->flags & KW_SHAPE_IN) || call->flags & KW_RECORD_NO_ARGS)
 		return NULL;
 	buffer = open_buffer(call);
 	if (!buffer)
 		return NULL;
-	buffer->unreadable = append_inputs(buffer, &call->args, call->native_nr, pack_limits(call->profile));
+	buffer->unreadable = append_inputs(buffer, &call->args, call->shape_nr, pack_limits(call->profile));
 	if (buffer->unreadable && count_unreadable)
 		count(call->account->unreadable);
 	return buffer;
@@ -143,7 +164,10 @@ static __always_inline void read_args(struct call *call)
 {
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(call->task);
 
+	call->flags &= ~KW_RECORD_NO_ARGS;
 	arch_args(regs, call->flags & KW_RECORD_COMPAT, &call->args);
+	if (call->flags & KW_RECORD_COMPAT && arrange_args(&call->args, call->shape_nr))
+		call->flags |= KW_RECORD_NO_ARGS;
 }
 
 /* What needs no record: the runtime's work, and calls that are only to be counted. */
@@ -174,6 +198,18 @@ static __always_inline void tell_entry(struct call *call)
 }
 
 /*
+ * Whether the call is still its slot's. A task that was found by its namespaces carries no tag: it may sit in a call until the slot
+ * is another container's, whose account must not have it.
+ */
+static __always_inline bool is_of_slot(const struct pending_call *pending)
+{
+	u32 slot = pending->owner.slot;
+	struct kw_container *container = bpf_map_lookup_elem(&containers, &slot);
+
+	return container && container->opened_ns <= pending->mono_ns;
+}
+
+/*
  * Ends a kept call whose return was not shown: nobody watched its returns any more, or a hook missed it.
  */
 static __always_inline void give_up(struct pending_call *pending)
@@ -183,7 +219,7 @@ static __always_inline void give_up(struct pending_call *pending)
 	struct kw_shape *shape = bpf_map_lookup_elem(&call_shapes, &nr);
 
 	pending->active = 0;
-	if (!account)
+	if (!account || !is_of_slot(pending))
 		return;
 	count(account->left);
 	tabulate_unfinished(account, pending->owner.slot, pending->call_nr, pending->flags);
@@ -214,6 +250,8 @@ static __always_inline void keep_entry(struct call *call)
 	count(call->account->entered);
 	pending->nr = call->native_nr;
 	pending->call_nr = call->nr;
+	pending->shape_nr = call->shape_nr;
+	pending->number = call->number;
 	pending->owner = call->owner;
 	pending->args = call->args;
 	pending->has_items = 0;
@@ -224,7 +262,7 @@ static __always_inline void keep_entry(struct call *call)
 	pending->active = 1;
 }
 
-static __always_inline int on_enter(s64 id, u32 probe)
+static __always_inline int on_enter(s32 id, u32 probe)
 {
 	struct call call;
 	u32 wants;
@@ -271,7 +309,7 @@ static __always_inline bool is_refused(const struct call *call, const struct pen
 
 	if (!(call->want & KW_WANT_CALL) || !is_raw(call->probe) || !call->shape->enter_since_ns)
 		return false;
-	if ((call->ret >= 0 || call->ret < -4095) && call->ret != call->nr)
+	if ((call->ret >= 0 || call->ret < -4095) && call->ret != call->number)
 		return false;
 	if (call->task->seccomp.mode != KW_SECCOMP_MODE_FILTER)
 		return false;
@@ -300,10 +338,10 @@ static __always_inline struct record_buffer *finish_items(struct call *call, con
 	}
 	if (reread)
 		buffer = read_inputs(call, true);
-	if (call->shape->flags & KW_SHAPE_OUT && call->ret >= 0) {
+	if (call->shape->flags & KW_SHAPE_OUT && call->ret >= 0 && !(call->flags & KW_RECORD_NO_ARGS)) {
 		if (!buffer)
 			buffer = open_buffer(call);
-		if (buffer && append_outputs(buffer, &call->args, call->native_nr))
+		if (buffer && append_outputs(buffer, &call->args, call->shape_nr))
 			count(call->account->unreadable);
 	}
 	if (call->shape->flags & KW_SHAPE_OPENS && call->ret >= 0) {
@@ -315,22 +353,30 @@ static __always_inline struct record_buffer *finish_items(struct call *call, con
 	return buffer;
 }
 
-static __always_inline void tell_return(struct call *call, struct pending_call *pending)
+/* Whether a return is to be told; counts why not. */
+static __always_inline bool is_wanted_return(struct call *call)
 {
 	if (is_told_by_count(call))
-		return;
+		return false;
 	if (!is_wanted_result(call)) {
 		count(call->account->filtered_errors);
-		return;
+		return false;
 	}
 	if (call->want & KW_WANT_SLOW && call->phase == KW_PHASE_CALL &&
 	    call->duration_ns < call->profile->min_duration_ns) {
 		count(call->account->filtered_duration);
-		return;
+		return false;
 	}
-	if (is_over_limits(call))
+	if (is_over_limits(call)) {
 		count(call->account->sampled);
-	else
+		return false;
+	}
+	return true;
+}
+
+static __always_inline void tell_return(struct call *call, struct pending_call *pending)
+{
+	if (is_wanted_return(call))
 		emit(call, finish_items(call, pending));
 }
 
@@ -342,10 +388,12 @@ static __always_inline void return_kept(struct call *call, struct pending_call *
 
 	pending->active = 0;
 	call->owner = pending->owner;
-	if (!account)
+	if (!account || !is_of_slot(pending))
 		return;
 	count(account->left);
 	call->nr = pending->call_nr;
+	call->shape_nr = pending->shape_nr;
+	call->number = pending->number;
 	call->flags = pending->flags;
 	call->mono_ns = pending->mono_ns;
 	call->duration_ns = bpf_ktime_get_ns() - pending->mono_ns;
@@ -359,6 +407,11 @@ static __always_inline void return_kept(struct call *call, struct pending_call *
 		return;
 	}
 	call->args = pending->args;
+	/* The page was not there at entry; the kernel has fetched it since. */
+	if (call->flags & KW_RECORD_NO_ARGS) {
+		read_args(call);
+		pending = NULL;
+	}
 	tell_return(call, pending);
 }
 
@@ -378,7 +431,7 @@ static __always_inline bool entry_decides(const struct pending_call *pending)
 	return pending && pending->active && has_shape(pending->nr, KW_SHAPE_EXEC | KW_SHAPE_ENTRY_KNOWS);
 }
 
-static __always_inline int on_exit(s64 id, s64 ret, u32 probe)
+static __always_inline int on_exit(s32 id, s64 ret, u32 probe)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pending_call *pending = NULL;

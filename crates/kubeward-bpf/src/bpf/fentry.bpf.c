@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /*
- * The fentry backend: a pair of small programs per call, each attached to one kernel function that user space names before it
+ * The fentry backend: a pair of small programs per function, each attached to one kernel function that user space names before it
  * loads the pair. All of them are the same program; the copies exist since one program has one target.
  */
 #include "kernel.h"
@@ -16,6 +16,7 @@
 #include "path.bpf.h"
 #include "args.bpf.h"
 #include "moves.bpf.h"
+#include "compat.bpf.h"
 #include "call.bpf.h"
 #include "table.bpf.h"
 #include "limits.bpf.h"
@@ -48,7 +49,10 @@ static __noinline int leave(s64 ret)
 #define PAIRS_64(n)                                                                                                    \
 	PAIRS_8(n##0) PAIRS_8(n##1) PAIRS_8(n##2) PAIRS_8(n##3) PAIRS_8(n##4) PAIRS_8(n##5) PAIRS_8(n##6) PAIRS_8(n##7)
 
-/* Named by the call's number in octal: enter_0000 to enter_0777. */
+/*
+ * Named by the call's number in octal, enter_0000 to enter_0777: in one object by its native number, in another one by that of the
+ * 32-bit table.
+ */
 PAIRS_64(00)
 PAIRS_64(01)
 PAIRS_64(02)

@@ -173,6 +173,26 @@ struct task_struct {
 	char comm[16];
 };
 
+struct io_cqe {
+	u64 user_data;
+};
+
+struct io_ring_ctx {
+	unsigned int flags;
+	u32 *sq_array;
+	void *sq_sqes;
+	unsigned int cached_sq_head;
+	unsigned int sq_entries;
+};
+
+struct io_kiocb {
+	u8 opcode;
+	unsigned int flags; /* the lower half of 8 bytes from 6.8 on */
+	struct io_cqe cqe;
+	struct io_ring_ctx *ctx;
+	const struct cred *creds;
+};
+
 struct linux_binprm {
 	const char *filename;
 };
@@ -199,6 +219,39 @@ struct trace_event_raw_sched_process_exec {
 struct trace_event_raw_sys_exit {
 	long id;
 	long ret;
+};
+
+struct io_uring_cqe {
+	u64 user_data;
+	s32 res;
+	u32 flags;
+};
+
+struct trace_event_raw_io_uring_submit_req {
+	void *req;
+};
+
+struct trace_event_raw_io_uring_submit_sqe { /* the same before 6.5 */
+	void *req;
+};
+
+struct trace_event_raw_io_uring_req_failed {
+	void *req;
+};
+
+struct trace_event_raw_io_uring_complete {
+	void *ctx;
+	void *req;
+	u64 user_data;
+	int res;
+	unsigned int cflags;
+};
+
+struct trace_event_raw_io_uring_cqe_overflow {
+	void *ctx;
+	unsigned long long user_data;
+	s32 res;
+	u32 cflags;
 };
 
 #pragma clang attribute pop

@@ -13,10 +13,10 @@ struct {
 	__type(value, struct kw_settings);
 } settings SEC(".maps");
 
-/* Written by user space, by native call number; native_nr alone is indexed by the compat number. */
+/* Written by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, KW_CALLS);
+	__uint(max_entries, KW_SHAPES);
 	__type(key, u32);
 	__type(value, struct kw_shape);
 } call_shapes SEC(".maps");
@@ -105,8 +105,10 @@ struct owner {
 /* A call between its entry and its return, and what the hooks tell each other of the task's calls. */
 struct pending_call {
 	u32 active;
-	u16 nr;	     /* native */
-	u16 call_nr; /* as in the caller's table */
+	u16 nr;	      /* native */
+	u16 call_nr;  /* as records call it */
+	u16 shape_nr; /* index of its shape */
+	u32 number;   /* as the caller gave it */
 	u8 flags;
 	u8 has_items;  /* the task's record_buffer holds what was read at entry */
 	u16 told;      /* a mark of moves.bpf.h, 0: none */

@@ -14,8 +14,9 @@
  * adopt.bpf.h has the programs that give tasks that run already to a container.
  *
  * What a call's entry and return mean is in calls.bpf.h, whose task it is in identity.bpf.h, what it points to in
- * args.bpf.h and path.bpf.h, what of the ring is whose in share.bpf.h, how calls go from one kind of hook to the other in
- * moves.bpf.h, how they are counted by result in table.bpf.h. fentry.bpf.c holds the programs of the fentry backend.
+ * args.bpf.h and path.bpf.h, what of the ring is whose in share.bpf.h, which call a number is in compat.bpf.h, how calls go from
+ * one kind of hook to the other in moves.bpf.h, how they are counted by result in table.bpf.h. fentry.bpf.c holds the programs of
+ * the fentry backend.
  */
 #include "kernel.h"
 #include <linux/bpf.h>
@@ -26,11 +27,12 @@
 #include "maps.bpf.h"
 #include "births.bpf.h"
 #include "identity.bpf.h"
-#include "share.bpf.h"
 #include "birth_events.bpf.h"
+#include "share.bpf.h"
 #include "path.bpf.h"
 #include "args.bpf.h"
 #include "moves.bpf.h"
+#include "compat.bpf.h"
 #include "call.bpf.h"
 #include "table.bpf.h"
 #include "limits.bpf.h"
@@ -43,7 +45,7 @@ char LICENSE[] SEC("license") = "GPL";
 SEC("?tp_btf/sys_enter")
 int raw_enter(u64 *ctx)
 {
-	return on_enter((s64)ctx[1], KW_PROBE_TP_BTF);
+	return on_enter((s32)ctx[1], KW_PROBE_TP_BTF);
 }
 
 SEC("?tp_btf/sys_exit")
@@ -207,7 +209,7 @@ static __always_inline int on_exec(u64 filename)
 		mend_exec_inputs(task, filename, pack_limits(profile));
 	buffer = bpf_map_lookup_elem(&exec_buffer, &zero);
 	if (buffer)
-		tell_program(task, &owner, account, buffer);
+		tell_program(task, now, &owner, account, buffer);
 	return 0;
 }
 
@@ -331,9 +333,9 @@ int list_inside(struct bpf_iter__task *ctx)
 	struct pending_call *pending;
 	struct kw_container *container;
 	struct kw_profile *profile;
+	struct kw_shape *shape;
 	struct kw_tag *tag;
-	u32 slot;
-	s64 nr;
+	u32 slot, shape_nr;
 
 	if (!task)
 		return 0;
@@ -341,16 +343,17 @@ int list_inside(struct bpf_iter__task *ctx)
 	if (!tag)
 		return 0;
 	slot = tag->slot;
-	nr = arch_nr((struct pt_regs *)bpf_task_pt_regs(task));
+	shape = find_shape(task, arch_nr((struct pt_regs *)bpf_task_pt_regs(task)), arch_is_compat(&task->thread_info),
+			   &shape_nr);
 	container = bpf_map_lookup_elem(&containers, &slot);
-	if (nr < 0 || nr >= KW_CALLS || !container || !container->active)
+	if (!shape || !container || !container->active)
 		return 0;
 	profile = bpf_map_lookup_elem(&profiles, &container->profile);
-	if (!profile || !(profile->want[bounded(nr)] & (KW_WANT_EXIT | KW_WANT_CALL)))
+	if (!profile || !(profile->want[bounded(shape->native_nr)] & (KW_WANT_EXIT | KW_WANT_CALL)))
 		return 0;
 	pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
 	date_call(&inside, pending);
-	inside.nr = nr;
+	inside.nr = shape->native_nr;
 	bpf_seq_write(ctx->meta->seq, &inside, sizeof(inside));
 	return 0;
 }

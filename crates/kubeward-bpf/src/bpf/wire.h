@@ -7,8 +7,12 @@
 #ifndef KUBEWARD_WIRE_H
 #define KUBEWARD_WIRE_H
 
-/* Call numbers 0..511; every architecture's table ends below. */
+/* Call numbers 0..511; every architecture's table ends below the last, which stands for all numbers that no table has. */
 #define KW_CALLS 512
+#define KW_UNLISTED 511
+/* Calls that share one number of the 32-bit table, and what tells all shapes: see struct kw_shape. */
+#define KW_SUB_CALLS 32
+#define KW_SHAPES (2 * KW_CALLS + 2 * KW_SUB_CALLS)
 /* Container slots 1..4095; slot 0 is nobody. */
 #define KW_SLOTS 4096
 /* Profiles 1..1023; profile 0 wants nothing. */
@@ -61,6 +65,7 @@ enum kw_record_flag {
 	KW_RECORD_REFUSED = 1 << 1,  /* returned without having entered, from a thread under a seccomp filter */
 	KW_RECORD_NO_ITEMS = 1 << 2, /* strings were wanted but there was no memory to hold them */
 	KW_RECORD_IO_URING = 1 << 3, /* submitted to an io_uring in place of the call that nr and args name */
+	KW_RECORD_NO_ARGS = 1 << 4,  /* args are the registers: the memory that holds the arguments could not be read */
 };
 
 /* One call, or one exec. `items_bytes` of struct kw_item follow. */
@@ -71,7 +76,7 @@ struct kw_record {
 	__u8 probe;
 	__u8 identity;
 	__u8 flags;
-	__u16 nr;
+	__u16 nr; /* kw_shape.nr */
 	__u32 slot;
 	__u32 items_bytes;
 	__u64 mono_ns;	   /* CLOCK_MONOTONIC at entry (enter, call) or return (exit) */
@@ -87,7 +92,15 @@ struct kw_record {
 	__u32 uid;
 	__u32 gid;
 	__u8 comm[KW_COMM_BYTES];
+	__u8 uring_opcode; /* KW_RECORD_IO_URING only, else 0 */
+	__u8 uring_flags;  /* the SQE's flags, and KW_URING_DIRECT */
+	__u16 spare;
+	__u32 number; /* the call's, as the caller gave it */
 };
+
+/* kw_record.uring_flags, beside IOSQE_* */
+#define KW_URING_FIXED_FILE (1 << 0) /* IOSQE_FIXED_FILE: the descriptor is an index of the ring's registered files */
+#define KW_URING_DIRECT (1 << 7)     /* makes or closes a registered file and no descriptor */
 
 enum kw_item_kind {
 	KW_ITEM_STRING = 1,   /* bytes without the NUL */
@@ -129,13 +142,65 @@ enum kw_shape_flag {
 	KW_SHAPE_ENTRY_KNOWS = 1 << 6, /* only the entry shows the right number (rt_sigreturn) */
 };
 
+/*
+ * What is known of a call. By native number; from KW_CALLS on by number of the 32-bit table; from 2 * KW_CALLS on the sub-calls of
+ * numbers of that table. flags and times are those of the shape at native_nr.
+ */
 struct kw_shape {
 	__u8 capture[6];
 	__u8 len_arg[6];
+	__u8 from[6]; /* where argument i is: register or word 0..5 */
+	__u8 words_in; /* the register that points to 32-bit words with the arguments, KW_NO_WORDS: registers hold them */
+	__u8 words;    /* how many */
 	__u16 flags;
-	__u16 native_nr;      /* of the compat call with this index; KW_CALLS where there is none */
+	__u16 nr;	 /* what records call it: its number, KW_UNLISTED, of a sub-call its index here less KW_CALLS */
+	__u16 native_nr; /* the native call that it is or does the same as, else KW_UNLISTED */
+	__u16 sub_calls; /* index of its sub-call 0 */
+	__u32 sub_call_mask;  /* of the first argument: which sub-call it is; 0: it has none */
 	__u64 enter_since_ns; /* CLOCK_MONOTONIC since when some hook shows its entries, 0: none does */
 	__u64 exit_since_ns;  /* and its returns */
+};
+
+#define KW_NO_WORDS 0xff
+/* Operations of io_uring, by opcode. */
+#define KW_URING_OPS 128
+
+/* Where a call's argument stands in the submission entry that does what the call does. */
+enum kw_uring_from {
+	KW_FROM_NOWHERE = 0, /* the argument is 0 */
+	KW_FROM_MINUS_ONE = 1,
+	KW_FROM_FD = 2,
+	KW_FROM_OFF = 3, /* also addr2 */
+	KW_FROM_ADDR = 4,
+	KW_FROM_LEN = 5,
+	KW_FROM_OP_FLAGS = 6,
+	KW_FROM_FILE_INDEX = 7, /* also splice_fd_in */
+	KW_FROM_ADDR_LEN = 8,
+	KW_FROM_ADDR3 = 9,
+	KW_FROM_ADDR_OR_LEN = 10, /* addr, where that is 0 len */
+	KW_FROM_OFF_OR_LEN = 11,
+};
+
+/* When the operation does what kw_uring_op.other_nr does. */
+enum kw_uring_when {
+	KW_WHEN_NEVER = 0,
+	KW_WHEN_NO_OFFSET = 1, /* off is -1: at the file's own position */
+	KW_WHEN_DATASYNC = 2,
+};
+
+enum kw_uring_op_flag {
+	KW_URING_OP_FILE_INDEX = 1 << 0, /* file_index other than 0 makes the operation KW_URING_DIRECT */
+	KW_URING_OP_NOTIFIES = 1 << 1,	 /* a result that says that more will come is the only one */
+	KW_URING_OP_CLOSES = 1 << 2,	 /* frees a descriptor's number */
+};
+
+/* What call an operation stands for. */
+struct kw_uring_op {
+	__u16 nr; /* native; KW_CALLS: of no call */
+	__u16 other_nr;
+	__u8 when;
+	__u8 flags;
+	__u8 from[6];
 };
 
 /* What a profile wants of a call. */
@@ -189,6 +254,7 @@ struct kw_container {
 	__u32 creator_mnt_ns; /* an exec in this mount namespace is the runtime's */
 	__u32 is_unnamed;     /* 1: nobody has told yet which container it is; see struct kw_birth */
 	__u64 since_ns;	      /* CLOCK_MONOTONIC since when this profile is looked at */
+	__u64 opened_ns;      /* CLOCK_MONOTONIC since when the slot is this container's; 0: it is nobody's */
 };
 
 /* A v2 cgroup that no task of a container made, until user space knows what it is. Key of the map: its id. */
@@ -253,8 +319,8 @@ struct kw_settings {
 	__u32 tag_slot;		  /* what tag_tasks is to work on */
 	__u32 tag_mode;		  /* enum kw_tag_mode */
 	__u64 tag_cgroup;	  /* v2 cgroup id */
-	__u64 shared_bytes;	  /* size of the ring that containers share; 0: one has it all */
 	__u64 births_after;	  /* no cgroup with an id up to this one has a birth */
+	__u64 shared_bytes;	  /* size of the ring that containers share; 0: one has it all */
 	__u8 raw_hooks[KW_CALLS]; /* enum kw_hook: what the raw tracepoints serve of each call */
 	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do; both in a move alone */
 };

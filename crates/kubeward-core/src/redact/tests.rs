@@ -187,6 +187,7 @@ fn every_text_of_an_event_is_redacted() {
         ret: Some(0),
         duration_ns: None,
         refused_by_seccomp: false,
+        io_uring: None,
         process: Process {
             pid: 1,
             tid: 1,

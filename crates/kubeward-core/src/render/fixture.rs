@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use crate::container::{Container, ContainerId, ContainerSlot, PodRef, PodSource, Workload};
 use crate::event::{Arg, ArgValue, Call, Identity, Phase, Probe, Process, SockAddr, Stage, SyscallEvent, Text, Via};
-use crate::render::line::Coverage;
+use crate::render::line::Sight;
 use crate::syscall::{by_name, ArgKind};
 
 pub(super) fn openat_call() -> Call {
@@ -20,7 +20,7 @@ pub(super) fn openat_call() -> Call {
 pub(super) const TIME_NS: u64 = 1_767_323_045_123_456_789;
 
 /// Created a quarter of a second before anybody looked.
-pub(super) const COVERAGE: Coverage = Coverage { created_ns: TIME_NS, covered_ns: TIME_NS + 250_000_000 };
+pub(super) const SIGHT: Sight = Sight { created_ns: TIME_NS, covered_ns: TIME_NS + 250_000_000 };
 
 pub(super) fn text(bytes: impl AsRef<[u8]>) -> Text {
     Text { bytes: bytes.as_ref().into(), cut: false, redacted: false }
@@ -81,6 +81,7 @@ pub(super) fn openat_event() -> SyscallEvent {
         ret: Some(3),
         duration_ns: Some(2_310),
         refused_by_seccomp: false,
+        io_uring: None,
         process: Process {
             pid: 4242,
             tid: 4242,

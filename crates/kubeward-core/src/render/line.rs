@@ -29,14 +29,14 @@ pub struct Moment {
 
 /// How much of a container's life is seen. Nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Coverage {
+pub struct Sight {
     /// Its cgroup was made or, where that was not seen, its first process started.
     pub created_ns: u64,
     /// Since when none of its calls is missed.
     pub covered_ns: u64,
 }
 
-impl Coverage {
+impl Sight {
     /// For how long the container could make calls that nobody saw.
     pub fn gap_ns(&self) -> u64 {
         self.covered_ns.saturating_sub(self.created_ns)
@@ -47,7 +47,7 @@ impl Coverage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ContainerChange {
     /// It is watched from now on.
-    Came(Coverage),
+    Came(Sight),
     /// One of its facts (labels, pod, image) is another now.
     Changed,
     /// It ended; no event of it follows.

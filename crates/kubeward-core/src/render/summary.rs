@@ -67,11 +67,11 @@ impl Total {
 }
 
 /// The same call of several containers is one row.
-fn by_call(table: &CallTable, slot: Option<ContainerSlot>) -> BTreeMap<(Via, u32), CallStats> {
-    let mut rows: BTreeMap<(Via, u32), CallStats> = BTreeMap::new();
+fn by_call(table: &CallTable, slot: Option<ContainerSlot>) -> BTreeMap<(Via, u32, Option<u16>), CallStats> {
+    let mut rows: BTreeMap<_, CallStats> = BTreeMap::new();
     let is_wanted = |key: &CallKey| key.stage == Stage::Run && slot.is_none_or(|slot| key.slot == slot);
     for (key, stats) in table.iter().filter(|(key, _)| is_wanted(key)) {
-        rows.entry((key.via, key.nr)).and_modify(|row| row.merge(stats)).or_insert_with(|| stats.clone());
+        rows.entry((key.via, key.nr, key.native)).and_modify(|row| row.merge(stats)).or_insert_with(|| stats.clone());
     }
     rows
 }

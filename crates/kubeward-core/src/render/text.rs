@@ -80,9 +80,9 @@ impl TextLines {
             out.extend_from_slice(b": ");
             octal(out, Place::Line, image.as_bytes(), b"");
         }
-        if let ContainerChange::Came(coverage) = change {
-            if coverage.gap_ns() > 0 {
-                push_display(out, format_args!(" (ran for {:?} unwatched)", Duration::from_nanos(coverage.gap_ns())));
+        if let ContainerChange::Came(sight) = change {
+            if sight.gap_ns() > 0 {
+                push_display(out, format_args!(" (ran for {:?} unwatched)", Duration::from_nanos(sight.gap_ns())));
             }
         }
         out.extend_from_slice(b" +++\n");

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::event::Via;
 use crate::event::{Arg, ArgValue, Call, Text};
-use crate::render::fixture::{arg, hostile_event, openat_event, text, valued, web_container, COVERAGE, TIME_NS};
+use crate::render::fixture::{arg, hostile_event, openat_event, text, valued, web_container, SIGHT, TIME_NS};
 use crate::render::line::GapReason;
 use crate::syscall::{by_name, ArgKind};
 
@@ -126,7 +126,7 @@ fn containers_go_by_pod_and_name_or_by_their_id() {
 fn lines_beside_calls() {
     let container = web_container();
     assert_eq!(
-        line_of(OPTIONS, |lines, out| lines.container(out, MOMENT, ContainerChange::Came(COVERAGE), &container)),
+        line_of(OPTIONS, |lines, out| lines.container(out, MOMENT, ContainerChange::Came(SIGHT), &container)),
         "03:04:05.123456 +++ web-0/app came: docker.io/library/web:1 (ran for 250ms unwatched) +++\n"
     );
     let gap = Gap {

@@ -2,7 +2,7 @@
 
 use super::escape::{push_display, push_number, quoted, Place};
 use crate::event::{Arg, ArgValue, Call, SockAddr, Text, Via};
-use crate::syscall::{compat_name, ArgKind};
+use crate::syscall::{compat_by_nr, ArgKind};
 
 /// How much of a line's strings to keep. What is cut is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +176,7 @@ pub(super) fn family_name(family: u16) -> Option<&'static str> {
 pub(super) fn name_of(call: &Call) -> Option<&'static str> {
     match (call.entry, call.via) {
         (Some(entry), _) => Some(entry.name),
-        (None, Via::Compat) => compat_name(call.nr),
+        (None, Via::Compat) => compat_by_nr(call.nr).map(|call| call.name),
         (None, Via::Syscall | Via::IoUring) => None,
     }
 }

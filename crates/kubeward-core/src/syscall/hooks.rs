@@ -1,6 +1,6 @@
 //! What the kernel side must know of a call to watch it.
 
-use super::{table, ArgKind, Syscall};
+use super::{table, ArgKind, ArgShape, CompatCall, Syscall};
 
 /// User memory to read for one argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -29,6 +29,27 @@ pub enum EntryRule {
     NeverReturns,
 }
 
+impl CompatCall {
+    /// As [`Syscall::captures`].
+    pub fn captures(&self) -> [Capture; 6] {
+        captures(self.args)
+    }
+}
+
+fn captures(args: Option<&[ArgShape]>) -> [Capture; 6] {
+    let mut captures = [Capture::None; 6];
+    for (capture, arg) in captures.iter_mut().zip(args.unwrap_or_default()) {
+        *capture = match arg.kind {
+            ArgKind::Path | ArgKind::Str => Capture::Str,
+            ArgKind::Argv => Capture::Argv,
+            ArgKind::SockaddrIn { len } => Capture::SockaddrIn { len },
+            ArgKind::SockaddrOut { len } => Capture::SockaddrOut { len },
+            _ => Capture::None,
+        };
+    }
+    captures
+}
+
 impl Syscall {
     /// Symbol of the call's function in the kernel (`__x64_sys_newstat`); `None` for a number without a function,
     /// which no probe on a function can watch.
@@ -41,17 +62,7 @@ impl Syscall {
 
     /// What to read for each argument; past the last one there is nothing to read.
     pub fn captures(&self) -> [Capture; 6] {
-        let mut captures = [Capture::None; 6];
-        for (capture, arg) in captures.iter_mut().zip(self.args.unwrap_or_default()) {
-            *capture = match arg.kind {
-                ArgKind::Path | ArgKind::Str => Capture::Str,
-                ArgKind::Argv => Capture::Argv,
-                ArgKind::SockaddrIn { len } => Capture::SockaddrIn { len },
-                ArgKind::SockaddrOut { len } => Capture::SockaddrOut { len },
-                _ => Capture::None,
-            };
-        }
-        captures
+        captures(self.args)
     }
 
     /// Whether success returns a descriptor of a file that was opened by name, so that the file's path can be read

@@ -1,15 +1,16 @@
 //! The catalogue: every system call of the running architecture, with its number, category and argument shapes.
 //!
-//! `x86_64` and `i386` hold what belongs to that architecture: numbers, and the kernel functions whose name
-//! differs. Everything else goes by the call's name and serves every architecture: `shapes` (categories and
-//! arguments), `flags` (numbers as text), `resolve` (names as people write them), `set` (the `-e` option), `hooks`
-//! (what the kernel side must know).
+//! `x86_64` and `compat` hold what belongs to that architecture: numbers, and the kernel functions whose name
+//! differs, of its native and of its 32-bit table. Everything else goes by the call's name and serves every architecture:
+//! `shapes` (categories and arguments), `flags` (numbers as text), `resolve` (names as people write them), `set` (the `-e`
+//! option), `hooks` (what the kernel side must know).
 
 mod category;
+mod compat;
 mod errno;
 mod flags;
 mod hooks;
-mod i386;
+mod io_uring;
 mod kind;
 mod nearest;
 mod resolve;
@@ -22,14 +23,18 @@ mod tests;
 mod x86_64;
 
 pub use category::{Category, UnknownCategory};
+pub use compat::{compat, compat_by_nr, compat_calls, CompatCall, Places, SubCalls, FIRST_SUB_CALL, SUB_CALLS};
 pub use errno::{errno_by_name, errno_name};
 pub use flags::FlagTable;
 pub use hooks::{Capture, EntryRule};
+pub use io_uring::{uring_op, uring_ops, uring_ops_of, Field, StandsFor, UringOp, When};
 pub use kind::{ArgKind, ArgShape};
 pub use resolve::{resolve, UnknownCall};
 pub use set::{parse_set, CallSet, SetError};
 pub use signals::signal_name;
-pub use table::compat_name;
+
+/// Number of the catalogue's entry `unlisted`, which stands for every number that it lacks, in both tables.
+pub const UNLISTED: u16 = 511;
 
 /// One system call of an architecture.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use super::shapes::{self, CallShape};
 use super::{Category, Syscall};
 
 #[cfg(target_arch = "x86_64")]
-use super::{i386 as compat, x86_64 as native};
+use super::x86_64 as native;
 
 pub(super) use native::O_LARGEFILE;
 
@@ -42,12 +42,6 @@ pub(super) fn native() -> &'static Table {
 pub(super) fn calls() -> &'static [Syscall] {
     static CALLS: LazyLock<Vec<Syscall>> = LazyLock::new(|| join(native(), &shapes_by_name()));
     &CALLS
-}
-
-/// Name of a call in the architecture's 32-bit table.
-pub fn compat_name(nr: u32) -> Option<&'static str> {
-    let (first, names) = compat::ROWS.iter().rev().find(|(first, _)| u32::from(*first) <= nr)?;
-    names.split(' ').nth(usize::try_from(nr - u32::from(*first)).ok()?)
 }
 
 fn join(table: &Table, shapes: &HashMap<&str, (Category, &'static CallShape)>) -> Vec<Syscall> {

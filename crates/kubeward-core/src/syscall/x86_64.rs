@@ -36,6 +36,7 @@ pub(super) static NATIVE: Table = Table {
         "epoll_ctl_old",
         "epoll_wait_old",
         "vserver",
+        "unlisted",
     ],
     never_had: &[
         ("signal", "rt_sigaction"),
@@ -119,4 +120,6 @@ const ROWS: &[Row] = &[
     (460, "lsm_set_self_attr lsm_list_modules mseal setxattrat getxattrat"),
     (465, "listxattrat removexattrat open_tree_attr file_getattr file_setattr"),
     (470, "listns rseq_slice_yield"),
+    // Past the end of every table: stands for all numbers that this one lacks.
+    (511, "unlisted"),
 ];

@@ -33,6 +33,7 @@ pub(crate) fn run(args: &SyscallsArgs) -> ExitCode {
 
 fn arguments(call: &Syscall) -> String {
     match call.args {
+        None if call.nr == syscall::UNLISTED => "(every number that is not in this list: six registers)".to_owned(),
         None if !call.has_function => "(no kernel function: always fails with ENOSYS)".to_owned(),
         None => "(six registers)".to_owned(),
         Some(args) => format!("({})", args.iter().map(|arg| arg.name).collect::<Vec<_>>().join(", ")),

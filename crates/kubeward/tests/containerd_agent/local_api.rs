@@ -1,6 +1,7 @@
 //! What the local API tells of real containers, compared with what they did and with the stream.
 
 use std::future::Future;
+use std::time::Instant;
 
 use anyhow::Result;
 use kubeward_agent::serve::client::{self, ClientError};
@@ -9,6 +10,7 @@ use kubeward_agent::serve::proto;
 use serde_json::Value;
 
 use crate::agent::Agent;
+use crate::follow::LIMIT;
 use crate::policy::Policies;
 use crate::stream::number;
 use crate::told::{Told, POD};
@@ -46,9 +48,14 @@ impl Answers {
         })
     }
 
+    /// What the workload itself made.
+    fn run(&self) -> impl Iterator<Item = &proto::CallStats> {
+        self.stats.calls.iter().filter(|stats| stats.stage() == proto::Stage::Run)
+    }
+
     /// Counts of one call's results, as text and count.
     fn results(&self, call: &str) -> Vec<(String, u64)> {
-        let calls = self.stats.calls.iter().filter(|stats| stats.call == call);
+        let calls = self.run().filter(|stats| stats.call == call);
         let results = calls.flat_map(|stats| &stats.results);
         results.map(|one| (one.error.clone().unwrap_or_else(|| "success".to_owned()), one.count)).collect()
     }
@@ -82,8 +89,42 @@ fn containerd_local_api_tells_the_truth_of_a_container() -> Result<()> {
 
     assert_policies(&answers.policies, &told.id);
     assert_container(&answers.containers, &told.id);
+    let counted: u64 = answers.stats.calls.iter().flat_map(|stats| &stats.results).map(|result| result.count).sum();
+    let account = answers.ledger.containers[0].account.as_ref().expect("it has one");
+    assert_eq!(counted, account.seen - account.in_flight, "the table has what the ledger has, setup too: {account:?}");
     assert_ledger(&answers.ledger, agent, &told.id);
     drop(told);
+    Ok(())
+}
+
+/// One policy counts, another wants some of the same calls told.
+#[test]
+fn containerd_counting_policy_makes_no_event_and_takes_none() -> Result<()> {
+    let containerd = containerd_with_image()?;
+    let policies = Policies::new(&[
+        ("counts", "{mode: Count, syscalls: [{name: openat}, {name: mkdirat}], filter: {errors: [EPERM]}}"),
+        ("tells", "{syscalls: [{name: mkdirat}]}"),
+    ])?;
+    let mut agent = Agent::start(&containerd.socket(), policies.folder())?;
+    agent.ready();
+    let mut told = Told::start(&containerd, "web")?;
+    told.tell(&format!("flood {FLOOD}"))?;
+    told.tell("mkdir /told")?;
+    let event = agent.event(&told.id, "mkdirat", "/told");
+    assert_eq!(event["policies"], serde_json::json!(["tells"]), "{event}");
+
+    let answers = Answers::of(&agent, &told.id)?;
+    let of_flood = answers.results("openat").into_iter().find(|(error, _)| error == "ENOENT");
+    assert!(of_flood.is_some_and(|(_, count)| count >= FLOOD), "{:?}", answers.results("openat"));
+    let counts = answers.policies.iter().find(|policy| policy.name == "counts").expect("it is there");
+    assert!(counts.in_force && counts.reason == "Applied" && counts.message.contains("Count"), "{counts:?}");
+    assert!(counts.warnings.iter().any(|warning| warning.starts_with("spec.filter is not looked at")), "{counts:?}");
+
+    let stream = agent.stop().stream;
+    stream.assert_whole(&told.id);
+    assert_eq!(stream.events_of(&told.id).filter(|event| event["syscall"]["name"] == "openat").count(), 0);
+    let ledgers = stream.final_ledgers(&told.id);
+    assert!(number(&ledgers[0]["filtered"]["count"]) >= FLOOD, "{}", ledgers[0]);
     Ok(())
 }
 
@@ -151,11 +192,17 @@ fn containerd_containers_counts_go_with_it() -> Result<()> {
     let mut told = Told::start(&containerd, "web")?;
     agent.sees(&mut told, "mkdirat")?;
     let id = told.id.clone();
-    assert_eq!(Answers::of(&agent, &id)?.stats.calls.len(), 1);
+    assert_eq!(Answers::of(&agent, &id)?.run().count(), 1);
     drop(told);
     agent.container(&id, "gone");
-    let answers = Answers::of(&agent, &id)?;
-    assert_eq!((answers.stats.calls.len(), answers.stats.results_used, answers.containers.len()), (0, 0, 0));
+    let mut answers = Answers::of(&agent, &id)?;
+    assert_eq!((answers.stats.calls.len(), answers.containers.len()), (0, 0));
+    // The kernel's entries go when no task carries the container's tag any more.
+    let deadline = Instant::now() + LIMIT;
+    while answers.stats.results_used > 0 {
+        assert!(Instant::now() < deadline, "{} results are left", answers.stats.results_used);
+        answers = Answers::of(&agent, &id)?;
+    }
     assert!(answers.ledger.node.is_some_and(|node| node.emitted > 0 && node.balanced), "the node's account keeps it");
     let socket = agent.socket().to_owned();
     agent.stop();

@@ -26,6 +26,7 @@ mod kubelet;
 mod local_api;
 mod maps;
 mod names;
+mod nested;
 mod outages;
 mod own_container;
 mod pods;

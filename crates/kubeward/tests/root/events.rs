@@ -34,6 +34,7 @@ pub(crate) struct SyscallPart {
     pub(crate) name: String,
     pub(crate) nr: u32,
     pub(crate) via: Option<String>,
+    pub(crate) io_uring: Option<IoUringPart>,
     pub(crate) category: String,
     #[serde(default)]
     pub(crate) args: Vec<Arg>,
@@ -42,6 +43,15 @@ pub(crate) struct SyscallPart {
     pub(crate) error: Option<String>,
     pub(crate) duration_ns: Option<u64>,
     pub(crate) denied_by: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct IoUringPart {
+    pub(crate) opcode: String,
+    #[serde(default)]
+    pub(crate) fixed_file: bool,
+    #[serde(default)]
+    pub(crate) direct: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -94,18 +94,6 @@ fn root_trace_shows_what_seccomp_refused() {
     assert_eq!((allowed.phase.as_str(), &allowed.syscall.denied_by), ("call", &None));
 }
 
-#[test]
-fn root_trace_sees_calls_of_the_32_bit_table() {
-    let traced = trace(&["-e", "access,getpid"], [witness("compat")]);
-    assert_eq!(traced.code(), 0, "{}", traced.stderr());
-    traced.stream.assert_nothing_lost();
-    let compat: Vec<&Event> =
-        traced.stream.events.iter().filter(|event| event.syscall.via.as_deref() == Some("compat")).collect();
-    let lines: Vec<String> = compat.iter().map(|event| event.to_string()).collect();
-    assert_eq!(lines, [r#"access("/compat/path", F_OK) = -2 ENOENT"#, "getpid() = 2"]);
-    assert_eq!((compat[0].syscall.nr, compat[1].syscall.nr), (33, 20), "the table's own numbers");
-}
-
 /// As in a container: process ids are then others than the kernel's own.
 #[test]
 fn root_trace_works_in_a_pid_namespace_of_its_own() {

@@ -51,7 +51,8 @@ pub struct KubeWardSpec {
     pub timing: bool,
     /// Record also calls that seccomp refused, whatever hook serves the policy.
     pub refused: bool,
-    /// Events records each call, Count keeps the table only.
+    /// Events records each call. Count counts the calls by their results and records none: filter, limits and capture are not
+    /// looked at then.
     #[schemars(extend("enum" = MODES, "default" = MODES[0]))]
     pub mode: Option<String>,
     /// Which containers; absent: every container.

@@ -25,6 +25,7 @@ pub(super) fn event(name: &str, phase: Phase) -> SyscallEvent {
         ret: (phase != Phase::Enter).then_some(0),
         duration_ns: (phase == Phase::Call).then_some(1_000),
         refused_by_seccomp: false,
+        io_uring: None,
         process: Process {
             pid: 1,
             tid: 1,
@@ -202,4 +203,16 @@ fn compat_calls_go_by_their_entry_and_not_by_their_number() {
     assert_eq!(judge.judge(&compat, &selected, 0), wanted(&["web"]));
     compat.call = Call { via: Via::Compat, nr: openat.nr.into(), entry: None };
     assert_eq!(judge.judge(&compat, &selected, 0), Verdict::Filtered(Unwanted::NoPolicy));
+}
+
+#[test]
+fn numbers_outside_the_catalogue_are_the_category_others() {
+    let (mut judge, selected) = judge(vec![
+        policy("all", "  categories: [other]"),
+        policy("named", "  syscalls: [{name: unlisted}]"),
+        policy("web", "  syscalls: [{name: openat}]"),
+    ]);
+    let mut event = event("openat", Phase::Exit);
+    event.call = Call { via: Via::Syscall, nr: 0x4000_0101, entry: None };
+    assert_eq!(judge.judge(&event, &selected, 0), wanted(&["all", "named"]));
 }

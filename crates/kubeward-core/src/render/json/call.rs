@@ -2,13 +2,13 @@
 
 use super::member::{self, key, Fitting, TextMember};
 use super::JsonLines;
-use crate::event::{Arg, ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text};
+use crate::event::{Arg, ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text, UringRequest};
 use crate::render::base64;
 use crate::render::escape::{json_bytes, push_display, push_number, Place};
 use crate::render::line::Moment;
 use crate::render::time::write_rfc3339;
-use crate::render::value::{family_name, kind_among, name_of, write_endpoint, write_name, Fit};
-use crate::syscall::{by_name, errno_name, ArgKind, Category};
+use crate::render::value::{family_name, kind_among, write_endpoint, write_name, Fit};
+use crate::syscall::{errno_name, uring_op, ArgKind, Category};
 
 impl JsonLines {
     /// Appends the line of one call, with its `\n`.
@@ -37,6 +37,9 @@ impl JsonLines {
         push_number(out, event.call.nr);
         if let Some(via) = event.call.via.name() {
             member::word(out, key!("via"), via);
+        }
+        if let Some(request) = &event.io_uring {
+            io_uring(out, request);
         }
         member::word(out, key!("category"), category_of(&event.call).name());
         out.extend_from_slice(b",\"args\":[");
@@ -74,6 +77,18 @@ impl JsonLines {
     }
 }
 
+fn io_uring(out: &mut Vec<u8>, request: &UringRequest) {
+    out.extend_from_slice(b",\"io_uring\":{\"opcode\":\"");
+    match uring_op(request.opcode) {
+        Some(op) => out.extend_from_slice(op.name.as_bytes()),
+        None => push_number(out, request.opcode),
+    }
+    out.push(b'"');
+    member::claim(out, key!("fixed_file"), request.fixed_file);
+    member::claim(out, key!("direct"), request.direct);
+    out.push(b'}');
+}
+
 /// The register as the number or pointer that its kind makes of it.
 fn register(out: &mut Vec<u8>, kind: ArgKind, raw: u64) {
     match kind.integer(raw) {
@@ -85,10 +100,8 @@ fn register(out: &mut Vec<u8>, kind: ArgKind, raw: u64) {
     }
 }
 
-/// A call of the 32-bit table is about what its native namesake is about.
 fn category_of(call: &Call) -> Category {
-    let entry = call.entry.or_else(|| name_of(call).and_then(by_name));
-    entry.map_or(Category::Other, |entry| entry.category)
+    call.entry.map_or(Category::Other, |entry| entry.category)
 }
 
 fn pointer(out: &mut Vec<u8>, raw: u64) {

@@ -9,7 +9,7 @@ use super::{JsonLines, Moment};
 use crate::container::PodSource;
 use crate::event::{Arg, ArgValue, Call, Identity, SockAddr, SyscallEvent, Text, Via};
 use crate::ledger::{Account, LossReason};
-use crate::render::fixture::{arg, openat_event, text, valued, web_container, COVERAGE, TIME_NS};
+use crate::render::fixture::{arg, openat_event, text, valued, web_container, SIGHT, TIME_NS};
 use crate::render::line::{ContainerChange, Gap, GapReason, LedgerLine, LedgerScope, Notice, NoticeLevel, Stream};
 use crate::syscall::ArgKind;
 
@@ -87,7 +87,7 @@ fn page_names_exactly_the_members_that_are_written() {
     let mut out = Vec::new();
     lines.syscall(&mut out, &openat_event());
     lines.syscall(&mut out, &full_event());
-    lines.container(&mut out, MOMENT, ContainerChange::Came(COVERAGE), &container);
+    lines.container(&mut out, MOMENT, ContainerChange::Came(SIGHT), &container);
     let scope = LedgerScope::Container(&container);
     let ledger = LedgerLine { scope, account: &account, is_final: true, skipped: 1, missed_returns: 1 };
     lines.ledger(&mut out, MOMENT, &ledger);

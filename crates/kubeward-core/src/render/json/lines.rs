@@ -12,10 +12,10 @@ impl JsonLines {
     pub fn container(&mut self, out: &mut Vec<u8>, moment: Moment, change: ContainerChange, container: &Container) {
         self.line(out, "container", moment, |_, out, fitting| {
             member::word(out, key!("change"), change.name());
-            if let ContainerChange::Came(coverage) = change {
-                time(out, key!("created"), coverage.created_ns);
-                time(out, key!("covered"), coverage.covered_ns);
-                member::number(out, key!("gap_ns"), coverage.gap_ns());
+            if let ContainerChange::Came(sight) = change {
+                time(out, key!("created"), sight.created_ns);
+                time(out, key!("covered"), sight.covered_ns);
+                member::number(out, key!("gap_ns"), sight.gap_ns());
             }
             facts::whole_container(out, container, fitting);
         });

@@ -8,9 +8,7 @@ use crate::container::Container;
 use crate::event::{ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text, Via};
 use crate::ledger::{Account, FilterReason, LossReason};
 use crate::render::base64;
-use crate::render::fixture::{
-    arg, hostile_event, kind_of, openat_event, text, valued, web_container, COVERAGE, TIME_NS,
-};
+use crate::render::fixture::{arg, hostile_event, kind_of, openat_event, text, valued, web_container, SIGHT, TIME_NS};
 use crate::render::line::{ContainerChange, Gap, GapReason, LedgerLine, LedgerScope, Notice, NoticeLevel};
 use crate::syscall::{by_name, ArgKind};
 
@@ -92,7 +90,7 @@ fn failure_names_its_error() {
 fn what_is_unusual_about_a_call_is_said() {
     let mut event = openat_event();
     (event.identity, event.stage, event.refused_by_seccomp) = (Identity::Namespace, Stage::Setup, true);
-    event.call = Call { via: Via::Compat, nr: 5, entry: None };
+    event.call = Call { via: Via::Compat, nr: 5, entry: by_name("open") };
     let line = parsed(&event);
     assert_eq!(line["identity"], "namespace");
     assert_eq!(line["stage"], "setup");
@@ -100,6 +98,8 @@ fn what_is_unusual_about_a_call_is_said() {
     assert_eq!(call["denied_by"], "seccomp");
     assert_eq!(call["via"], "compat");
     assert_eq!((&call["name"], &call["nr"], &call["category"]), (&json!("open"), &json!(5), &json!("file")));
+    event.call = Call { via: Via::Compat, nr: 113, entry: None };
+    assert_eq!(parsed(&event)["syscall"]["name"], "vm86old", "its own name, for want of a native call");
     event.call = Call { via: Via::IoUring, nr: 257, entry: by_name("openat") };
     assert_eq!(parsed(&event)["syscall"]["via"], "io_uring");
 }
@@ -289,7 +289,7 @@ fn containers_are_told_apart_however_many_there_are() {
 
 #[test]
 fn container_line_carries_all_labels() {
-    let line = line_of(|lines, out| lines.container(out, MOMENT, ContainerChange::Came(COVERAGE), &web_container()));
+    let line = line_of(|lines, out| lines.container(out, MOMENT, ContainerChange::Came(SIGHT), &web_container()));
     let line: Value = serde_json::from_str(&line).expect("valid JSON");
     assert_eq!((&line["kind"], &line["change"], &line["seq"]), (&json!("container"), &json!("came"), &json!(7)));
     assert_eq!(line["created"], "2026-01-02T03:04:05.123456789Z");

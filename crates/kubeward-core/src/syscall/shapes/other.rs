@@ -49,4 +49,5 @@ group! { Other:
     epoll_ctl_old?;
     epoll_wait_old?;
     vserver?;
+    unlisted?;
 }

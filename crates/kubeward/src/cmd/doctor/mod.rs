@@ -71,6 +71,7 @@ fn hooks(report: &mut String) -> anyhow::Result<()> {
     let kinds =
         [("tracepoint", support.tracepoint), ("kprobe", support.kprobe), ("kprobe.multi", support.kprobe_multi)];
     line(report, "program types", &kinds.map(|(name, yes)| loads(name, yes)).join(", "));
+    line(report, "32-bit calls", &compat_entry());
     for verdict in probe::survey(&engine)? {
         line(report, verdict.name, &said(&verdict));
     }
@@ -82,6 +83,16 @@ fn hooks(report: &mut String) -> anyhow::Result<()> {
     line(report, "skipped runs", &format!("{skipped} (the kernel's recursion_misses of the hooks that auto uses)"));
     line(report, "missed returns", &format!("{missed} (of kretprobes, where the kernel counts them)"));
     Ok(())
+}
+
+/// By which hooks calls of the 32-bit table are seen.
+fn compat_entry() -> String {
+    match probe::compat_functions() {
+        0 => "this kernel has none (int 0x80 ends a program): it is built without CONFIG_IA32_EMULATION".to_owned(),
+        count => format!(
+            "covered: int 0x80 is seen by the tracepoints, and by hooks on {count} functions of its own beside those of native calls"
+        ),
+    }
 }
 
 fn said(verdict: &BackendVerdict) -> String {
@@ -106,7 +117,6 @@ fn unseen(report: &mut String) {
     let cannot = [
         "operations submitted to io_uring: they are no system calls (io_uring_enter is one, and is seen)",
         "calls that a seccomp filter refused, where a hook on the call's function (kprobe, fentry) serves them: only the tracepoints show them (a policy can ask: refused: true)",
-        "32-bit calls (int 0x80), where a hook on the call's function serves them: only the tracepoints show them",
     ];
     for (nr, text) in cannot.iter().enumerate() {
         line(report, if nr == 0 { "not seen" } else { "" }, text);

@@ -53,7 +53,7 @@ pub(crate) struct TraceArgs {
     #[arg(short, long, value_name = "FILE", env = "KUBEWARD_OUTPUT")]
     output: Option<PathBuf>,
 
-    /// Show no events but a table by call: calls, errors, total time, p50 and p99
+    /// Show no events but a table of every call named: calls, errors, total time, p50 and p99
     #[arg(short = 'c', long)]
     summary: bool,
 

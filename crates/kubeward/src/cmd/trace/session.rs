@@ -10,7 +10,7 @@ use anyhow::Context;
 use kubeward_agent::control::{hook_bits, kernel_limits, kernel_profile};
 use kubeward_agent::heartbeat::Heartbeat;
 use kubeward_agent::pipeline::{
-    self, monotonic_ns, Command, Continuity, Direct, Doubts, Lines, OwnOutput, Parts, Pipeline, Watched,
+    self, monotonic_ns, Command, Coverage, Direct, Doubts, Lines, OwnOutput, Parts, Pipeline, Watched,
 };
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
 use kubeward_bpf::object::{Engine, LoadOptions};
@@ -41,6 +41,9 @@ const PROFILE: u32 = 1;
 /// reader.
 const RING_BYTES: u32 = 32 << 20;
 
+/// A command has some hundred calls with some results each. More would only take longer to make.
+const TABLE_ENTRIES: u32 = 8_192;
+
 pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     let set = match policies(args) {
         Ok(set) => Arc::new(set),
@@ -54,7 +57,7 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     // Before any thread is started: they inherit the mask, and a process with threads does not fork.
     let program = Program { argv: args.command.clone(), mask: block_signals()? };
     let container = if args.host { None } else { Some(launch::container(&program)?) };
-    let engine = Arc::new(Engine::load(&LoadOptions { ring_bytes: RING_BYTES, ..LoadOptions::default() })?);
+    let engine = Arc::new(Engine::load(&LoadOptions { ring_bytes: RING_BYTES, table_entries: Some(TABLE_ENTRIES) })?);
     let mut probes = Probes::new(engine.clone(), args.probe_backend)?;
     let watch = Watch { engine, set };
     watch.attach(&mut probes)?;
@@ -217,7 +220,7 @@ impl Watch {
             heartbeat: Heartbeat::default(),
             own_output: OwnOutput::default(),
             loops: Default::default(),
-            continuity: Continuity::default(),
+            coverage: Coverage::default(),
         };
         Ok(Pipeline::new(parts))
     }

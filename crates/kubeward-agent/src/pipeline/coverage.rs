@@ -9,7 +9,7 @@ const KEEP_EVERY_NS: u64 = 250_000_000;
 
 /// How far the watch is, with the file that says so; all moments are of CLOCK_BOOTTIME.
 #[derive(Debug, Default)]
-pub struct Continuity {
+pub struct Coverage {
     /// Absent where no file is kept.
     file: Option<WatchFile>,
     /// Until when the agent before this one watched; absent when it is not known, or told.
@@ -23,7 +23,7 @@ pub struct Continuity {
     kept_ns: u64,
 }
 
-impl Continuity {
+impl Coverage {
     pub fn new(file: Option<WatchFile>, before_ns: Option<u64>) -> Self {
         Self { file, before_ns, ..Self::default() }
     }

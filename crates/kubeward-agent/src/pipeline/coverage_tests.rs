@@ -15,7 +15,7 @@ fn rig_after(file: &Path) -> Rig {
         Before::WatchedUntil(until_ns) => Some(until_ns),
         _ => None,
     };
-    rig.pipeline.continuity = Continuity::new(Some(file), before_ns);
+    rig.pipeline.coverage = Coverage::new(Some(file), before_ns);
     rig
 }
 
@@ -61,10 +61,10 @@ fn what_a_full_batch_left_in_the_ring_is_not_said_to_be_watched() {
     rig.pipeline.drained();
     let begun_ns = rig.output.written_until();
     (0..BATCH).for_each(|_| rig.record(&record(A, "mkdir", 0)));
-    rig.pipeline.continuity.keep_at_each_drain();
+    rig.pipeline.coverage.keep_at_each_drain();
     rig.pipeline.drained();
     assert_eq!(rig.output.written_until(), begun_ns);
-    rig.pipeline.continuity.keep_at_each_drain();
+    rig.pipeline.coverage.keep_at_each_drain();
     rig.pipeline.drained();
     assert!(rig.output.written_until() > begun_ns);
 }

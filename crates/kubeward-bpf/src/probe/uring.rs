@@ -1,0 +1,206 @@
+//! Hooks on io_uring: operations that a program submits in place of calls.
+//!
+//! They have an object of their own, loaded when the first policy names a call that an operation stands for, and attached for
+//! as long as one does: where nobody names such a call, a request costs nothing.
+
+use std::os::fd::AsFd;
+
+use kubeward_core::event::Probe;
+use kubeward_core::syscall::{uring_ops_of, Syscall};
+use libbpf_rs::btf::types::{FuncProto, Ptr, Struct, Typedef};
+use libbpf_rs::btf::{Btf, BtfType};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, TracepointCategory};
+
+use super::attach::{self, AttachError};
+use crate::object::{self, Engine, LoadError};
+use crate::shapes;
+use crate::wire::Wire;
+
+static URING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/uring.bpf.o"));
+
+/// Whether this kernel's io_uring can be watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UringSupport {
+    Watched(Tracepoints),
+    /// The kernel has none.
+    Absent,
+    /// Its tracepoints do not name the requests (before 6.1).
+    Nameless,
+}
+
+/// The forms that the tracepoints have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tracepoints {
+    /// `io_uring_submit_req`; before 6.4 `io_uring_submit_sqe`.
+    has_submit_req: bool,
+    /// `io_uring_complete` tells an answer by a pointer, from 6.16 on, and not by numbers.
+    has_answer: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum UringError {
+    #[error("{0}")]
+    Load(#[from] LoadError),
+    #[error("{0}")]
+    Attach(#[from] AttachError),
+    #[error("this kernel's tracepoints of io_uring do not name the requests (6.1 and later do)")]
+    Nameless,
+}
+
+/// The hooks as they stand.
+#[derive(Debug)]
+pub(super) struct Uring {
+    probe: Probe,
+    /// Before `object`: a link goes before its program.
+    links: Vec<Link>,
+    object: Option<Object>,
+    trouble: Option<String>,
+}
+
+impl Uring {
+    /// `probe` is [`Probe::TpBtf`] or [`Probe::Tracepoint`].
+    pub(super) fn new(probe: Probe) -> Self {
+        Self { probe, links: Vec::new(), object: None, trouble: None }
+    }
+
+    /// Attaches the hooks if one of the calls may come by a ring, and detaches them otherwise.
+    pub(super) fn serve(&mut self, engine: &Engine, wanted: &[(&'static Syscall, u8)]) {
+        let is_wanted = wanted.iter().any(|(call, _)| uring_ops_of(call).next().is_some());
+        if !is_wanted {
+            self.links.clear();
+        } else if self.links.is_empty() {
+            self.trouble = self.attach(engine).err().map(|error| error.to_string());
+        }
+    }
+
+    /// Why operations are not seen that should be.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.clone()
+    }
+
+    /// Runs that the kernel skipped, since the object was loaded.
+    pub(super) fn skipped(&self) -> u64 {
+        self.object.as_ref().map_or(0, attach::recursion_misses)
+    }
+
+    fn attach(&mut self, engine: &Engine) -> Result<(), UringError> {
+        let tracepoints = match uring_support() {
+            UringSupport::Watched(tracepoints) => tracepoints,
+            UringSupport::Absent => return Ok(()),
+            UringSupport::Nameless => return Err(UringError::Nameless),
+        };
+        let programs = tracepoints.programs(self.probe);
+        let object = match self.object.take() {
+            Some(object) => object,
+            None => load(engine, &programs)?,
+        };
+        let links: Result<Vec<Link>, AttachError> =
+            programs.iter().map(|program| link(&object, self.probe, program)).collect();
+        self.object = Some(object);
+        self.links = links?;
+        Ok(())
+    }
+}
+
+impl Tracepoints {
+    /// The programs for the hooks, answers first: a request whose answer has no hook yet would wait for it in vain.
+    fn programs(self, probe: Probe) -> Vec<&'static str> {
+        let (req, answer) = (self.has_submit_req, self.has_answer);
+        match probe {
+            Probe::Tracepoint => vec![
+                "classic_complete",
+                "classic_overflow",
+                "classic_failed",
+                if req { "classic_submit_req" } else { "classic_submit_sqe" },
+            ],
+            _ => vec![
+                if answer { "raw_complete" } else { "raw_complete_numbers" },
+                "raw_overflow",
+                "raw_failed",
+                if req { "raw_submit_req" } else { "raw_submit_sqe" },
+            ],
+        }
+    }
+}
+
+/// The tracepoint that a program is for, without the category.
+fn event(program: &str) -> &'static str {
+    match program.split_once('_').map_or(program, |(_, moment)| moment) {
+        "submit_req" => "io_uring_submit_req",
+        "submit_sqe" => "io_uring_submit_sqe",
+        "failed" => "io_uring_req_failed",
+        "overflow" => "io_uring_cqe_overflow",
+        _ => "io_uring_complete",
+    }
+}
+
+fn load(engine: &Engine, programs: &[&str]) -> Result<Object, LoadError> {
+    let mut open = object::open(URING)?;
+    for mut map in open.maps_mut() {
+        let name = map.name().to_owned();
+        if let Some(shared) = engine.shared_map(&name) {
+            map.reuse_fd(shared.as_fd()).map_err(object::refused("sharing maps"))?;
+        }
+    }
+    for mut program in open.progs_mut() {
+        let is_wanted = programs.iter().any(|name| program.name() == *name);
+        program.set_autoload(is_wanted);
+    }
+    let object = open.load().map_err(object::refused("loading the hooks on io_uring"))?;
+    fill(&find(&object, "uring_ops")?)?;
+    engine.maps().keep_requests(find(&object, "uring_requests")?);
+    Ok(object)
+}
+
+fn find(object: &Object, name: &'static str) -> Result<MapHandle, LoadError> {
+    let map = object.maps().find(|map| map.name() == name).and_then(|map| MapHandle::try_from(&map).ok());
+    map.ok_or_else(|| LoadError::Damaged { kind: "map", name: name.to_owned() })
+}
+
+fn fill(ops: &MapHandle) -> Result<(), LoadError> {
+    for (opcode, op) in shapes::uring_ops().enumerate() {
+        let written = ops.update(&(opcode as u32).to_ne_bytes(), op.as_bytes(), MapFlags::ANY);
+        written.map_err(object::refused("filling uring_ops"))?;
+    }
+    Ok(())
+}
+
+fn link(object: &Object, probe: Probe, name: &'static str) -> Result<Link, AttachError> {
+    match probe {
+        Probe::Tracepoint => attach::tracepoint_of(object, name, TracepointCategory::IoUring, event(name)),
+        _ => attach::trace_of(object, name),
+    }
+}
+
+/// Finds it out from the kernel's types.
+pub fn uring_support() -> UringSupport {
+    let Ok(btf) = Btf::from_vmlinux() else { return UringSupport::Nameless };
+    let names_request = |event: &str| prototype(&btf, event).and_then(|event| pointee(&btf, &event, 1));
+    let has_submit_req = match (names_request("submit_req"), names_request("submit_sqe")) {
+        (Some(submit), _) if submit == "io_kiocb" => true,
+        (_, Some(submit)) if submit == "io_kiocb" => false,
+        _ if prototype(&btf, "create").is_none() => return UringSupport::Absent,
+        _ => return UringSupport::Nameless,
+    };
+    // Beside the tracepoint's own: ring, request, and an answer in one or more.
+    let answer = prototype(&btf, "complete").map_or(0, |event| event.len());
+    match answer {
+        4 => UringSupport::Watched(Tracepoints { has_submit_req, has_answer: true }),
+        6.. => UringSupport::Watched(Tracepoints { has_submit_req, has_answer: false }),
+        _ => UringSupport::Nameless,
+    }
+}
+
+fn prototype<'b>(btf: &'b Btf<'b>, event: &str) -> Option<FuncProto<'b>> {
+    let name = format!("btf_trace_io_uring_{event}");
+    let pointer = btf.type_by_name::<Typedef<'b>>(&name)?.next_type()?;
+    FuncProto::try_from(pointer.next_type()?).ok()
+}
+
+/// The struct that a parameter points to; the first one is the tracepoint's own.
+fn pointee(btf: &Btf<'_>, event: &FuncProto<'_>, at: usize) -> Option<String> {
+    let parameter = btf.type_by_id::<Ptr<'_>>(event.get(at)?.ty)?;
+    let pointee: BtfType<'_> = parameter.next_type()?.skip_mods_and_typedefs();
+    let pointee = Struct::try_from(pointee).ok()?;
+    Some(pointee.name()?.to_string_lossy().into_owned())
+}
