@@ -16,7 +16,7 @@ kubeward=${KUBEWARD_BIN:-$root/bin/kubeward}
 backends=(tracepoint kprobe fentry auto)
 programs=(calls64 compat blocked loop)
 machines=("6.1 default" "6.1 preempt=full" "6.12 default" "6.12 preempt=full" "7.x default" "7.x preempt=full" "6.12 cgroup=v2"
-    "6.1 moves" "6.12 moves" "6.1 table" "6.12 table" "7.x table")
+    "6.1 moves" "6.12 moves" "6.1 table" "6.12 table" "7.x table" "6.1 io_uring" "6.12 io_uring" "7.x io_uring")
 at_once=2
 
 fail() {
@@ -34,6 +34,7 @@ build_programs() {
     done
     cc -O1 -static -Wall -Wextra -o "$bin/bpf_objects" "$here/guest/bpf_objects.c"
     cc -O1 -static -pthread -Wall -Wextra -o "$bin/results" "$root/tests/witness/results.c"
+    cc -O1 -static -Wall -Wextra -o "$bin/uring" "$root/tests/witness/uring.c"
     local test
     for test in root_moves root_table; do
         program=$(cd "$root" && cargo test --release --locked -p kubeward-bpf --test "$test" --no-run --message-format=json \
@@ -149,6 +150,19 @@ judge_table() { # DIR
     done
 }
 
+# Each operation that the witness made is seen as its call, with its result and path, and nothing else is.
+judge_uring() { # DIR
+    local name way ways=0
+    for name in "$1"/uring.*.status; do
+        way=$(basename "$name" .status)
+        name=${name%.status} ways=$((ways + 1))
+        status_is_0 "$way" "$name.status" "$name.err"
+        judge "$way" uring.jq --rawfile made "$name.made" --slurpfile events "$name.events"
+    done
+    [ "$ways" = 11 ] || echo "the witness went $ways ways instead of 11"
+    grep -q '^io_uring  *operations in place of calls are seen' "$1/doctor.txt" || echo "doctor does not say that io_uring is seen"
+}
+
 # The hooks that auto took for one call, and for all 63.
 picked_by_auto() { # DIR
     local program picked
@@ -174,9 +188,13 @@ boot() { # DIR KERNEL KIND
         table)
             "$here/run.sh" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/table.sh" "$bin/root_table" "$bin/results"
             ;;
+        io_uring)
+            files+=("$bin/uring")
+            "$here/run.sh" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/uring.sh" "${files[@]}"
+            ;;
         *)
             files+=("${programs[@]/#/$bin/}")
-            "$here/run.sh" --preempt "${kind#preempt=}" --timeout 400 --out "$dir" "$kernel" -- "$here/guest/matrix.sh" "${files[@]}"
+            "$here/run.sh" --preempt "${kind#preempt=}" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/matrix.sh" "${files[@]}"
             ;;
     esac
 }
@@ -200,6 +218,8 @@ run_machine() { # MACHINE
         wrong=$(judge_containers "$dir")
     elif [ "$kind" = table ]; then
         wrong=$(judge_table "$dir")
+    elif [ "$kind" = io_uring ]; then
+        wrong=$(judge_uring "$dir")
     elif [ "$kind" = moves ]; then
         wrong=$(judge_moves "$dir")
         note="$note; $(grep -m1 '^apply ' "$dir/moves" || true)"

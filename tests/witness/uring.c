@@ -3,7 +3,7 @@
  * operation stands for and what the ring answered, `OPCODE CALL = RESULT`, a line each; `PATH ` and the path that an open opened
  * behind it; `?` for a result that the ring does not tell.
  *
- *   uring plain | async | sqpoll | link | fixed | multishot | skip | overflow | reuse | unanswered | many N
+ *   uring plain | async | sqpoll | link | fixed | multishot | skip | overflow | doubles | reuse | unanswered | many N
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -420,6 +420,25 @@ static void unanswered(void)
 	puts(asked[0].text);
 }
 
+/* More answers than there is room for, of requests with one user_data that are under way at once. */
+static void doubles(void)
+{
+	static char data[8];
+	int pipes[2][2];
+
+	if (pipe(pipes[0]) || pipe(pipes[1]))
+		die("pipe");
+	for (int n = 0; n < 24; n++) {
+		int fd = pipes[n / 12][0];
+
+		if (n == 12 && write(pipes[0][1], "twelve bytes", 12) != 12)
+			die("write");
+		ask(IORING_OP_READ, fd, data, 1, -1, "READ read(%d, %p, 1)", fd, data)->user_data = 7;
+		enter(0);
+		printf("%s = %s\n", asked[n].text, n < 12 ? "1" : "-125 ECANCELED");
+	}
+}
+
 static void many(int count)
 {
 	static char data[8];
@@ -439,7 +458,10 @@ int main(int argc, char **argv)
 	int is_plain = !strcmp(how, "plain") || !strcmp(how, "async") || !strcmp(how, "sqpoll");
 
 	setvbuf(stdout, NULL, _IOFBF, 1 << 20);
-	open_ring(strcmp(how, "overflow") ? 16 : 1, strcmp(how, "sqpoll") ? 0 : IORING_SETUP_SQPOLL);
+	open_ring(!strcmp(how, "overflow")  ? 1
+		  : !strcmp(how, "doubles") ? 4
+					    : 16,
+		  strcmp(how, "sqpoll") ? 0 : IORING_SETUP_SQPOLL);
 	if (!strcmp(how, "async"))
 		ring.sqe_flags = IOSQE_ASYNC;
 	if (is_plain) {
@@ -455,6 +477,8 @@ int main(int argc, char **argv)
 		skip();
 	} else if (!strcmp(how, "overflow")) {
 		overflow();
+	} else if (!strcmp(how, "doubles")) {
+		doubles();
 	} else if (!strcmp(how, "reuse")) {
 		reuse();
 	} else if (!strcmp(how, "unanswered")) {

@@ -47,6 +47,8 @@ pub struct Config {
     /// Where the procfs of containerd's pid namespace is mounted.
     pub procfs: PathBuf,
     pub backend: Backend,
+    /// The runtime's calls before a container's own first exec are events too.
+    pub emits_setup: bool,
     /// What all lines of this run have in common.
     pub stream: Stream,
     pub redactor: Redactor,

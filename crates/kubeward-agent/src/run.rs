@@ -96,6 +96,7 @@ impl Agent {
         engine.maps().share_ring()?;
         let probes = Probes::new(engine.clone(), config.backend)?;
         exempt_this_process(&engine)?;
+        engine.maps().change_settings(|settings| settings.emit_setup = config.emits_setup.into())?;
         probes.explain().iter().for_each(|sentence| tracing::info!("{sentence}"));
         let (commands, receiver) = pipeline::commands();
         let (freed_sender, freed) = channel();

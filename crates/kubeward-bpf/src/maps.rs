@@ -47,8 +47,8 @@ pub struct Maps {
     pub(crate) birth_kin: MapHandle,
     pub(crate) ring_read: MapHandle,
     pub(crate) records: MapHandle,
-    /// The requests to rings that are kept, once anybody wants some.
-    requests: OnceLock<MapHandle>,
+    /// The requests to rings that are kept, once anybody wants some, and what they point to.
+    requests: OnceLock<(MapHandle, MapHandle)>,
 }
 
 impl Maps {
@@ -151,26 +151,22 @@ impl Maps {
     }
 
     /// Where requests to rings are kept from submission to answer. Each value begins with the record that it will be told by.
-    pub(crate) fn keep_requests(&self, requests: MapHandle) {
+    pub(crate) fn keep_requests(&self, requests: MapHandle, items: MapHandle) {
         // A second object of the same kind is never loaded.
-        let _ = self.requests.set(requests);
+        let _ = self.requests.set((requests, items));
     }
 
-    /// Drops what is kept of the slot's requests: those whose answer was not seen while the slot was another container's.
+    /// Drops what is kept of the slot's requests: those of the container before, whose answers nobody saw.
     fn drop_requests(&self, slot: u32) -> Result<(), MapError> {
-        let Some(requests) = self.requests.get() else { return Ok(()) };
+        let Some((requests, items)) = self.requests.get() else { return Ok(()) };
         for key in requests.keys() {
             let request = requests.lookup(&key, MapFlags::ANY).map_err(kernel("uring_requests"))?;
             if request.and_then(|bytes| Record::read_from(&bytes)).is_some_and(|record| record.slot == slot) {
                 absent_is_fine("uring_requests", requests.delete(&key))?;
+                absent_is_fine("uring_items", items.delete(&key))?;
             }
         }
         Ok(())
-    }
-
-    /// Requests to rings that have been submitted and not answered yet, for tests.
-    pub fn requests(&self) -> usize {
-        self.requests.get().map_or(0, |requests| requests.keys().count())
     }
 
     /// Points the container at another profile, from its next call on.

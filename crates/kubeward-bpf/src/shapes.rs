@@ -126,6 +126,7 @@ fn uring_op(stands_for: &StandsFor) -> Option<UringOp> {
         (stands_for.may_be_direct, wire::URING_OP_FILE_INDEX),
         (stands_for.notifies, wire::URING_OP_NOTIFIES),
         (call.name == "close", wire::URING_OP_CLOSES),
+        (stands_for.repeats, wire::URING_OP_REPEATS),
     ];
     op.flags = flags.into_iter().filter_map(|(is_set, flag)| is_set.then_some(flag)).sum();
     Some(op)

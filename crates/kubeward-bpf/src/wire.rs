@@ -88,6 +88,7 @@ pub const WHEN_DATASYNC: u8 = 2;
 pub const URING_OP_FILE_INDEX: u8 = 1 << 0;
 pub const URING_OP_NOTIFIES: u8 = 1 << 1;
 pub const URING_OP_CLOSES: u8 = 1 << 2;
+pub const URING_OP_REPEATS: u8 = 1 << 3;
 
 pub const WANT_ENTER: u8 = 1 << 0;
 pub const WANT_EXIT: u8 = 1 << 1;

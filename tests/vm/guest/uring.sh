@@ -8,7 +8,7 @@
 
 step_seconds=120
 
-for way in plain async sqpoll link fixed multishot skip overflow reuse unanswered; do
+for way in plain async sqpoll link fixed multishot skip overflow doubles reuse unanswered; do
     mkdir "/tmp/$way"
     cd "/tmp/$way" || exit 1
     timeout -s KILL "$step_seconds" kubeward trace --format json -o "/out/uring.$way.events" -- uring "$way" \

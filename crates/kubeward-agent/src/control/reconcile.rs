@@ -80,9 +80,9 @@ impl Plan {
         slot: ContainerSlot,
         container: Option<&Container>,
     ) -> Result<(Selected, ProfileId, Vec<Step>), TooManyProfiles> {
-        let selected = select(&self.set, container);
         let mut steps = Vec::new();
-        let id = self.profile_of(&selected, &BTreeSet::new(), &mut steps)?;
+        let id = self.profile_of(&select(&self.set, container), &BTreeSet::new(), &mut steps)?;
+        let selected = container.map(|container| self.set.select(container)).unwrap_or_default();
         self.assigned.insert(slot, (selected, id));
         self.forget_unused();
         Ok((selected, id, steps))
@@ -120,7 +120,7 @@ impl Plan {
     }
 }
 
-/// Any policy may select a container that nobody has named yet.
+/// The policies that a container's calls are recorded for: any may select one that nobody has named yet.
 fn select(set: &PolicySet, container: Option<&Container>) -> Selected {
     container.map_or_else(|| set.active(), |container| set.select(container))
 }
@@ -144,8 +144,8 @@ pub fn reconcile<'a>(
     let taken: BTreeSet<ProfileId> = old.profiles.keys().copied().collect();
     let mut switches = Vec::new();
     for (slot, container) in containers {
-        let selected = select(&new.set, container);
-        let id = new.profile_of(&selected, &taken, &mut steps)?;
+        let id = new.profile_of(&select(&new.set, container), &taken, &mut steps)?;
+        let selected = container.map(|container| new.set.select(container)).unwrap_or_default();
         new.assigned.insert(slot, (selected, id));
         if old.assigned.get(&slot).map(|(_, id)| *id) != Some(id) {
             switches.push(Step::SwitchProfile { slot, id });
@@ -282,6 +282,7 @@ mod tests {
         assert_eq!(steps.iter().filter(written).count(), 1);
         let (_, id, steps) = plan.assign(B, None).expect("there is room");
         assert_eq!((id, steps), (plan.assigned[&A].1, vec![]));
+        assert!(!plan.is_selected(A), "no policy has selected it yet");
     }
 
     #[test]

@@ -220,6 +220,14 @@ impl Pipeline {
         }
     }
 
+    /// The end has come for what waits for a name.
+    pub(super) fn end_holding(&mut self) {
+        for slot in self.holding.give_up() {
+            let kernel = (self.kernel_account)(slot).unwrap_or_default();
+            self.end_ignored(slot, &kernel);
+        }
+    }
+
     /// What an ignored slot did belongs to no container: it stands in the node's account alone, calls that go on with it.
     fn end_ignored(&mut self, slot: ContainerSlot, kernel: &wire::Account) {
         if let Some(held) = self.holding.end(slot) {

@@ -159,6 +159,7 @@ impl Pipeline {
     /// Tells what is left, the last accounts among it. To be called when the ring is read to its end.
     pub fn finish(mut self, doubts: Doubts) -> Finished {
         self.apply_commands();
+        self.end_holding();
         self.doubts = doubts;
         self.tell_gaps();
         if let Some(from_ns) = self.coverage.finish(&mut *self.output) {

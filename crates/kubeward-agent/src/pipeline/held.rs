@@ -82,6 +82,16 @@ impl Holding {
         ignored.collect()
     }
 
+    /// No name comes any more: what is held of slots that are not ignored is lost.
+    pub(super) fn give_up(&mut self) -> Vec<ContainerSlot> {
+        for held in self.slots.values_mut().filter(|held| held.ignored.is_none()) {
+            let count = std::mem::take(&mut held.records).len() as u64;
+            held.counts.read += count;
+            held.counts.lost.add(LossReason::Pending, count);
+        }
+        self.slots.keys().copied().collect()
+    }
+
     pub(super) fn end(&mut self, slot: ContainerSlot) -> Option<Held> {
         let held = self.slots.remove(&slot)?;
         self.bytes -= held.bytes;

@@ -8,7 +8,7 @@ use kubeward_bpf::read::RecordSink;
 use kubeward_bpf::wire::{self, Record, Wire};
 use kubeward_core::container::{Container, ContainerId, ContainerSlot};
 use kubeward_core::event::{Call, Stage, Via};
-use kubeward_core::ledger::FilterReason;
+use kubeward_core::ledger::{FilterReason, LossReason};
 use kubeward_core::policy::{load, PolicySet};
 use kubeward_core::redact::Redactor;
 use kubeward_core::render::json::JsonLines;
@@ -23,6 +23,8 @@ use crate::heartbeat::Heartbeat;
 
 #[path = "coverage_tests.rs"]
 mod coverage;
+#[path = "held_tests.rs"]
+mod held;
 
 const A: ContainerSlot = ContainerSlot(1);
 const B: ContainerSlot = ContainerSlot(2);

@@ -251,6 +251,9 @@ impl Policies {
                 if report.refused != self.outcome.hooks.refused {
                     tell_refused(&report.refused, commands);
                 }
+                if report.uring_trouble != self.outcome.hooks.uring_trouble {
+                    tell_uring(report.uring_trouble.as_deref(), commands);
+                }
                 self.outcome.hooks = report;
             }
             None => notice(commands, NoticeLevel::Error, "hooks_failed", "changing the hooks failed".to_owned()),
@@ -350,6 +353,13 @@ fn tell_refused(refused: &[Refused], commands: &Commands) {
         let name = by_nr(refused.nr.into()).map_or("?", |call| call.name);
         let message = format!("{name} is not watched: {}", refused.reason);
         notice(commands, NoticeLevel::Warning, "hook_refused", message);
+    }
+}
+
+fn tell_uring(trouble: Option<&str>, commands: &Commands) {
+    if let Some(reason) = trouble {
+        let message = format!("operations through io_uring are not watched: {reason}");
+        notice(commands, NoticeLevel::Warning, "io_uring_unseen", message);
     }
 }
 

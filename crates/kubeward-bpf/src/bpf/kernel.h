@@ -175,6 +175,8 @@ struct task_struct {
 
 struct io_cqe {
 	u64 user_data;
+	s32 res;
+	u32 flags;
 };
 
 struct io_ring_ctx {

@@ -16,7 +16,7 @@
  * What a call's entry and return mean is in calls.bpf.h, whose task it is in identity.bpf.h, what it points to in
  * args.bpf.h and path.bpf.h, what of the ring is whose in share.bpf.h, which call a number is in compat.bpf.h, how calls go from
  * one kind of hook to the other in moves.bpf.h, how they are counted by result in table.bpf.h. fentry.bpf.c holds the programs of
- * the fentry backend.
+ * the fentry backend, uring.bpf.c those on io_uring.
  */
 #include "kernel.h"
 #include <linux/bpf.h>

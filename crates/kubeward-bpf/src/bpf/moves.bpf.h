@@ -5,7 +5,7 @@
  * A call comes by sys_enter and then its function's entry, by its function's return and then sys_exit, and its task makes no
  * other call between the two of a pair. The one that tells the call leaves a mark in the task's storage for the one that
  * follows, which takes it off and says nothing. Every hook that comes by takes off what it finds, whether or not it is the
- * one that the mark is for: so none outlives its call, though a hook be missing (32-bit calls, refusals by seccomp) or skipped.
+ * one that the mark is for: so none outlives its call, though a hook be missing (refusals by seccomp) or skipped.
  */
 #ifndef KUBEWARD_MOVES_BPF_H
 #define KUBEWARD_MOVES_BPF_H

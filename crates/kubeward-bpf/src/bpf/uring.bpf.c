@@ -27,6 +27,8 @@
 #include "table.bpf.h"
 #include "limits.bpf.h"
 #include "calls.bpf.h"
+#include "sqe.bpf.h"
+#include "requests.bpf.h"
 #include "uring.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -14,87 +14,6 @@
 #define KW_IOSQE_CQE_SKIP_SUCCESS (1 << 6)
 #define KW_IORING_CQE_F_MORE (1 << 1)
 #define KW_IORING_CQE_F_NOTIF (1 << 3)
-#define KW_IORING_SETUP_SQE128 (1 << 10)
-#define KW_IORING_SETUP_NO_SQARRAY (1 << 16)
-#define KW_IORING_FSYNC_DATASYNC (1 << 0)
-
-/* Written by user space, by opcode, before anything is attached. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, KW_URING_OPS);
-	__type(key, u32);
-	__type(value, struct kw_uring_op);
-} uring_ops SEC(".maps");
-
-/* A request to an io_uring between its submission and its answer. */
-struct uring_request {
-	struct kw_record record; /* as it was when the request was submitted */
-	u64 ring;
-	u64 user_data;
-	u64 closes; /* submitted to the ring before */
-	u32 items_bytes;
-	u32 tgid;
-};
-
-struct uring_answer_key {
-	u64 ring;
-	u64 user_data;
-};
-
-#define KW_URING_REQUESTS 16384
-#define KW_URING_ITEMS_BYTES 2112 /* two strings of 1,024 bytes with their headers */
-
-/* By the request's address in the kernel. When full, the request is told at its submission, without a result. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, KW_URING_REQUESTS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, u64);
-	__type(value, struct uring_request);
-} uring_requests SEC(".maps");
-
-/* The items of those requests that have some, by the request's address. When full, they are told without. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, KW_URING_REQUESTS / 4);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, u64);
-	__type(value, u8[KW_URING_ITEMS_BYTES]);
-} uring_items SEC(".maps");
-
-/*
- * The request that an answer without its address is of: one of several, or one that the completion ring had no room for. Of
- * requests of one ring with the same user_data the last. When full, such answers are not seen.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, KW_URING_REQUESTS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct uring_answer_key);
-	__type(value, u64);
-} uring_answers SEC(".maps");
-
-/* Closes submitted to a ring, and those of them that were answered. */
-struct ring_closes {
-	u64 submitted;
-	u64 answered;
-};
-
-/* By ring, since its first open or close. One that is pushed out begins anew at another number. */
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 4096);
-	__type(key, u64);
-	__type(value, struct ring_closes);
-} uring_closes SEC(".maps");
-
-/* What a request is kept as before it is filled in: nothing. Written by nobody. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct uring_request);
-} uring_blank SEC(".maps");
 
 /* As record_buffers, which may hold the strings of the call that the task is in when a request is answered. */
 struct {
@@ -103,107 +22,6 @@ struct {
 	__type(key, int);
 	__type(value, struct record_buffer);
 } uring_buffers SEC(".maps");
-
-/* A submission entry: an ABI, so the same everywhere. */
-struct sqe {
-	u8 opcode;
-	u8 flags;
-	u16 ioprio;
-	u32 fd;
-	u64 off;
-	u64 addr;
-	u32 len;
-	u32 op_flags;
-	u64 user_data;
-	u16 buf_index;
-	u16 personality;
-	union {
-		u32 file_index;
-		u16 addr_len;
-	};
-	u64 addr3;
-	u64 pad;
-};
-
-/* The entry that the kernel took last from its ring. It shares that memory with the program, which may have changed it since. */
-static __always_inline bool read_last_sqe(const struct io_ring_ctx *ring, struct sqe *sqe)
-{
-	u32 flags = BPF_CORE_READ(ring, flags);
-	u32 index = (BPF_CORE_READ(ring, cached_sq_head) - 1) & (BPF_CORE_READ(ring, sq_entries) - 1);
-	u32 *array;
-
-	if (!(flags & KW_IORING_SETUP_NO_SQARRAY)) {
-		array = BPF_CORE_READ(ring, sq_array);
-		if (bpf_probe_read_kernel(&index, sizeof(index), &array[index]))
-			return false;
-	}
-	if (index >= BPF_CORE_READ(ring, sq_entries))
-		return false;
-	if (flags & KW_IORING_SETUP_SQE128)
-		index <<= 1;
-	return !bpf_probe_read_kernel(sqe, sizeof(*sqe), BPF_CORE_READ(ring, sq_sqes) + (u64)index * sizeof(*sqe));
-}
-
-static __always_inline u64 sqe_value(const struct sqe *sqe, u32 from)
-{
-	switch (from) {
-	case KW_FROM_MINUS_ONE:
-		return -1;
-	case KW_FROM_FD:
-		return sqe->fd;
-	case KW_FROM_OFF:
-		return sqe->off;
-	case KW_FROM_ADDR:
-		return sqe->addr;
-	case KW_FROM_LEN:
-		return sqe->len;
-	case KW_FROM_OP_FLAGS:
-		return sqe->op_flags;
-	case KW_FROM_FILE_INDEX:
-		return sqe->file_index;
-	case KW_FROM_ADDR_LEN:
-		return sqe->addr_len;
-	case KW_FROM_ADDR3:
-		return sqe->addr3;
-	case KW_FROM_ADDR_OR_LEN:
-		return sqe->addr ? sqe->addr : sqe->len;
-	case KW_FROM_OFF_OR_LEN:
-		return sqe->off ? sqe->off : sqe->len;
-	}
-	return 0;
-}
-
-/* The call that the entry stands for: which, and its arguments. */
-__noinline int read_request(struct sqe *sqe, struct call_args *args, u32 opcode)
-{
-	struct kw_uring_op *op = bpf_map_lookup_elem(&uring_ops, &opcode);
-
-	if (!op || !sqe || !args)
-		return -1;
-	args->v[0] = sqe_value(sqe, op->from[0]);
-	args->v[1] = sqe_value(sqe, op->from[1]);
-	args->v[2] = sqe_value(sqe, op->from[2]);
-	args->v[3] = sqe_value(sqe, op->from[3]);
-	args->v[4] = sqe_value(sqe, op->from[4]);
-	args->v[5] = sqe_value(sqe, op->from[5]);
-	if ((op->when == KW_WHEN_NO_OFFSET && sqe->off == (u64)-1) ||
-	    (op->when == KW_WHEN_DATASYNC && sqe->op_flags & KW_IORING_FSYNC_DATASYNC))
-		return op->other_nr;
-	return op->nr;
-}
-
-/* NULL: they cannot be counted. */
-static __always_inline struct ring_closes *closes_of(u64 ring)
-{
-	struct ring_closes *closes = bpf_map_lookup_elem(&uring_closes, &ring);
-	struct ring_closes first;
-
-	if (closes)
-		return closes;
-	first.submitted = first.answered = bpf_ktime_get_ns();
-	bpf_map_update_elem(&uring_closes, &ring, &first, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&uring_closes, &ring);
-}
 
 /*
  * Whether the descriptor that was opened can be looked up in the current task's table. An answer may be told after other
@@ -254,12 +72,10 @@ static __always_inline struct record_buffer *answer_items(struct call *call, con
 	return buffer;
 }
 
-/* Fills `call` with what is known of a kept request. False: nobody is interested in it any more. */
-static __always_inline bool reopen(struct call *call, const struct uring_request *request, bool is_answered)
+/* Fills `call` with what is known of a kept request. */
+static __always_inline void reopen(struct call *call, const struct uring_request *request)
 {
 	u32 zero = 0, nr = request->record.nr;
-	struct kw_account *account;
-	bool is_named;
 
 	call->settings = bpf_map_lookup_elem(&settings, &zero);
 	call->shape = bpf_map_lookup_elem(&call_shapes, &nr);
@@ -280,35 +96,37 @@ static __always_inline bool reopen(struct call *call, const struct uring_request
 	call->nr = nr;
 	call->probe = request->record.probe;
 	call->flags = request->record.flags;
-	call->uring_opcode = request->record.uring_opcode;
-	call->uring_flags = request->record.uring_flags;
 	call->mono_ns = request->record.mono_ns;
-	account = bpf_map_lookup_elem(&accounts, &call->owner.slot);
-	if (!call->settings || !call->shape || !account)
+}
+
+/* Ends the request's account for one result, KW_PHASE_ENTER: for none. False: nobody is interested in it any more. */
+static __always_inline bool settle(struct call *call)
+{
+	struct kw_account *account = bpf_map_lookup_elem(&accounts, &call->owner.slot);
+	bool is_named;
+
+	if (!account || !call->settings || !call->shape)
 		return false;
 	count(account->left);
 	is_named = find_account(call) && find_want(call) && call->want;
 	if (!call->account || !call->stage)
 		return false;
-	if (is_answered)
-		tabulate_result(call);
-	else
+	if (call->phase == KW_PHASE_ENTER)
 		tabulate_unfinished(account, call->owner.slot, call->nr, call->flags);
+	else
+		tabulate_result(call);
 	if (!is_named)
 		count(account->filtered_policy);
 	return is_named;
 }
 
-static __always_inline void forget(const struct uring_request *request, u64 id)
+/* Whether the request is still its slot's: see is_of_slot. */
+static __always_inline bool is_request_of_slot(const struct uring_request *request)
 {
-	struct uring_answer_key key = {.ring = request->ring, .user_data = request->user_data};
-	u64 *named = bpf_map_lookup_elem(&uring_answers, &key);
+	u32 slot = request->record.slot;
+	struct kw_container *container = bpf_map_lookup_elem(&containers, &slot);
 
-	if (named && *named == id)
-		bpf_map_delete_elem(&uring_answers, &key);
-	if (request->items_bytes)
-		bpf_map_delete_elem(&uring_items, &id);
-	bpf_map_delete_elem(&uring_requests, &id);
+	return container && container->opened_ns <= request->record.mono_ns;
 }
 
 /* The address is another request's now, so the answer to this one was not seen: it is told without. */
@@ -316,23 +134,39 @@ static __always_inline void tell_unanswered(const struct uring_request *request,
 {
 	struct call call;
 
+	reopen(&call, request);
 	call.phase = KW_PHASE_ENTER;
 	call.ret = 0;
 	call.duration_ns = 0;
-	if (reopen(&call, request, false) && !is_told_by_count(&call))
+	if (is_request_of_slot(request) && settle(&call) && !is_told_by_count(&call))
 		emit(&call, answer_items(&call, request, id));
 	forget(request, id);
 }
 
-/* Reads what the request points to and keeps it. The submitter is in io_uring_enter or a thread of the ring: record_buffers has
- * nothing of another call. */
+/*
+ * Reads what the request points to and keeps it; the number of bytes. The submitter is in io_uring_enter or a thread of the ring:
+ * record_buffers has nothing of another call.
+ */
 static __always_inline u32 keep_items(struct call *call, u64 id)
 {
-	struct record_buffer *buffer = read_inputs(call, true);
+	u32 limit = call->profile->arg_bytes;
+	struct record_buffer *buffer;
 	u64 bytes;
 
+	if (!(call->shape->flags & KW_SHAPE_IN))
+		return 0;
+	/* Nobody reads them, unless a policy does by the time of the answer. */
+	if (call->want & KW_WANT_COUNT) {
+		call->flags |= KW_RECORD_NO_ITEMS;
+		return 0;
+	}
+	buffer = open_buffer(call);
 	if (!buffer)
 		return 0;
+	if (limit > KW_URING_STRING_BYTES)
+		limit = KW_URING_STRING_BYTES;
+	if (append_inputs(buffer, &call->args, call->native_nr, limit))
+		count(call->account->unreadable);
 	bytes = buffer->record.items_bytes;
 	if (bytes == 0)
 		return 0;
@@ -347,7 +181,6 @@ static __always_inline u32 keep_items(struct call *call, u64 id)
 /* Keeps the request until it is answered. False: there is no room or memory for it. */
 static __always_inline bool keep_request(struct call *call, u64 id, u64 ring, u64 user_data)
 {
-	struct uring_answer_key key = {.ring = ring, .user_data = user_data};
 	struct ring_closes *closes = NULL;
 	struct uring_request *request;
 	u32 zero = 0;
@@ -360,8 +193,7 @@ static __always_inline bool keep_request(struct call *call, u64 id, u64 ring, u6
 		return false;
 	count(call->account->seen);
 	count(call->account->entered);
-	if (!(call->want & KW_WANT_COUNT))
-		request->items_bytes = keep_items(call, id);
+	request->items_bytes = keep_items(call, id);
 	call->phase = KW_PHASE_CALL;
 	call->ret = 0;
 	call->duration_ns = 0;
@@ -373,7 +205,7 @@ static __always_inline bool keep_request(struct call *call, u64 id, u64 ring, u6
 		closes = closes_of(ring);
 	if (closes)
 		request->closes = closes->submitted;
-	bpf_map_update_elem(&uring_answers, &key, &id, BPF_ANY);
+	link_request(request, id);
 	return true;
 }
 
@@ -464,10 +296,15 @@ static __always_inline int answer_request(u64 id, s32 res, bool more)
 
 	if (!request)
 		return 0;
+	if (!is_request_of_slot(request)) {
+		forget(request, id);
+		return 0;
+	}
+	reopen(&call, request);
 	call.phase = KW_PHASE_CALL;
 	call.ret = res;
-	call.duration_ns = bpf_ktime_get_ns() - request->record.mono_ns;
-	if (reopen(&call, request, true) && is_wanted_return(&call))
+	call.duration_ns = bpf_ktime_get_ns() - call.mono_ns;
+	if (settle(&call) && is_wanted_return(&call))
 		emit(&call, answer_items(&call, request, id));
 	if (more)
 		go_on(request);
@@ -483,22 +320,65 @@ static __always_inline u32 op_flags(u32 opcode)
 	return op ? op->flags : 0;
 }
 
+/* Requests of one ring with the same user_data that are looked through for an answer's. */
+#define KW_URING_NAMESAKES 64
+
+struct answer_search {
+	u64 id; /* to be looked at next */
+	u64 found;
+	s32 res;
+	u32 flags;
+};
+
+/* Looks at one request. Returns 0 while there is more to do. */
+__noinline int search_step(struct answer_search *search)
+{
+	struct uring_request *request;
+	struct io_kiocb *req;
+	u64 id;
+
+	if (!search)
+		return 1;
+	id = search->id;
+	request = bpf_map_lookup_elem(&uring_requests, &id);
+	if (!request)
+		return 1;
+	if (search->flags & KW_IORING_CQE_F_MORE) {
+		/* The newest that can have several answers. */
+		if (op_flags(request->record.uring_opcode) & (KW_URING_OP_REPEATS | KW_URING_OP_NOTIFIES)) {
+			search->found = id;
+			return 1;
+		}
+	} else {
+		/* The oldest in which the kernel has put that answer. */
+		req = (struct io_kiocb *)id;
+		if (BPF_CORE_READ(req, cqe.res) == search->res && BPF_CORE_READ(req, cqe.flags) == search->flags)
+			search->found = id;
+	}
+	search->id = request->older;
+	return search->id == 0;
+}
+
 /* An answer that does not name its request: a further one, or one that the ring has no room for. */
 static __always_inline int on_nameless_answer(u64 ring, u64 user_data, s32 res, u32 flags)
 {
 	struct uring_answer_key key = {.ring = ring, .user_data = user_data};
-	u64 *named = bpf_map_lookup_elem(&uring_answers, &key);
+	struct answer_search search = {.res = res, .flags = flags};
+	u64 *newest = bpf_map_lookup_elem(&uring_answers, &key);
 	struct uring_request *request;
 	bool more = flags & KW_IORING_CQE_F_MORE;
-	u64 id;
 
-	if (!named || flags & KW_IORING_CQE_F_NOTIF)
+	if (!newest || flags & KW_IORING_CQE_F_NOTIF)
 		return 0;
-	id = *named;
-	request = bpf_map_lookup_elem(&uring_requests, &id);
+	search.id = *newest;
+	for (int i = 0; i < KW_URING_NAMESAKES; i++) {
+		if (search_step(&search))
+			break;
+	}
+	request = bpf_map_lookup_elem(&uring_requests, &search.found);
 	if (request && op_flags(request->record.uring_opcode) & KW_URING_OP_NOTIFIES)
 		more = false;
-	return answer_request(id, res, more);
+	return answer_request(search.found, res, more);
 }
 
 /* The last answer of a request, or, with no request, one of several. */

@@ -192,6 +192,7 @@ enum kw_uring_op_flag {
 	KW_URING_OP_FILE_INDEX = 1 << 0, /* file_index other than 0 makes the operation KW_URING_DIRECT */
 	KW_URING_OP_NOTIFIES = 1 << 1,	 /* a result that says that more will come is the only one */
 	KW_URING_OP_CLOSES = 1 << 2,	 /* frees a descriptor's number */
+	KW_URING_OP_REPEATS = 1 << 3,	 /* may have several results */
 };
 
 /* What call an operation stands for. */

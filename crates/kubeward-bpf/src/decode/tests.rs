@@ -167,6 +167,16 @@ fn sockaddr_of(content: &[u8]) -> SockAddr {
 }
 
 #[test]
+fn an_operation_of_io_uring_is_the_call_by_another_way() {
+    let flags = wire::URING_FIXED_FILE | wire::URING_DIRECT;
+    let record = Record { flags: wire::RECORD_IO_URING, uring_opcode: 18, uring_flags: flags, ..openat() };
+    let event = decode_call(&bytes(record, &[])).event;
+    assert_eq!((event.call.via, event.call.entry.map(|call| call.name)), (Via::IoUring, Some("openat")));
+    assert_eq!(event.io_uring, Some(UringRequest { opcode: 18, fixed_file: true, direct: true }));
+    assert_eq!(decode_call(&bytes(openat(), &[])).event.io_uring, None);
+}
+
+#[test]
 fn damage_is_named() {
     assert_eq!(decode(&[0; 10]).err(), Some(DecodeError::Short { bytes: 10 }));
     let mut long = bytes(openat(), &[]);

@@ -148,7 +148,7 @@ fn load(engine: &Engine, programs: &[&str]) -> Result<Object, LoadError> {
     }
     let object = open.load().map_err(object::refused("loading the hooks on io_uring"))?;
     fill(&find(&object, "uring_ops")?)?;
-    engine.maps().keep_requests(find(&object, "uring_requests")?);
+    engine.maps().keep_requests(find(&object, "uring_requests")?, find(&object, "uring_items")?);
     Ok(object)
 }
 

@@ -26,6 +26,8 @@ pub struct StandsFor {
     pub args: &'static [Field],
     /// It can make, or close, a registered file in place of a descriptor.
     pub may_be_direct: bool,
+    /// It can be asked to go on after a result, to the next one.
+    pub repeats: bool,
     /// Its one result may be marked as if more were to come.
     pub notifies: bool,
 }
@@ -92,7 +94,7 @@ pub fn uring_ops_of(call: &Syscall) -> impl Iterator<Item = &'static UringOp> + 
 }
 
 const fn op(opcode: u8, name: &'static str, call: &'static str, args: &'static [Field]) -> UringOp {
-    let stands_for = StandsFor { call, other: None, args, may_be_direct: false, notifies: false };
+    let stands_for = StandsFor { call, other: None, args, may_be_direct: false, repeats: false, notifies: false };
     UringOp { opcode, name, stands_for: Some(stands_for) }
 }
 
@@ -111,6 +113,13 @@ impl UringOp {
     const fn maybe_direct(mut self) -> Self {
         if let Some(stands_for) = &mut self.stands_for {
             stands_for.may_be_direct = true;
+        }
+        self
+    }
+
+    const fn repeating(mut self) -> Self {
+        if let Some(stands_for) = &mut self.stands_for {
+            stands_for.repeats = true;
         }
         self
     }
@@ -143,10 +152,10 @@ const OPS: &[UringOp] = &[
     none(7, "POLL_REMOVE"),
     op(8, "SYNC_FILE_RANGE", "sync_file_range", &[Fd, Off, Len, OpFlags]),
     op(9, "SENDMSG", "sendmsg", MESSAGE),
-    op(10, "RECVMSG", "recvmsg", MESSAGE),
+    op(10, "RECVMSG", "recvmsg", MESSAGE).repeating(),
     none(11, "TIMEOUT"),
     none(12, "TIMEOUT_REMOVE"),
-    op(13, "ACCEPT", "accept4", &[Fd, Addr, Off, OpFlags]).maybe_direct(),
+    op(13, "ACCEPT", "accept4", &[Fd, Addr, Off, OpFlags]).maybe_direct().repeating(),
     none(14, "ASYNC_CANCEL"),
     none(15, "LINK_TIMEOUT"),
     op(16, "CONNECT", "connect", &[Fd, Addr, Off]),
@@ -159,8 +168,8 @@ const OPS: &[UringOp] = &[
     op(23, "WRITE", "pwrite64", AT_OFFSET).or(NoOffset, "write"),
     op(24, "FADVISE", "fadvise64", &[Fd, Off, AddrOrLen, OpFlags]),
     op(25, "MADVISE", "madvise", &[Addr, OffOrLen, OpFlags]),
-    op(26, "SEND", "sendto", SEND),
-    op(27, "RECV", "recvfrom", RECEIVE),
+    op(26, "SEND", "sendto", SEND).repeating(),
+    op(27, "RECV", "recvfrom", RECEIVE).repeating(),
     op(28, "OPENAT2", "openat2", &[Fd, Addr, Off, Len]).maybe_direct(),
     op(29, "EPOLL_CTL", "epoll_ctl", &[Fd, Len, Off, Addr]),
     op(30, "SPLICE", "splice", &[FileIndex, Addr, Fd, Off, Len, OpFlags]),
@@ -182,7 +191,7 @@ const OPS: &[UringOp] = &[
     none(46, "URING_CMD"),
     op(47, "SEND_ZC", "sendto", SEND).notifying(),
     op(48, "SENDMSG_ZC", "sendmsg", MESSAGE).notifying(),
-    op(49, "READ_MULTISHOT", "pread64", AT_OFFSET).or(NoOffset, "read"),
+    op(49, "READ_MULTISHOT", "pread64", AT_OFFSET).or(NoOffset, "read").repeating(),
     op(50, "WAITID", "waitid", &[Len, Fd, Off, FileIndex]),
     op(51, "FUTEX_WAIT", "futex_wait", &[Addr, Off, Addr3, Fd]),
     op(52, "FUTEX_WAKE", "futex_wake", &[Addr, Addr3, Off, Fd]),
@@ -191,7 +200,7 @@ const OPS: &[UringOp] = &[
     op(55, "FTRUNCATE", "ftruncate", &[Fd, Off]),
     op(56, "BIND", "bind", &[Fd, Addr, Off]),
     op(57, "LISTEN", "listen", &[Fd, Len]),
-    op(58, "RECV_ZC", "recvfrom", RECEIVE),
+    op(58, "RECV_ZC", "recvfrom", RECEIVE).repeating(),
     op(59, "EPOLL_WAIT", "epoll_wait", &[Fd, Addr, Len, MinusOne]),
     op(60, "READV_FIXED", "preadv2", VECTOR),
     op(61, "WRITEV_FIXED", "pwritev2", VECTOR),

@@ -56,6 +56,16 @@ impl Agent {
         Ok(agent)
     }
 
+    /// The same with more flags.
+    pub(crate) fn start_with_args(socket: &Path, policy: &Path, args: &[&str]) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let mut agent = Self::start_with(socket, &dir.path().join("events.jsonl"), |agent| {
+            agent.args(["--kubernetes", "off", "-f"]).arg(policy).args(args);
+        })?;
+        agent.folders.push(dir);
+        Ok(agent)
+    }
+
     /// The same with an output of the caller's.
     pub(crate) fn start_writing_to(socket: &Path, policy: &Path, output: &Path) -> Result<Self> {
         Self::start_with(socket, output, |agent| {

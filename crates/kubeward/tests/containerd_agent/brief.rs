@@ -66,6 +66,29 @@ fn containerd_brief_containers_are_seen_from_their_first_call_to_their_exit() ->
     Ok(())
 }
 
+#[test]
+fn containerd_runtimes_own_calls_are_counted_and_emitted_when_asked_for() -> Result<()> {
+    let containerd = containerd_with_image()?;
+    let policies = Policies::new(&[("all", POLICY)])?;
+    for (how, is_emitted) in [("count", false), ("emit", true)] {
+        let mut agent = Agent::start_with_args(&containerd.socket(), policies.folder(), &["--setup", how])?;
+        agent.ready();
+        let id = containerd.unique_id("brief");
+        run_all(&containerd, std::slice::from_ref(&id))?;
+        agent.container(&id, "gone");
+        let stream = agent.stop().stream;
+        let (setup, run): (Vec<&Value>, Vec<&Value>) =
+            stream.events_of(&id).partition(|event| event["stage"] == "setup");
+        assert_eq!(!setup.is_empty(), is_emitted, "{how}: {setup:?}");
+        assert!(setup.iter().all(|event| event["process"]["comm"] != "brief"), "{setup:?}");
+        assert_eq!(run.len(), OPENS + 2, "execve, the opens and exit_group");
+        let counted = number(&stream.final_ledgers(&id)[0]["filtered"]["setup"]);
+        assert_eq!(counted > 0, !is_emitted, "{how}: {counted} counted alone");
+        stream.assert_whole(&id);
+    }
+    Ok(())
+}
+
 /// The agent is stopped while containers come and go: what they did is held, and has their names when it goes on.
 #[test]
 fn containerd_brief_containers_are_seen_though_the_agent_slept() -> Result<()> {

@@ -35,6 +35,7 @@ mod policy;
 mod restart;
 mod rights;
 mod roles;
+mod storms;
 mod stream;
 mod told;
 #[path = "../root/witness.rs"]

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use kubeward_testkit::containerd::{Containerd, Run};
@@ -63,8 +64,13 @@ impl Told {
 
     /// Returns when what the command says is done.
     pub(crate) fn tell(&mut self, command: &str) -> Result<()> {
+        self.tell_within(LIMIT, command)
+    }
+
+    /// The same of what takes longer.
+    pub(crate) fn tell_within(&mut self, limit: Duration, command: &str) -> Result<()> {
         self.commands.write_all(format!("{command}\n").as_bytes())?;
-        ensure!(is_readable(self.answers.as_fd(), LIMIT), "{} has not done {command:?} within {LIMIT:?}", self.id);
+        ensure!(is_readable(self.answers.as_fd(), limit), "{} has not done {command:?} within {limit:?}", self.id);
         self.answers.read_exact(&mut [0])?;
         Ok(())
     }

@@ -82,6 +82,7 @@ fn root_trace_sees_linked_fixed_and_repeated_operations() {
 fn root_trace_sees_operations_that_get_no_answer_or_too_many() {
     assert_all_seen("skip", 2);
     assert_all_seen("overflow", 6);
+    assert_all_seen("doubles", 24);
     assert_all_seen("unanswered", 1);
 }
 

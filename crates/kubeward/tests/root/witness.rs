@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// A C library makes calls of its own.
+const WITHOUT_C_LIBRARY: [&str; 3] = ["-nostdlib", "-ffreestanding", "-fno-stack-protector"];
+
 /// The path of the compiled `tests/witness/NAME.c`, compiled anew when its source or a header there is younger.
 /// `KUBEWARD_WITNESSES` names a folder that has it already, for a machine without a compiler.
 pub(crate) fn witness(name: &str) -> PathBuf {
@@ -23,7 +26,9 @@ pub(crate) fn witness(name: &str) -> PathBuf {
     let unfinished = tempfile::Builder::new().prefix(name).tempfile_in(env!("CARGO_TARGET_TMPDIR"));
     let unfinished = unfinished.expect("a file in the target folder").into_temp_path();
     let compiled = Command::new("cc")
-        .args(["-O1", "-static", "-pthread", "-Wall", "-Wextra", "-Werror", "-o"])
+        .args(["-O1", "-static", "-pthread", "-Wall", "-Wextra", "-Werror"])
+        .args(if name == "many" { &WITHOUT_C_LIBRARY[..] } else { &[] })
+        .arg("-o")
         .arg(&unfinished)
         .arg(&source)
         .status()

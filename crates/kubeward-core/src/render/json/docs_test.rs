@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{JsonLines, Moment};
 use crate::container::PodSource;
-use crate::event::{Arg, ArgValue, Call, Identity, SockAddr, SyscallEvent, Text, Via};
+use crate::event::{Arg, ArgValue, Call, Identity, SockAddr, SyscallEvent, Text, UringRequest, Via};
 use crate::ledger::{Account, LossReason};
 use crate::render::fixture::{arg, openat_event, text, valued, web_container, SIGHT, TIME_NS};
 use crate::render::line::{ContainerChange, Gap, GapReason, LedgerLine, LedgerScope, Notice, NoticeLevel, Stream};
@@ -58,6 +58,7 @@ fn full_event() -> SyscallEvent {
     let mut event = openat_event();
     event.identity = Identity::Namespace;
     event.call = Call { via: Via::Compat, nr: 5, entry: None };
+    event.io_uring = Some(UringRequest { opcode: 18, fixed_file: true, direct: true });
     event.args = args_of_every_form();
     event.path = Some(long_text());
     (event.ret, event.refused_by_seccomp) = (Some(-2), true);

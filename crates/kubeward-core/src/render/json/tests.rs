@@ -5,7 +5,7 @@ use serde_json::{json, Value};
 
 use super::*;
 use crate::container::Container;
-use crate::event::{ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text, Via};
+use crate::event::{ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text, UringRequest, Via};
 use crate::ledger::{Account, FilterReason, LossReason};
 use crate::render::base64;
 use crate::render::fixture::{arg, hostile_event, kind_of, openat_event, text, valued, web_container, SIGHT, TIME_NS};
@@ -101,7 +101,9 @@ fn what_is_unusual_about_a_call_is_said() {
     event.call = Call { via: Via::Compat, nr: 113, entry: None };
     assert_eq!(parsed(&event)["syscall"]["name"], "vm86old", "its own name, for want of a native call");
     event.call = Call { via: Via::IoUring, nr: 257, entry: by_name("openat") };
-    assert_eq!(parsed(&event)["syscall"]["via"], "io_uring");
+    event.io_uring = Some(UringRequest { opcode: 18, fixed_file: false, direct: true });
+    let call = &parsed(&event)["syscall"];
+    assert_eq!((&call["via"], &call["io_uring"]), (&json!("io_uring"), &json!({"opcode": "OPENAT", "direct": true})));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::file::{read_file, ByteSize, SettingError};
 use super::shown::Shown;
-use super::values::{KubernetesArg, Values};
+use super::values::{KubernetesArg, SetupArg, Values};
 use super::AgentArgs;
 use crate::cmd::policies::calls_of;
 use crate::cmd::{run_id, FormatArg};
@@ -58,6 +58,7 @@ settings! {
     cri_socket: Vec<String> = Vec::new(),
     procfs_mount: PathBuf = "/proc".into(),
     probe_backend: Backend = Backend::Auto,
+    setup: SetupArg = SetupArg::Count,
     node_name: String = run_id::host_name(),
     cluster_name: Option<String> = None,
     socket: PathBuf = DEFAULT_SOCKET.into(),
@@ -121,6 +122,7 @@ impl Settings {
             sockets: choose(&self.cri_socket)?,
             procfs: self.procfs_mount.clone(),
             backend: self.probe_backend,
+            emits_setup: self.setup == SetupArg::Emit,
             stream: Stream {
                 cluster: self.cluster_name.clone(),
                 ..run_id::stream(Some(self.node_name.clone()), self.event_labels.clone())

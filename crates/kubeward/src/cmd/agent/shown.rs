@@ -7,7 +7,7 @@ use kubeward_bpf::probe::Backend;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::file::ByteSize;
-use super::values::KubernetesArg;
+use super::values::{KubernetesArg, SetupArg};
 use crate::cmd::FormatArg;
 
 pub(super) trait Shown {
@@ -67,6 +67,12 @@ impl Shown for LevelFilter {
 }
 
 impl Shown for FormatArg {
+    fn shown(&self) -> String {
+        word(self)
+    }
+}
+
+impl Shown for SetupArg {
     fn shown(&self) -> String {
         word(self)
     }

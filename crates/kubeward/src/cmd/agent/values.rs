@@ -60,6 +60,12 @@ pub(super) struct Values {
     #[serde(default, deserialize_with = "parsed")]
     pub(super) probe_backend: Option<Backend>,
 
+    /// What becomes of the runtime's own calls before a container's first program runs: count, or emit as events of stage
+    /// setup too [default: count]
+    #[arg(long, value_enum, value_name = "HOW", env = "KUBEWARD_SETUP")]
+    #[serde(default, deserialize_with = "word")]
+    pub(super) setup: Option<SetupArg>,
+
     /// This node's name in every line [default: the host's name]
     #[arg(long, value_name = "NAME", env = "KUBEWARD_NODE_NAME")]
     pub(super) node_name: Option<String>,
@@ -95,6 +101,12 @@ pub(super) struct Values {
     #[arg(long, value_enum, value_name = "FORM", env = "KUBEWARD_LOG_FORMAT")]
     #[serde(default, deserialize_with = "word")]
     pub(super) log_format: Option<FormatArg>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SetupArg {
+    Count,
+    Emit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

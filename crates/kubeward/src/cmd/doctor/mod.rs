@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::Args;
 use kubeward_agent::discovery::containerd::DEFAULT_SOCKETS;
 use kubeward_bpf::object::{Engine, LoadOptions};
-use kubeward_bpf::probe::{self, Backend, BackendVerdict, Probes};
+use kubeward_bpf::probe::{self, Backend, BackendVerdict, Probes, UringSupport};
 use kubeward_bpf::support;
 
 use super::{answer, privilege, told};
@@ -79,6 +79,7 @@ fn hooks(report: &mut String) -> anyhow::Result<()> {
     for (nr, sentence) in probes.explain().iter().enumerate() {
         line(report, if nr == 0 { "auto" } else { "" }, sentence);
     }
+    line(report, "io_uring", uring());
     let (skipped, missed) = (probes.skipped(), probes.missed_returns());
     line(report, "skipped runs", &format!("{skipped} (the kernel's recursion_misses of the hooks that auto uses)"));
     line(report, "missed returns", &format!("{missed} (of kretprobes, where the kernel counts them)"));
@@ -92,6 +93,16 @@ fn compat_entry() -> String {
         count => format!(
             "covered: int 0x80 is seen by the tracepoints, and by hooks on {count} functions of its own beside those of native calls"
         ),
+    }
+}
+
+fn uring() -> &'static str {
+    match probe::uring_support() {
+        UringSupport::Watched(_) => "operations in place of calls are seen as these calls",
+        UringSupport::Absent => "this kernel has none",
+        UringSupport::Nameless => {
+            "operations in place of calls are not seen: the kernel's tracepoints tell requests from 6.1 on (a policy can name io_uring_setup)"
+        }
     }
 }
 
@@ -115,7 +126,7 @@ fn sockets(report: &mut String) {
 /// What no hook shows, or not every kind of hook.
 fn unseen(report: &mut String) {
     let cannot = [
-        "operations submitted to io_uring: they are no system calls (io_uring_enter is one, and is seen)",
+        "operations of io_uring that are no call's, and commands to drivers and sockets (URING_CMD)",
         "calls that a seccomp filter refused, where a hook on the call's function (kprobe, fentry) serves them: only the tracepoints show them (a policy can ask: refused: true)",
     ];
     for (nr, text) in cannot.iter().enumerate() {

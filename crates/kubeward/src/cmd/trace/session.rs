@@ -180,6 +180,9 @@ impl Watch {
             let name = kubeward_core::syscall::by_nr(refused.nr.into()).map_or("?", |call| call.name);
             complain(&format_args!("{name} is not watched: {}", refused.reason));
         }
+        if let Some(reason) = report.uring_trouble {
+            complain(&format_args!("operations through io_uring are not watched: {reason}"));
+        }
         Ok(())
     }
 
