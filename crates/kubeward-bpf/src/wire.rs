@@ -11,6 +11,7 @@ pub const ERRNO_WORDS: usize = 9;
 pub const COMM_BYTES: usize = 16;
 /// The longest single string that is kept, its NUL included.
 pub const STRING_BYTES: u32 = 4096;
+pub const BIRTHS: usize = 4096;
 pub const FREE_SLOTS: usize = 1024;
 pub const BIRTH_NAME_BYTES: usize = 128;
 
