@@ -99,6 +99,11 @@ pub const WANT_COUNT: u8 = 1 << 5;
 
 pub const TABLE_UNFINISHED: u8 = 1 << 7;
 
+/// Limits of one profile that the kernel side keeps.
+pub const LIMITS: usize = 7;
+/// In [`Limits::calls`]: others want the call, too.
+pub const LIMIT_OTHERS: u8 = 1 << LIMITS;
+
 pub const TARGET_STICKY: u32 = 1 << 0;
 
 pub const TAG_THREADS: u32 = 1;
@@ -221,6 +226,18 @@ wire! {
         min_duration_ns: u64,
         arg_bytes: u32,
         argv_bytes: u32,
+    }
+    struct Limit = "kw_limit" {
+        token_ns: u64,
+        burst_ns: u64,
+    }
+    struct Limits = "kw_limits" {
+        of: [Limit; LIMITS],
+        calls: [u8; CALLS],
+    }
+    struct Buckets = "kw_buckets" {
+        profile: u64,
+        full_at_ns: [u64; LIMITS],
     }
     struct Container = "kw_container" {
         active: u32,

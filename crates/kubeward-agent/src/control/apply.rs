@@ -14,7 +14,7 @@ use kubeward_bpf::wire;
 use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::policy::{PolicySet, Selected};
 
-use super::kernel::kernel_profile;
+use super::kernel::{kernel_limits, kernel_profile};
 use super::reconcile::{reconcile, HookBits, Plan, ProfileId, Step, TooManyProfiles};
 use crate::pipeline::{monotonic_ns, Command, Commands, Doubts, Watched};
 use crate::registry::{Entry, Registry};
@@ -251,6 +251,7 @@ impl Applier {
     }
 
     fn write_profile(&self, id: ProfileId, profile: &kubeward_core::policy::Profile) -> Result<(), ApplyError> {
+        self.engine.maps().set_limits(id.0, &kernel_limits(profile))?;
         let profile = kernel_profile(profile, self.upgrades_exit);
         Ok(self.engine.maps().set_profile(id.0, &profile)?)
     }

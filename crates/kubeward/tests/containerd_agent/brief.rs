@@ -16,7 +16,7 @@ use crate::policy::Policies;
 use crate::stream::{container, is_event, number, path, Stream};
 use crate::told::Told;
 use crate::witness::witness;
-use crate::{containerd_with_image, IMAGE};
+use crate::{containerd_with_image, maps, IMAGE};
 
 const POLICY: &str = "{syscalls: [{name: execve}, {name: open}, {name: openat}], kprobe: [{name: exit_group}]}";
 
@@ -46,6 +46,8 @@ fn containerd_brief_containers_are_seen_from_their_first_call_to_their_exit() ->
     for id in &ids {
         agent.container(id, "gone");
     }
+    let in_maps = |name: &str| maps::entries(agent.pid(), name);
+    assert_eq!((in_maps("container_map")?, in_maps("namespace_map")?), (0, 0), "when all are gone");
     let stream = agent.stop().stream;
     let trails: Vec<Trail> = ids.iter().map(|id| Trail::of(&stream, id)).collect();
     let lived_ms: Vec<u64> = trails.iter().map(|trail| trail.lived_ns / 1_000_000).collect();

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::{Context, Result};
-use kubeward_testkit::containerd::{Containerd, Run};
+use kubeward_testkit::containerd::Containerd;
 
 use crate::agent::Agent;
 use crate::policy::Policies;
-use crate::stream::{container, is_container_line, is_notice};
+use crate::stream::{container, is_container_line};
 use crate::told::Told;
-use crate::{containerd_with_image, maps, IMAGE};
+use crate::{containerd_with_image, maps};
 
 fn opens_and_folders() -> Result<Policies> {
     Policies::new(&[("all", "{syscalls: [{name: openat}, {name: mkdirat}]}")])
@@ -188,36 +188,5 @@ fn containerd_killed_container_is_accounted_for_and_gone() -> Result<()> {
     let last = stream.0.iter().rposition(|line| container(line) == told.id);
     assert_eq!(gone, last, "no line of it follows");
     stream.assert_whole(&told.id);
-    Ok(())
-}
-
-#[test]
-fn containerd_brief_containers_are_accounted_for_or_told_as_missed() -> Result<()> {
-    let containerd = containerd_with_image()?;
-    let policies = opens_and_folders()?;
-    let mut agent = Agent::start(&containerd.socket(), policies.folder())?;
-    agent.ready();
-    let ids: Vec<String> = (0..10).map(|_| containerd.unique_id("brief")).collect();
-    let run = |id| Run { namespace: "default", id, image: IMAGE, labels: &[], options: &[], command: &["/bin/true"] };
-    for id in &ids {
-        containerd.run_to_end(&run(id))?;
-    }
-    let is_missed = |line: &serde_json::Value, id: &str| {
-        is_notice(line, "container_missed") && line["message"].as_str().is_some_and(|text| text.contains(id))
-    };
-    for id in &ids {
-        agent.line(&format!("the end of {id}"), |line| is_missed(line, id) || is_container_line(line, id, "gone"));
-    }
-    let in_maps = |name: &str| maps::entries(agent.pid(), name);
-    assert_eq!((in_maps("container_map")?, in_maps("namespace_map")?), (0, 0), "when all are gone");
-
-    let stream = agent.stop().stream;
-    for id in &ids {
-        let missed = stream.0.iter().filter(|line| is_missed(line, id)).count();
-        assert_eq!(missed + stream.final_ledgers(id).len(), 1, "{id}: missed or accounted for, once");
-        if missed == 0 {
-            stream.assert_whole(id);
-        }
-    }
     Ok(())
 }
