@@ -27,6 +27,7 @@ mod local_api;
 mod maps;
 mod names;
 mod nested;
+mod noisy;
 mod outages;
 mod own_container;
 mod pods;
