@@ -5,6 +5,7 @@
 
 pub mod births;
 pub mod decode;
+mod limits;
 pub mod maps;
 pub mod object;
 pub mod probe;

@@ -31,6 +31,8 @@ pub struct Maps {
     current: Mutex<Settings>,
     call_shapes: MapHandle,
     profiles: MapHandle,
+    pub(crate) profile_limits: MapHandle,
+    pub(crate) limit_buckets: MapHandle,
     containers: MapHandle,
     stages: MapHandle,
     container_map: MapHandle,
@@ -73,6 +75,8 @@ impl Maps {
             }),
             call_shapes: find("call_shapes")?,
             profiles: find("profiles")?,
+            profile_limits: find("profile_limits")?,
+            limit_buckets: find("limit_buckets")?,
             containers: find("containers")?,
             stages: find("stages")?,
             container_map: find("container_map")?,
@@ -130,6 +134,7 @@ impl Maps {
         }
         let slot = check(slot)?;
         put(&self.stages, "stages", slot, &stage)?;
+        self.fill_buckets(ContainerSlot(slot), container.profile, true)?;
         let opened_ns = clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(u64::MAX);
         put(&self.containers, "containers", slot, &Container { opened_ns, ..*container })
     }
@@ -146,7 +151,9 @@ impl Maps {
         let slot = check(slot)?;
         let known = self.containers.lookup(&slot.to_ne_bytes(), MapFlags::ANY).map_err(kernel("containers"))?;
         let opened_ns = known.and_then(|bytes| Container::read_from(&bytes)).map_or(0, |known| known.opened_ns);
-        put(&self.containers, "containers", slot, &Container { opened_ns, ..*container })
+        put(&self.containers, "containers", slot, &Container { opened_ns, ..*container })?;
+        // Until then the kernel side drops nothing for its limits.
+        self.fill_buckets(ContainerSlot(slot), container.profile, false)
     }
 
     /// The workload runs, whatever the kernel saw of its first exec.
@@ -164,6 +171,11 @@ impl Maps {
     /// No call of the slot is looked at any more. Its accounts stay readable until the slot is opened again.
     pub fn close_slot(&self, slot: ContainerSlot) -> Result<(), MapError> {
         self.set_container(slot, &Container::CLOSED)
+    }
+
+    /// The same for a slot that proved to be no container's. Tags of it that are left over keep no task from getting a better one.
+    pub fn close_unnamed_slot(&self, slot: ContainerSlot) -> Result<(), MapError> {
+        self.set_container(slot, &Container { is_unnamed: 1, ..Container::CLOSED })
     }
 
     pub fn bind_cgroup(&self, cgroup: CgroupId, slot: ContainerSlot) -> Result<(), MapError> {
@@ -288,7 +300,7 @@ fn check(slot: ContainerSlot) -> Result<u32, MapError> {
     }
 }
 
-fn put(map: &MapHandle, name: &'static str, index: u32, value: &impl Wire) -> Result<(), MapError> {
+pub(crate) fn put(map: &MapHandle, name: &'static str, index: u32, value: &impl Wire) -> Result<(), MapError> {
     map.update(&index.to_ne_bytes(), value.as_bytes(), MapFlags::ANY).map_err(kernel(name))
 }
 

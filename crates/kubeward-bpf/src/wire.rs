@@ -11,6 +11,7 @@ pub const ERRNO_WORDS: usize = 9;
 pub const COMM_BYTES: usize = 16;
 /// The longest single string that is kept, its NUL included.
 pub const STRING_BYTES: u32 = 4096;
+pub const BIRTHS: usize = 4096;
 pub const FREE_SLOTS: usize = 1024;
 pub const BIRTH_NAME_BYTES: usize = 128;
 
@@ -98,6 +99,11 @@ pub const WANT_SLOW: u8 = 1 << 4;
 pub const WANT_COUNT: u8 = 1 << 5;
 
 pub const TABLE_UNFINISHED: u8 = 1 << 7;
+
+/// Limits of one profile that the kernel side keeps.
+pub const LIMITS: usize = 7;
+/// In [`Limits::calls`]: others want the call, too.
+pub const LIMIT_OTHERS: u8 = 1 << LIMITS;
 
 pub const TARGET_STICKY: u32 = 1 << 0;
 
@@ -221,6 +227,18 @@ wire! {
         min_duration_ns: u64,
         arg_bytes: u32,
         argv_bytes: u32,
+    }
+    struct Limit = "kw_limit" {
+        token_ns: u64,
+        burst_ns: u64,
+    }
+    struct Limits = "kw_limits" {
+        of: [Limit; LIMITS],
+        calls: [u8; CALLS],
+    }
+    struct Buckets = "kw_buckets" {
+        profile: u64,
+        full_at_ns: [u64; LIMITS],
     }
     struct Container = "kw_container" {
         active: u32,

@@ -1,4 +1,4 @@
-//! Each container's share of the ring: what a noisy one makes and what a quiet one keeps. Needs root. In a file of its own,
+//! What a noisy container is kept to, and what a quiet one keeps: shares of the ring, and rate limits. Needs root. In a file of its own,
 //! and so in a process of its own: the self-test counts the calls of its whole process.
 
 use std::io::{PipeReader, PipeWriter, Write};
@@ -10,7 +10,7 @@ use kubeward_bpf::object::{Engine, LoadOptions};
 use kubeward_bpf::probe::{Backend, Probes};
 use kubeward_bpf::process::Pidfd;
 use kubeward_bpf::read::{Reader, RecordSink};
-use kubeward_bpf::wire::{self, Account, Container, Profile, Record, Wire, CALLS, HOOK_EXIT};
+use kubeward_bpf::wire::{self, Account, Container, Limit, Limits, Profile, Record, Wire, CALLS, HOOK_EXIT};
 use kubeward_core::container::ContainerSlot;
 use kubeward_core::syscall;
 
@@ -25,6 +25,7 @@ const RING_RECORDS: u64 = (RING_BYTES / RECORD_BYTES) as u64;
 /// The kernel side with `lseek` watched in the slots at hand.
 struct Watch {
     engine: Arc<Engine>,
+    profile: Profile,
     _probes: Probes,
     _alone: MutexGuard<'static, ()>,
 }
@@ -51,7 +52,7 @@ impl Watch {
         let profile = Profile { want, errors: [0; wire::ERRNO_WORDS], min_duration_ns: 0, arg_bytes: 0, argv_bytes: 0 };
         engine.maps().set_profile(1, &profile).expect("profile 1 is there");
         assert_eq!(probes.apply(&asked).refused, []);
-        let watch = Self { engine, _probes: probes, _alone: alone };
+        let watch = Self { engine, profile, _probes: probes, _alone: alone };
         slots.iter().for_each(|slot| watch.open(*slot));
         watch
     }
@@ -260,6 +261,73 @@ fn root_quiet_container_loses_nothing_beside_one_that_fills_the_ring() {
     assert_eq!(noisy.seen, noisy.submitted + noisy.lost_share + noisy.lost_ring, "{noisy:?}");
     assert!(noisy.lost_share >= noisy.seen - BURSTS * RING_RECORDS, "no burst fits into the ring: {noisy:?}");
     assert_eq!((noisy.lost_ring, noisy.submitted), (0, sink.noise), "{noisy:?}");
+}
+
+const BURST: u64 = 50;
+
+/// `lseek` limited, and wanted by others too or not.
+fn limits(per_second: u64, others: u8) -> Limits {
+    let mut limits = Limits::NONE;
+    limits.of[0] = Limit { token_ns: 1_000_000_000 / per_second, burst_ns: BURST * 1_000_000_000 / per_second };
+    limits.calls[usize::from(syscall::by_name("lseek").expect("the catalogue has it").nr)] = 1 | others;
+    limits
+}
+
+#[test]
+fn root_program_over_its_limit_is_kept_to_it_in_the_kernel_and_every_call_is_counted() {
+    const CALLS_MADE: u64 = 300_000;
+    const RATE: u64 = 100;
+    let watch = Watch::begin(true, &[NOISY, QUIET]);
+    watch.engine.maps().set_limits(1, &limits(RATE, 0)).expect("profile 1 is there");
+    let begin = Instant::now();
+    watch.make_calls(NOISY, CALLS_MADE);
+    let most = BURST + begin.elapsed().as_nanos() as u64 * RATE / 1_000_000_000 + 1;
+    let noisy = watch.account(NOISY);
+    let records = watch.read();
+    println!("{CALLS_MADE} calls in {:?}: {noisy:?}", begin.elapsed());
+    assert_eq!((noisy.seen, noisy.submitted + noisy.sampled), (CALLS_MADE, CALLS_MADE), "{noisy:?}");
+    assert!((BURST..=most).contains(&noisy.submitted), "at most {most}: {noisy:?}");
+    assert_eq!(records.len() as u64, noisy.submitted);
+    // Each was within the limit at its own moment.
+    let limit = limits(RATE, 0).of[0];
+    records.iter().fold(0, |full_at_ns: u64, record| {
+        let full_at_ns = full_at_ns.max(record.mono_ns) + limit.token_ns;
+        assert!(full_at_ns - record.mono_ns <= limit.burst_ns, "one too many: {record:?}");
+        full_at_ns
+    });
+
+    watch.make_calls(QUIET, BURST);
+    let quiet = watch.account(QUIET);
+    assert_eq!((quiet.submitted, quiet.sampled), (BURST, 0), "a limit is each container's own: {quiet:?}");
+}
+
+#[test]
+fn root_new_profile_begins_with_full_buckets_and_a_call_that_others_want_is_told() {
+    const BEYOND: u64 = 500;
+    let watch = Watch::begin(true, &[NOISY]);
+    let maps = watch.engine.maps();
+    for (id, others) in [(1, 0), (2, wire::LIMIT_OTHERS)] {
+        maps.set_limits(id, &limits(1, others)).expect("the profile is there");
+        maps.set_profile(id, &watch.profile).expect("the profile is there");
+    }
+    let sampled_of = |calls| {
+        let before = watch.account(NOISY);
+        watch.make_calls(NOISY, calls);
+        let after = watch.account(NOISY);
+        assert_eq!(after.submitted + after.sampled - before.submitted - before.sampled, calls);
+        after.sampled - before.sampled
+    };
+    assert!(sampled_of(BURST + BEYOND) > 0);
+    for _ in 0..2 {
+        maps.set_container(NOISY, &Container::watched(2, 0)).expect("slot 1 is there");
+        assert_eq!(sampled_of(BEYOND), 0, "whoever has no limit gets every call");
+        maps.set_container(NOISY, &Container::watched(1, 0)).expect("slot 1 is there");
+        assert_eq!(sampled_of(BURST), 0);
+        assert!(sampled_of(BURST + BEYOND) > 0);
+        maps.set_container(NOISY, &Container::watched(1, 0)).expect("slot 1 is there");
+        assert!(sampled_of(BURST) > 0, "the same profile is no new one");
+        watch.read();
+    }
 }
 
 /// Nanoseconds a call, from outside, of a ring that holds them all.

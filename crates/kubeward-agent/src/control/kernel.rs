@@ -23,6 +23,18 @@ pub fn kernel_profile(profile: &Profile, upgrades_exit: bool) -> wire::Profile {
     }
 }
 
+/// The limits that the kernel side keeps for the containers of one profile.
+pub fn kernel_limits(profile: &Profile) -> wire::Limits {
+    let mut limits = wire::Limits::NONE;
+    for (ours, theirs) in limits.of.iter_mut().zip(profile.limits.limits()) {
+        *ours = wire::Limit { token_ns: theirs.token_ns(), burst_ns: theirs.burst_ns() };
+    }
+    for (ours, theirs) in limits.calls.iter_mut().zip(profile.limits.calls()) {
+        *ours = theirs.limits | if theirs.others { wire::LIMIT_OTHERS } else { 0 };
+    }
+    limits
+}
+
 fn kernel_want(wanted: CallWant, upgrades_exit: bool) -> u8 {
     let moments = match wanted.moments() {
         CallWant::ENTER => wire::WANT_ENTER,
@@ -55,7 +67,7 @@ pub fn hook_bits(hooks: &CallWants, upgrades_exit: bool) -> [u8; CALLS] {
 mod tests {
     use std::sync::Arc;
 
-    use kubeward_core::policy::{load, PolicySet};
+    use kubeward_core::policy::{load, PolicySet, MAX_KERNEL_LIMITS};
     use kubeward_core::syscall::by_name;
 
     use super::*;
@@ -112,6 +124,15 @@ mod tests {
         assert_eq!((bits[nr("mkdir")], bits[nr("read")]), (HOOK_ENTER, HOOK_ENTER | HOOK_EXIT));
         let bits = hook_bits(&set.hooks(), false);
         assert_eq!((bits[nr("mkdir")], bits[nr("read")]), (HOOK_ENTER, HOOK_EXIT));
+    }
+
+    #[test]
+    fn limits_reach_the_kernel() {
+        const { assert!(MAX_KERNEL_LIMITS == wire::LIMITS) };
+        let set = set("{syscalls: [{name: read}], limits: {eventsPerSecond: 100, burst: 300}}");
+        let limits = kernel_limits(&set.profile(&set.active()));
+        assert_eq!((limits.of[0].token_ns, limits.of[0].burst_ns), (10_000_000, 3_000_000_000));
+        assert_eq!((limits.calls[nr("read")], limits.calls[nr("write")]), (1, 0));
     }
 
     #[test]

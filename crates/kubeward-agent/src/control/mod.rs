@@ -12,6 +12,6 @@ mod source;
 
 pub use apply::{Applier, ApplyError, Settled};
 pub use choose::{choose, Choice, LeftOut};
-pub use kernel::{hook_bits, kernel_profile};
+pub use kernel::{hook_bits, kernel_limits, kernel_profile};
 pub use reconcile::{reconcile, HookBits, Plan, ProfileId, Step, TooManyProfiles};
 pub use source::{Look, NodeLabels, PolicyFiles, Problem, LOOK_EVERY};

@@ -19,6 +19,7 @@ mod queue;
 mod switch;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 pub use account::UserCounts;
 pub use clock::{monotonic_ns, Clocks};

@@ -8,7 +8,7 @@ use super::{Output, OutputError};
 const WRITE_AT: usize = 64 << 10;
 
 /// Most bytes kept while the output fails. Later lines are dropped, and their owner is told so.
-const ROOM: usize = 1 << 20;
+pub const ROOM: usize = 1 << 20;
 
 /// On top of it, for lines that are worth more than events.
 const RESERVE: usize = 1 << 20;
@@ -92,6 +92,15 @@ impl<O: Output, T> LineSink<O, T> {
             None => Ok(()),
             Some(failure) => Err(failure),
         }
+    }
+
+    /// Lines not yet known to be written: length and tag, the oldest first.
+    pub fn kept(&self) -> impl Iterator<Item = (usize, &T)> {
+        self.lines.iter().map(|(length, tag)| (*length, tag))
+    }
+
+    pub fn kept_bytes(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Why the output takes nothing at present.

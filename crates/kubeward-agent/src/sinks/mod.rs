@@ -10,7 +10,7 @@ mod stream;
 
 pub use error::OutputError;
 pub use file::{LogFile, Rotation};
-pub use lines::{Closed, LineSink, Pushed};
+pub use lines::{Closed, LineSink, Pushed, ROOM};
 pub use stream::Stream;
 
 /// What a sink writes to.

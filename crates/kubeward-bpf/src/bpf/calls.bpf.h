@@ -191,7 +191,10 @@ static __always_inline void tell_entry(struct call *call)
 	call->phase = KW_PHASE_ENTER;
 	call->ret = 0;
 	call->duration_ns = 0;
-	emit(call, read_inputs(call, true));
+	if (is_over_limits(call))
+		count(call->account->sampled);
+	else
+		emit(call, read_inputs(call, true));
 }
 
 /*
@@ -362,6 +365,10 @@ static __always_inline bool is_wanted_return(struct call *call)
 	if (call->want & KW_WANT_SLOW && call->phase == KW_PHASE_CALL &&
 	    call->duration_ns < call->profile->min_duration_ns) {
 		count(call->account->filtered_duration);
+		return false;
+	}
+	if (is_over_limits(call)) {
+		count(call->account->sampled);
 		return false;
 	}
 	return true;

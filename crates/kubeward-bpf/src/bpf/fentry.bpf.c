@@ -19,6 +19,7 @@
 #include "compat.bpf.h"
 #include "call.bpf.h"
 #include "table.bpf.h"
+#include "limits.bpf.h"
 #include "calls.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -35,6 +35,7 @@
 #include "compat.bpf.h"
 #include "call.bpf.h"
 #include "table.bpf.h"
+#include "limits.bpf.h"
 #include "calls.bpf.h"
 #include "adopt.bpf.h"
 

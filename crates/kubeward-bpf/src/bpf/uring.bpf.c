@@ -26,6 +26,7 @@
 #include "compat.bpf.h"
 #include "call.bpf.h"
 #include "table.bpf.h"
+#include "limits.bpf.h"
 #include "calls.bpf.h"
 #include "sqe.bpf.h"
 #include "requests.bpf.h"

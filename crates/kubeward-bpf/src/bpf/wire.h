@@ -223,6 +223,31 @@ struct kw_profile {
 	__u32 argv_bytes; /* of all strings of an argv, at most KW_STRING_BYTES */
 };
 
+/* Limits of one profile that the kernel side keeps. */
+#define KW_LIMITS 7
+
+/* kw_limits.calls: bit n is of[n]. */
+enum kw_limit_flag {
+	KW_LIMIT_OTHERS = 1 << KW_LIMITS, /* others want the call, too: it is never dropped here */
+};
+
+/* A bucket of tokens, one for a record. */
+struct kw_limit {
+	__u64 token_ns; /* in which one comes */
+	__u64 burst_ns; /* in which all come */
+};
+
+struct kw_limits {
+	struct kw_limit of[KW_LIMITS];
+	__u8 calls[KW_CALLS]; /* which of them are of policies that want the call */
+};
+
+/* What one container has left of its profile's limits. */
+struct kw_buckets {
+	__u64 profile;
+	__u64 full_at_ns[KW_LIMITS]; /* CLOCK_MONOTONIC when all tokens are there again */
+};
+
 /* One container the kernel side knows. */
 struct kw_container {
 	__u32 active;

@@ -12,13 +12,25 @@ pub(super) struct Bucket {
 impl Bucket {
     /// Takes a token if one is there at `now_ns`.
     pub(super) fn take(&mut self, limits: Limits, now_ns: u64) -> bool {
-        let token_ns = 1_000_000_000 / u64::from(limits.events_per_second.max(1));
+        let (token_ns, burst_ns) = (limits.token_ns(), limits.burst_ns());
         let full_at_ns = self.full_at_ns.max(now_ns).saturating_add(token_ns);
-        let has_token = full_at_ns - now_ns <= token_ns.saturating_mul(u64::from(limits.burst));
+        let has_token = full_at_ns - now_ns <= burst_ns;
         if has_token {
             self.full_at_ns = full_at_ns;
         }
         has_token
+    }
+}
+
+impl Limits {
+    /// In which a token comes.
+    pub fn token_ns(self) -> u64 {
+        1_000_000_000 / u64::from(self.events_per_second.max(1))
+    }
+
+    /// In which all come.
+    pub fn burst_ns(self) -> u64 {
+        self.token_ns().saturating_mul(u64::from(self.burst))
     }
 }
 

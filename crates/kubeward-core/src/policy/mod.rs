@@ -4,7 +4,8 @@
 //! [`CheckedPolicy`]) -> `scope` (here and now) -> `set` ([`PolicySet`]: the weakest union for the kernel, as a
 //! [`Profile`]) -> `judge` (the exact answer for each event).
 //!
-//! Invariant: whatever [`Judge`] wants, the [`Profile`] of the same policies lets through.
+//! Invariant: whatever [`Judge`] wants, the [`Profile`] of the same policies lets through, within its
+//! [`KernelLimits`] too.
 
 mod bucket;
 mod check;
@@ -15,6 +16,7 @@ mod fields;
 mod filter;
 mod glob;
 mod judge;
+mod kernel_limits;
 mod labels;
 pub mod limits;
 mod model;
@@ -35,6 +37,7 @@ pub use fault::{Fault, Problem, Source};
 pub use filter::{ErrnoSet, Filter, PathPrefix, Unwanted, ERRNO_WORDS};
 pub use glob::Glob;
 pub use judge::{Judge, Verdict};
+pub use kernel_limits::{KernelLimits, LimitedCall, MAX_KERNEL_LIMITS};
 pub use labels::{Expression, LabelSelector, Operator};
 pub use limits::{MAX_ARGV_BYTES, MAX_ARG_BYTES, MAX_EVENTS};
 pub use model::{Capture, FilterSpec, Limits, Mode, Policy, Spec};

@@ -3,6 +3,7 @@
 use super::check::CheckedPolicy;
 use super::fault::{Fault, Problem};
 use super::filter::ErrnoSet;
+use super::kernel_limits::KernelLimits;
 use super::want::{CallWant, CallWants};
 use crate::container::Container;
 
@@ -60,6 +61,8 @@ pub struct Profile {
     pub min_duration_ns: u64,
     pub arg_bytes: u32,
     pub argv_bytes: u32,
+    /// The limits that it keeps without user space.
+    pub limits: KernelLimits,
 }
 
 impl Profile {
@@ -152,6 +155,7 @@ impl PolicySet {
         if !any_by_duration {
             profile.min_duration_ns = 0;
         }
+        profile.limits = KernelLimits::of(&policies, &profile.want);
         profile.arg_bytes = policies.iter().map(|policy| policy.arg_bytes).max().unwrap_or(0);
         profile.argv_bytes = policies.iter().map(|policy| policy.argv_bytes).max().unwrap_or(0);
         profile

@@ -3,6 +3,7 @@
 mod check;
 mod documents;
 mod judging;
+mod kernel_limits;
 mod scope;
 mod union;
 

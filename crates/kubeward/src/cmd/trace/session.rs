@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use anyhow::Context;
-use kubeward_agent::control::{hook_bits, kernel_profile};
+use kubeward_agent::control::{hook_bits, kernel_limits, kernel_profile};
 use kubeward_agent::heartbeat::Heartbeat;
 use kubeward_agent::pipeline::{
     self, monotonic_ns, Command, Coverage, Direct, Doubts, Lines, OwnOutput, Parts, Pipeline, Watched,
@@ -140,7 +140,9 @@ impl Watch {
         let maps = self.engine.maps();
         let host_mnt_ns = self.namespaces(|task| task.pid == std::process::id())?.mnt_ns;
         maps.change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
-        let profile = kernel_profile(&self.set.profile(&self.set.active()), probes.upgrades_exit());
+        let profile = self.set.profile(&self.set.active());
+        maps.set_limits(PROFILE, &kernel_limits(&profile))?;
+        let profile = kernel_profile(&profile, probes.upgrades_exit());
         maps.set_profile(PROFILE, &profile)?;
         // An exec in the mount namespace named here is not yet the command's. In place, the first exec is.
         let creator_mnt_ns = if args.host { 0 } else { host_mnt_ns };
