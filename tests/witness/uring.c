@@ -3,12 +3,11 @@
  * operation stands for and what the ring answered, `OPCODE CALL = RESULT`, a line each; `PATH ` and the path that an open opened
  * behind it; `?` for a result that the ring does not tell.
  *
- *   uring plain | async | sqpoll | link | fixed | multishot | skip | overflow | doubles | reuse | unanswered | many N
+ *   uring plain | async | sqpoll | link | fixed | multishot | skip | overflow | doubles | reuse | unanswered | credentials | many N
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/io_uring.h>
 #include <linux/openat2.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -19,24 +18,15 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "ring.h"
 
 #define SLOTS 4096
-
-static struct {
-	int fd;
-	unsigned *sq_tail, *sq_mask, *sq_array, *sq_flags, *cq_head, *cq_tail, *cq_mask;
-	struct io_uring_sqe *sqes;
-	struct io_uring_cqe *cqes;
-	unsigned to_submit, sqe_flags;
-	int is_sqpoll;
-} ring;
 
 /* What was asked under each user_data, and what was answered last. */
 static struct {
@@ -44,39 +34,6 @@ static struct {
 	int is_open, res;
 } asked[SLOTS];
 static unsigned asked_count;
-
-static void die(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static void open_ring(unsigned entries, unsigned flags)
-{
-	struct io_uring_params params = {.flags = flags, .sq_thread_idle = 2000};
-	char *sq, *cq;
-
-	ring.fd = syscall(SYS_io_uring_setup, entries, &params);
-	if (ring.fd < 0)
-		die("io_uring_setup");
-	ring.is_sqpoll = flags & IORING_SETUP_SQPOLL;
-	sq = mmap(NULL, params.sq_off.array + params.sq_entries * sizeof(unsigned), PROT_READ | PROT_WRITE,
-		  MAP_SHARED | MAP_POPULATE, ring.fd, IORING_OFF_SQ_RING);
-	cq = mmap(NULL, params.cq_off.cqes + params.cq_entries * sizeof(struct io_uring_cqe), PROT_READ | PROT_WRITE,
-		  MAP_SHARED | MAP_POPULATE, ring.fd, IORING_OFF_CQ_RING);
-	ring.sqes = mmap(NULL, params.sq_entries * sizeof(struct io_uring_sqe), PROT_READ | PROT_WRITE,
-			 MAP_SHARED | MAP_POPULATE, ring.fd, IORING_OFF_SQES);
-	if (sq == MAP_FAILED || cq == MAP_FAILED || ring.sqes == MAP_FAILED)
-		die("mapping the ring");
-	ring.sq_tail = (unsigned *)(sq + params.sq_off.tail);
-	ring.sq_mask = (unsigned *)(sq + params.sq_off.ring_mask);
-	ring.sq_array = (unsigned *)(sq + params.sq_off.array);
-	ring.sq_flags = (unsigned *)(sq + params.sq_off.flags);
-	ring.cq_head = (unsigned *)(cq + params.cq_off.head);
-	ring.cq_tail = (unsigned *)(cq + params.cq_off.tail);
-	ring.cq_mask = (unsigned *)(cq + params.cq_off.ring_mask);
-	ring.cqes = (struct io_uring_cqe *)(cq + params.cq_off.cqes);
-}
 
 /* The next free entry, and what it asks for: printed when it is answered. */
 static struct io_uring_sqe *ask(int opcode, int fd, const void *addr, unsigned len, unsigned long off, const char *form,
@@ -106,20 +63,6 @@ static struct io_uring_sqe *ask(int opcode, int fd, const void *addr, unsigned l
 	__atomic_store_n(ring.sq_tail, tail + 1, __ATOMIC_RELEASE);
 	ring.to_submit++;
 	return sqe;
-}
-
-static void enter(unsigned wait)
-{
-	unsigned flags = wait ? IORING_ENTER_GETEVENTS : 0;
-
-	if (ring.is_sqpoll) {
-		__atomic_thread_fence(__ATOMIC_SEQ_CST);
-		if (*ring.sq_flags & IORING_SQ_NEED_WAKEUP)
-			flags |= IORING_ENTER_SQ_WAKEUP;
-	}
-	if (syscall(SYS_io_uring_enter, ring.fd, ring.to_submit, wait, flags, NULL, 0) < 0)
-		die("io_uring_enter");
-	ring.to_submit = 0;
 }
 
 static void tell(unsigned which, int res)
@@ -443,6 +386,22 @@ static void doubles(void)
 	}
 }
 
+/* By credentials that the ring has registered, by the program's own since, and by some that there are not. */
+static void credentials(void)
+{
+	static char data[8];
+	int zero = open("/dev/zero", O_RDONLY);
+	int ours = syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_PERSONALITY, NULL, 0);
+	int by[] = {ours, 0, ours + 1, 0};
+
+	if (ours < 0 || setresuid(12, 12, 12))
+		die("credentials");
+	for (int n = 0; n < 32; n++) {
+		ask(IORING_OP_READ, zero, data, 8, -1, "READ read(%d, %p, 8)", zero, data)->personality = by[n % 4];
+		run(1);
+	}
+}
+
 static void many(int count)
 {
 	static char data[8];
@@ -487,6 +446,8 @@ int main(int argc, char **argv)
 		reuse();
 	} else if (!strcmp(how, "unanswered")) {
 		unanswered();
+	} else if (!strcmp(how, "credentials")) {
+		credentials();
 	} else if (!strcmp(how, "many") && argc > 2) {
 		many(atoi(argv[2]));
 	} else {

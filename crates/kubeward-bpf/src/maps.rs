@@ -3,13 +3,13 @@
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 
 use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
 
 use crate::object::LoadError;
-use crate::wire::{self, Account, Container, Profile, Record, Settings, Shape, Tag, Target, Wire, CALLS, SLOTS};
+use crate::wire::{self, Account, Container, Profile, Settings, Shape, Tag, Target, Wire, CALLS, SLOTS};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
@@ -47,8 +47,6 @@ pub struct Maps {
     pub(crate) birth_kin: MapHandle,
     pub(crate) ring_read: MapHandle,
     pub(crate) records: MapHandle,
-    /// The requests to rings that are kept, once anybody wants some, and what they point to.
-    requests: OnceLock<(MapHandle, MapHandle)>,
 }
 
 impl Maps {
@@ -93,7 +91,6 @@ impl Maps {
             birth_kin: find("birth_kin")?,
             ring_read: find("ring_read")?,
             records: find("records")?,
-            requests: OnceLock::new(),
         })
     }
 
@@ -136,7 +133,6 @@ impl Maps {
             self.clean_slots(&[slot].into())?;
         }
         let slot = check(slot)?;
-        self.drop_requests(slot)?;
         put(&self.stages, "stages", slot, &stage)?;
         self.fill_buckets(ContainerSlot(slot), container.profile, true)?;
         let opened_ns = clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(u64::MAX);
@@ -148,25 +144,6 @@ impl Maps {
         let clear = vec![vec![0_u8; size_of::<Account>()]; cpus];
         let slot = check(slot)?.to_ne_bytes();
         self.accounts.update_percpu(&slot, &clear, MapFlags::ANY).map_err(kernel("accounts"))
-    }
-
-    /// Where requests to rings are kept from submission to answer. Each value begins with the record that it will be told by.
-    pub(crate) fn keep_requests(&self, requests: MapHandle, items: MapHandle) {
-        // A second object of the same kind is never loaded.
-        let _ = self.requests.set((requests, items));
-    }
-
-    /// Drops what is kept of the slot's requests: those of the container before, whose answers nobody saw.
-    fn drop_requests(&self, slot: u32) -> Result<(), MapError> {
-        let Some((requests, items)) = self.requests.get() else { return Ok(()) };
-        for key in requests.keys() {
-            let request = requests.lookup(&key, MapFlags::ANY).map_err(kernel("uring_requests"))?;
-            if request.and_then(|bytes| Record::read_from(&bytes)).is_some_and(|record| record.slot == slot) {
-                absent_is_fine("uring_requests", requests.delete(&key))?;
-                absent_is_fine("uring_items", items.delete(&key))?;
-            }
-        }
-        Ok(())
     }
 
     /// Points the container at another profile, from its next call on.

@@ -89,13 +89,24 @@ static __always_inline struct ring_closes *closes_of(u64 ring)
 	return bpf_map_lookup_elem(&uring_closes, &ring);
 }
 
+/*
+ * The request with this address, if it is of this ring and user_data still: an address outlives its request, and what is kept under
+ * it may be another ring's by now.
+ */
+static __always_inline struct uring_request *find_request(u64 id, u64 ring, u64 user_data)
+{
+	struct uring_request *request = bpf_map_lookup_elem(&uring_requests, &id);
+
+	return request && request->ring == ring && request->user_data == user_data ? request : NULL;
+}
+
 /* Makes the request the newest of its ring with its user_data. */
 static __always_inline void link_request(struct uring_request *request, u64 id)
 {
 	struct uring_answer_key key = {.ring = request->ring, .user_data = request->user_data};
 	u64 *newest = bpf_map_lookup_elem(&uring_answers, &key);
 	u64 older_id = newest ? *newest : 0;
-	struct uring_request *older = bpf_map_lookup_elem(&uring_requests, &older_id);
+	struct uring_request *older = find_request(older_id, key.ring, key.user_data);
 
 	if (older) {
 		request->older = older_id;
@@ -108,8 +119,8 @@ static __always_inline void unlink_request(const struct uring_request *request)
 {
 	struct uring_answer_key key = {.ring = request->ring, .user_data = request->user_data};
 	u64 newer_id = request->newer, older_id = request->older;
-	struct uring_request *newer = bpf_map_lookup_elem(&uring_requests, &newer_id);
-	struct uring_request *older = bpf_map_lookup_elem(&uring_requests, &older_id);
+	struct uring_request *newer = find_request(newer_id, key.ring, key.user_data);
+	struct uring_request *older = find_request(older_id, key.ring, key.user_data);
 
 	if (older)
 		older->newer = newer_id;

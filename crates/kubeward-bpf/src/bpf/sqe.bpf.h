@@ -16,6 +16,14 @@ struct {
 	__type(value, struct kw_uring_op);
 } uring_ops SEC(".maps");
 
+/* The kernel's own flag of a request that is done by credentials of its own. Written by user space before anything is attached. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} uring_creds_flag SEC(".maps");
+
 /* A submission entry: an ABI, so the same everywhere. */
 struct sqe {
 	u8 opcode;
@@ -83,6 +91,17 @@ static __always_inline u64 sqe_value(const struct sqe *sqe, u32 from)
 		return sqe->off ? sqe->off : sqe->len;
 	}
 	return 0;
+}
+
+/*
+ * The credentials that the ring's owner registered and the request asks for; NULL: it is done by the submitter's. The kernel's word
+ * alone: the entry may have changed since, and without the flag the pointer is left of an earlier request at that address.
+ */
+static __always_inline const struct cred *request_creds(struct io_kiocb *req)
+{
+	u32 zero = 0, *flag = bpf_map_lookup_elem(&uring_creds_flag, &zero);
+
+	return flag && BPF_CORE_READ(req, flags) & *flag ? BPF_CORE_READ(req, creds) : NULL;
 }
 
 /* The call that the entry stands for: which, and its arguments. */

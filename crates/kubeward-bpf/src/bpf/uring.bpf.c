@@ -6,6 +6,7 @@
  *   failed	a request was refused at once; its answer follows
  *   complete	an answer; through BTF the tracepoint has other arguments before 6.16
  *   overflow	an answer that the ring had no room for
+ *   end_all	no hook: user space runs it when the hooks are gone
  *
  * Loaded when the first policy names a call that an operation stands for, into an object that shares the main one's maps.
  */
@@ -36,19 +37,19 @@ char LICENSE[] SEC("license") = "GPL";
 SEC("?tp_btf/io_uring_submit_req")
 int raw_submit_req(u64 *ctx)
 {
-	return on_submit((struct io_kiocb *)ctx[0], KW_PROBE_TP_BTF, false);
+	return on_submit((struct io_kiocb *)ctx[0], KW_PROBE_TP_BTF);
 }
 
 SEC("?tp_btf/io_uring_submit_sqe")
 int raw_submit_sqe(u64 *ctx)
 {
-	return on_submit((struct io_kiocb *)ctx[0], KW_PROBE_TP_BTF, false);
+	return on_submit((struct io_kiocb *)ctx[0], KW_PROBE_TP_BTF);
 }
 
 SEC("?tp_btf/io_uring_req_failed")
 int raw_failed(u64 *ctx)
 {
-	return on_submit((struct io_kiocb *)ctx[1], KW_PROBE_TP_BTF, true);
+	return on_submit((struct io_kiocb *)ctx[1], KW_PROBE_TP_BTF);
 }
 
 SEC("?tp_btf/io_uring_complete")
@@ -75,19 +76,19 @@ int raw_overflow(u64 *ctx)
 SEC("?tracepoint/io_uring/io_uring_submit_req")
 int classic_submit_req(struct trace_event_raw_io_uring_submit_req *ctx)
 {
-	return on_submit(ctx->req, KW_PROBE_TRACEPOINT, false);
+	return on_submit(ctx->req, KW_PROBE_TRACEPOINT);
 }
 
 SEC("?tracepoint/io_uring/io_uring_submit_sqe")
 int classic_submit_sqe(struct trace_event_raw_io_uring_submit_sqe *ctx)
 {
-	return on_submit(ctx->req, KW_PROBE_TRACEPOINT, false);
+	return on_submit(ctx->req, KW_PROBE_TRACEPOINT);
 }
 
 SEC("?tracepoint/io_uring/io_uring_req_failed")
 int classic_failed(struct trace_event_raw_io_uring_req_failed *ctx)
 {
-	return on_submit(ctx->req, KW_PROBE_TRACEPOINT, true);
+	return on_submit(ctx->req, KW_PROBE_TRACEPOINT);
 }
 
 SEC("?tracepoint/io_uring/io_uring_complete")
@@ -100,4 +101,10 @@ SEC("?tracepoint/io_uring/io_uring_cqe_overflow")
 int classic_overflow(struct trace_event_raw_io_uring_cqe_overflow *ctx)
 {
 	return on_nameless_answer((u64)ctx->ctx, ctx->user_data, ctx->res, ctx->cflags);
+}
+
+SEC("?syscall")
+int end_all(void *ctx)
+{
+	return end_requests();
 }

@@ -233,8 +233,8 @@ static __always_inline bool open_request(struct call *call, u32 nr, u32 probe)
 	       call->want & (KW_WANT_ENTER | KW_WANT_EXIT | KW_WANT_CALL);
 }
 
-/* A request was taken from its ring: `refused` already, or to be done. */
-static __always_inline int on_submit(struct io_kiocb *req, u32 probe, bool refused)
+/* A request was taken from its ring, to be done or refused. */
+static __always_inline int on_submit(struct io_kiocb *req, u32 probe)
 {
 	struct io_ring_ctx *ring = BPF_CORE_READ(req, ctx);
 	u32 opcode = BPF_CORE_READ(req, opcode);
@@ -264,9 +264,7 @@ static __always_inline int on_submit(struct io_kiocb *req, u32 probe, bool refus
 	call.uring_flags = BPF_CORE_READ(req, flags) & 0x7f;
 	if (op->flags & KW_URING_OP_FILE_INDEX && sqe.file_index)
 		call.uring_flags |= KW_URING_DIRECT;
-	/* Registered credentials, which a refused request may not have. */
-	if (sqe.personality && !refused)
-		call.cred = BPF_CORE_READ(req, creds);
+	call.cred = request_creds(req);
 	call.mono_ns = bpf_ktime_get_ns();
 	if ((call.want & (KW_WANT_ENTER | KW_WANT_EXIT | KW_WANT_CALL)) == KW_WANT_ENTER ||
 	    call.uring_flags & KW_IOSQE_CQE_SKIP_SUCCESS ||
@@ -289,9 +287,9 @@ static __always_inline void go_on(struct uring_request *request)
 }
 
 /* An answer comes: `id` is the request's address, and `more` says that it is not the last. */
-static __always_inline int answer_request(u64 id, s32 res, bool more)
+static __always_inline int answer_request(u64 id, u64 ring, u64 user_data, s32 res, bool more)
 {
-	struct uring_request *request = bpf_map_lookup_elem(&uring_requests, &id);
+	struct uring_request *request = find_request(id, ring, user_data);
 	struct call call;
 
 	if (!request)
@@ -324,6 +322,8 @@ static __always_inline u32 op_flags(u32 opcode)
 #define KW_URING_NAMESAKES 64
 
 struct answer_search {
+	u64 ring;
+	u64 user_data;
 	u64 id; /* to be looked at next */
 	u64 found;
 	s32 res;
@@ -340,7 +340,7 @@ __noinline int search_step(struct answer_search *search)
 	if (!search)
 		return 1;
 	id = search->id;
-	request = bpf_map_lookup_elem(&uring_requests, &id);
+	request = find_request(id, search->ring, search->user_data);
 	if (!request)
 		return 1;
 	if (search->flags & KW_IORING_CQE_F_MORE) {
@@ -363,7 +363,7 @@ __noinline int search_step(struct answer_search *search)
 static __always_inline int on_nameless_answer(u64 ring, u64 user_data, s32 res, u32 flags)
 {
 	struct uring_answer_key key = {.ring = ring, .user_data = user_data};
-	struct answer_search search = {.res = res, .flags = flags};
+	struct answer_search search = {.ring = ring, .user_data = user_data, .res = res, .flags = flags};
 	u64 *newest = bpf_map_lookup_elem(&uring_answers, &key);
 	struct uring_request *request;
 	bool more = flags & KW_IORING_CQE_F_MORE;
@@ -378,24 +378,64 @@ static __always_inline int on_nameless_answer(u64 ring, u64 user_data, s32 res, 
 	request = bpf_map_lookup_elem(&uring_requests, &search.found);
 	if (request && op_flags(request->record.uring_opcode) & KW_URING_OP_NOTIFIES)
 		more = false;
-	return answer_request(search.found, res, more);
+	return answer_request(search.found, ring, user_data, res, more);
 }
 
 /* The last answer of a request, or, with no request, one of several. */
 static __always_inline int on_answer(u64 ring, u64 id, u64 user_data, s32 res, u32 flags)
 {
+	struct io_kiocb *req = (struct io_kiocb *)id;
 	struct ring_closes *closes;
 
 	if (flags & KW_IORING_CQE_F_NOTIF)
 		return 0;
 	if (!id)
 		return flags & KW_IORING_CQE_F_MORE ? on_nameless_answer(ring, user_data, res, flags) : 0;
-	if (op_flags(BPF_CORE_READ((struct io_kiocb *)id, opcode)) & KW_URING_OP_CLOSES) {
+	if (op_flags(BPF_CORE_READ(req, opcode)) & KW_URING_OP_CLOSES) {
 		closes = bpf_map_lookup_elem(&uring_closes, &ring);
 		if (closes)
 			count(closes->answered);
 	}
-	return answer_request(id, res, false);
+	/* The kernel's own user_data: the answer's may be read from the ring, where the program can write. */
+	return answer_request(id, ring, BPF_CORE_READ(req, cqe.user_data), res, false);
+}
+
+struct bpf_map;
+
+static long end_request(struct bpf_map *requests, u64 *key, struct uring_request *request, void *unused)
+{
+	u64 id = *key;
+
+	tell_unanswered(request, id);
+	return 0;
+}
+
+static long drop_answer(struct bpf_map *answers, struct uring_answer_key *key, u64 *newest, void *unused)
+{
+	struct uring_answer_key answer = *key;
+
+	bpf_map_delete_elem(&uring_answers, &answer);
+	return 0;
+}
+
+static long drop_closes(struct bpf_map *closes_by_ring, u64 *key, struct ring_closes *closes, void *unused)
+{
+	u64 ring = *key;
+
+	bpf_map_delete_elem(&uring_closes, &ring);
+	return 0;
+}
+
+/*
+ * Tells every request that is kept without its answer, and forgets all else. While no hook is there, answers are not seen and
+ * addresses become other requests': what was kept would answer for these.
+ */
+static __always_inline int end_requests(void)
+{
+	bpf_for_each_map_elem(&uring_requests, end_request, NULL, 0);
+	bpf_for_each_map_elem(&uring_answers, drop_answer, NULL, 0);
+	bpf_for_each_map_elem(&uring_closes, drop_closes, NULL, 0);
+	return 0;
 }
 
 #endif

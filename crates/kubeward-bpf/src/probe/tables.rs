@@ -110,9 +110,9 @@ pub(super) fn execs() -> Option<[usize; 2]> {
     Some([syscall::by_name("execve")?.nr.into(), syscall::by_name("execveat")?.nr.into()])
 }
 
-/// Waits until no task is any more where it was between two hooks that show the same moment: it does not sleep there, so a
-/// grace period of the kernel's RCU is enough unless the kernel preempts itself.
-fn let_pass() {
+/// Waits until no task is any more where it was, in a program or between two hooks that show the same moment: it does not sleep
+/// there, so a grace period of the kernel's RCU is enough unless the kernel preempts itself.
+pub(super) fn let_pass() {
     thread::sleep(GRACE);
     if !process::wait_for_rcu() {
         thread::sleep(10 * GRACE);

@@ -7,16 +7,20 @@ use std::os::fd::AsFd;
 
 use kubeward_core::event::Probe;
 use kubeward_core::syscall::{uring_ops_of, Syscall};
-use libbpf_rs::btf::types::{FuncProto, Ptr, Struct, Typedef};
+use libbpf_rs::btf::types::{Enum, FuncProto, Ptr, Struct, Typedef};
 use libbpf_rs::btf::{Btf, BtfType};
-use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, TracepointCategory};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ProgramInput, TracepointCategory};
 
 use super::attach::{self, AttachError};
+use super::tables;
 use crate::object::{self, Engine, LoadError};
 use crate::shapes;
 use crate::wire::Wire;
 
 static URING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/uring.bpf.o"));
+
+/// The program that ends the requests which are under way.
+const END_ALL: &str = "end_all";
 
 /// Whether this kernel's io_uring can be watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,8 @@ enum UringError {
     Attach(#[from] AttachError),
     #[error("this kernel's tracepoints of io_uring do not name the requests (6.1 and later do)")]
     Nameless,
+    #[error("this kernel's types do not say by which flag a request has credentials of its own (REQ_F_CREDS_BIT)")]
+    NoCredsFlag,
 }
 
 /// The hooks as they stand.
@@ -55,19 +61,21 @@ pub(super) struct Uring {
     links: Vec<Link>,
     object: Option<Object>,
     trouble: Option<String>,
+    /// What an object that is gone had skipped.
+    skipped_before: u64,
 }
 
 impl Uring {
     /// `probe` is [`Probe::TpBtf`] or [`Probe::Tracepoint`].
     pub(super) fn new(probe: Probe) -> Self {
-        Self { probe, links: Vec::new(), object: None, trouble: None }
+        Self { probe, links: Vec::new(), object: None, trouble: None, skipped_before: 0 }
     }
 
     /// Attaches the hooks if one of the calls may come by a ring, and detaches them otherwise.
     pub(super) fn serve(&mut self, engine: &Engine, wanted: &[(&'static Syscall, u8)]) {
         let is_wanted = wanted.iter().any(|(call, _)| uring_ops_of(call).next().is_some());
         if !is_wanted {
-            self.links.clear();
+            self.detach();
         } else if self.links.is_empty() {
             self.trouble = self.attach(engine).err().map(|error| error.to_string());
         }
@@ -80,7 +88,31 @@ impl Uring {
 
     /// Runs that the kernel skipped, since the object was loaded.
     pub(super) fn skipped(&self) -> u64 {
-        self.object.as_ref().map_or(0, attach::recursion_misses)
+        self.skipped_before + self.object.as_ref().map_or(0, attach::recursion_misses)
+    }
+
+    /// Detaches the hooks and ends, in the accounts, the requests that are under way: their answers are not seen any more, and
+    /// the kernel uses their addresses for others.
+    fn detach(&mut self) {
+        if self.links.is_empty() {
+            return;
+        }
+        self.links.clear();
+        tables::let_pass();
+        let Some(object) = self.object.take() else { return };
+        self.trouble = match end_requests(&object) {
+            Ok(()) => {
+                self.object = Some(object);
+                None
+            }
+            // What it kept goes with it, so that nothing of it answers for others.
+            Err(error) => {
+                self.skipped_before += attach::recursion_misses(&object);
+                Some(format!(
+                    "requests that were under way when the hooks went stay in flight in the accounts: {error}"
+                ))
+            }
+        };
     }
 
     fn attach(&mut self, engine: &Engine) -> Result<(), UringError> {
@@ -92,7 +124,7 @@ impl Uring {
         let programs = tracepoints.programs(self.probe);
         let object = match self.object.take() {
             Some(object) => object,
-            None => load(engine, &programs)?,
+            None => load(engine, &programs, creds_flag().ok_or(UringError::NoCredsFlag)?)?,
         };
         let links: Result<Vec<Link>, AttachError> =
             programs.iter().map(|program| link(&object, self.probe, program)).collect();
@@ -134,7 +166,7 @@ fn event(program: &str) -> &'static str {
     }
 }
 
-fn load(engine: &Engine, programs: &[&str]) -> Result<Object, LoadError> {
+fn load(engine: &Engine, programs: &[&str], creds_flag: u32) -> Result<Object, LoadError> {
     let mut open = object::open(URING)?;
     for mut map in open.maps_mut() {
         let name = map.name().to_owned();
@@ -143,13 +175,21 @@ fn load(engine: &Engine, programs: &[&str]) -> Result<Object, LoadError> {
         }
     }
     for mut program in open.progs_mut() {
-        let is_wanted = programs.iter().any(|name| program.name() == *name);
+        let is_wanted = programs.iter().chain(&[END_ALL]).any(|name| program.name() == *name);
         program.set_autoload(is_wanted);
     }
     let object = open.load().map_err(object::refused("loading the hooks on io_uring"))?;
     fill(&find(&object, "uring_ops")?)?;
-    engine.maps().keep_requests(find(&object, "uring_requests")?, find(&object, "uring_items")?);
+    let written = find(&object, "uring_creds_flag")?.update(&[0; 4], &creds_flag.to_ne_bytes(), MapFlags::ANY);
+    written.map_err(object::refused("filling uring_creds_flag"))?;
     Ok(object)
+}
+
+fn end_requests(object: &Object) -> Result<(), LoadError> {
+    let damaged = || LoadError::Damaged { kind: "program", name: END_ALL.to_owned() };
+    let program = object.progs_mut().find(|program| program.name() == END_ALL).ok_or_else(damaged)?;
+    program.test_run(ProgramInput::default()).map_err(object::refused("ending requests to rings"))?;
+    Ok(())
 }
 
 fn find(object: &Object, name: &'static str) -> Result<MapHandle, LoadError> {
@@ -170,6 +210,17 @@ fn link(object: &Object, probe: Probe, name: &'static str) -> Result<Link, Attac
         Probe::Tracepoint => attach::tracepoint_of(object, name, TracepointCategory::IoUring, event(name)),
         _ => attach::trace_of(object, name),
     }
+}
+
+/// The flag of the kernel's `io_kiocb` by which a request has credentials of its own. The enum has no name, so that no relocation
+/// finds it. Some ten milliseconds.
+fn creds_flag() -> Option<u32> {
+    let btf = Btf::from_vmlinux().ok()?;
+    let bit = btf.type_by_kind::<Enum<'_>>().find_map(|kind| {
+        let member = kind.iter().find(|member| member.name.is_some_and(|name| name == "REQ_F_CREDS_BIT"));
+        member.map(|member| member.value)
+    })?;
+    1_u32.checked_shl(bit.try_into().ok()?)
 }
 
 /// Finds it out from the kernel's types.

@@ -220,6 +220,14 @@ mod tests {
         }
     }
 
+    /// Those that are missed are named where users look for them.
+    #[test]
+    fn limits_name_every_operation_that_is_no_calls() {
+        const PAGE: &str = include_str!("../../../../docs/limits.md");
+        let unnamed = |op: &&UringOp| op.stands_for.is_none() && !PAGE.contains(&format!("`{}`", op.name));
+        assert_eq!(OPS.iter().filter(unnamed).map(|op| op.name).collect::<Vec<_>>(), [""; 0]);
+    }
+
     #[test]
     fn every_call_that_is_named_exists_and_takes_the_arguments_it_is_given() {
         for op in OPS {

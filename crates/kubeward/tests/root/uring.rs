@@ -1,5 +1,7 @@
 //! Operations through io_uring are the calls that they stand for. The witness prints each as it is to be seen.
 
+use std::path::Path;
+
 use crate::events::Event;
 use crate::tracer::{trace, trace_in, Traced};
 use crate::witness::witness;
@@ -31,6 +33,14 @@ fn made(traced: &Traced) -> Vec<String> {
     let mut lines: Vec<String> = traced.stdout().lines().filter(is_call).map(str::to_owned).collect();
     lines.sort_unstable();
     lines
+}
+
+/// A file with one policy.
+fn policy(dir: &Path, metadata: &str, spec: &str) -> String {
+    let file = dir.join("policy.yaml");
+    let text = format!("apiVersion: kubeward.kubeward/v1\nkind: KubeWard\nmetadata: {metadata}\nspec: {spec}\n");
+    std::fs::write(&file, text).expect("the folder is writable");
+    file.display().to_string()
 }
 
 /// Every line that the witness prints is seen, and nothing else through a ring.
@@ -105,17 +115,37 @@ fn root_trace_counts_each_of_many_operations() {
     assert_eq!(reads.filter(|event| event.syscall.ret == Some(8)).count(), COUNT);
 }
 
+/// Each fourth is done by credentials that the ring has registered; some name such as there are not, and are refused.
+#[test]
+fn root_an_operation_has_the_credentials_that_it_is_done_by() {
+    let traced = assert_all_seen("credentials", 32);
+    let of_ring = traced.stream.events.iter().filter(|event| event.syscall.io_uring.is_some());
+    let by: Vec<_> = of_ring.map(|event| (event.process.uid, event.syscall.ret)).collect();
+    assert_eq!(by, [(0, Some(8)), (12, Some(8)), (12, Some(-22)), (12, Some(8))].repeat(8));
+}
+
+#[test]
+fn root_operations_are_counted_by_a_policy_that_only_counts() {
+    const COUNT: u64 = 20_000;
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let policy = policy(dir.path(), "{name: counts}", "{mode: Count, syscalls: [{name: read}]}");
+    let program = [witness("uring").into_os_string(), "many".into(), COUNT.to_string().into()];
+    let traced = trace(&["-f", &policy], program);
+    assert_eq!(traced.code(), 0, "{}", traced.stderr());
+    traced.stream.assert_nothing_lost();
+    assert_eq!(traced.stream.events.len(), 0);
+    let ledger = &traced.stream.ledgers[0];
+    assert_eq!(ledger["filtered"]["count"], COUNT, "{ledger}");
+}
+
 /// A policy that names a call means it by every way, with its filters; one that does not name it sees nothing of it.
 #[test]
 fn root_policies_judge_operations_as_calls() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let policy = dir.path().join("policy.yaml");
-    let text = "apiVersion: kubeward.kubeward/v1\nkind: KubeWard\nmetadata: {name: refused-opens}\n\
-                spec: {syscalls: [{name: openat}], filter: {errors: [ENOENT]}}\n";
-    std::fs::write(&policy, text).expect("the folder is writable");
+    let spec = "{syscalls: [{name: openat}], filter: {errors: [ENOENT]}}";
+    let policy = policy(dir.path(), "{name: refused-opens}", spec);
     let work = tempfile::tempdir().expect("a temporary folder");
-    let policy = policy.to_str().expect("a plain path");
-    let traced = trace_in(work.path(), &["-f", policy], [witness("uring").as_os_str(), "plain".as_ref()]);
+    let traced = trace_in(work.path(), &["-f", &policy], [witness("uring").as_os_str(), "plain".as_ref()]);
     assert_eq!(traced.code(), 0, "{}", traced.stderr());
     traced.stream.account().assert_adds_up();
     assert_eq!(seen(&traced), ["OPENAT openat(AT_FDCWD, \"d/none/none\", O_WRONLY|O_CREAT|O_EXCL, 0600) = -2 ENOENT"]);
