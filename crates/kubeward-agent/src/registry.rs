@@ -16,8 +16,10 @@ use crate::discovery::Instance;
 pub struct Entry {
     pub slot: ContainerSlot,
     pub container: Arc<Container>,
-    /// Absent where there is no v2 hierarchy.
+    /// Its own in the v2 hierarchy. Absent without one, and where its init is in a cgroup that may be another's.
     pub cgroup: Option<CgroupId>,
+    /// Containers are found by their cgroups, so that by namespaces only guests are.
+    pub has_v2: bool,
     /// Absent for a container that shares the host's mount namespace.
     pub ns: Option<NsKey>,
     /// Of the task that made the container: an exec there is the runtime's.
@@ -102,9 +104,9 @@ impl Registry {
         self.by_instance.iter()
     }
 
-    /// Whether another container is found by these namespaces: the kernel reuses their numbers at once.
-    pub fn has_namespaces(&self, ns: NsKey) -> bool {
-        self.by_instance.values().any(|entry| entry.ns == Some(ns))
+    /// Another container that is found by these namespaces: it may share them, or the kernel reused their numbers at once.
+    pub fn by_namespaces(&self, ns: NsKey) -> Option<&Entry> {
+        self.by_instance.values().find(|entry| entry.ns == Some(ns))
     }
 
     pub fn has_cgroup(&self, cgroup: CgroupId) -> bool {
@@ -142,7 +144,7 @@ mod tests {
             labels: BTreeMap::new(),
             pod: None,
         };
-        Entry { slot, container: container.into(), cgroup: Some(CgroupId(9)), ns, creator_mnt_ns: 1 }
+        Entry { slot, container: container.into(), cgroup: Some(CgroupId(9)), has_v2: true, ns, creator_mnt_ns: 1 }
     }
 
     #[test]
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn reused_namespaces_are_the_new_containers() {
+    fn shared_or_reused_namespaces_are_the_container_that_is_left() {
         let ns = NsKey { pid_ns: 3, mnt_ns: 4, mnt_seq: 5 };
         let mut registry = Registry::default();
         for (id, pid) in [("a", 10), ("b", 11)] {
@@ -184,9 +186,11 @@ mod tests {
             registry.open(instance(id, pid), entry(slot, Some(ns)));
         }
         registry.close(&instance("a", 10));
-        assert!(registry.has_namespaces(ns));
+        let left = registry.by_namespaces(ns).map(|entry| entry.slot);
+        assert_eq!(left, registry.get(&instance("b", 11)).map(|entry| entry.slot));
+        assert!(left.is_some());
         registry.close(&instance("b", 11));
-        assert!(!registry.has_namespaces(ns));
+        assert!(registry.by_namespaces(ns).is_none());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod containers;
 #[cfg(test)]
 mod docs_test;
 mod local_api;
+mod places;
 mod policies;
 mod standing;
 mod status;

@@ -68,6 +68,9 @@ impl Maps {
                 tag_slot: 0,
                 tag_mode: 0,
                 tag_cgroup: 0,
+                tag_start_ns: 0,
+                tag_pid: 0,
+                tag_pid_ns: 0,
                 births_after: u64::MAX,
                 shared_bytes: 0,
                 raw_hooks: [0; CALLS],
@@ -211,14 +214,15 @@ impl Maps {
     }
 
     /// Does something while the kernel side knows the pid namespaces, by inode number, whose first tasks are containers' inits.
+    /// `None`: of one that other containers share.
     pub(crate) fn with_pid_namespaces<T>(
         &self,
-        owners: &[(u32, ContainerSlot)],
+        owners: &[(u32, Option<ContainerSlot>)],
         work: impl FnOnce() -> T,
     ) -> Result<T, MapError> {
         let map = &self.own_pid_namespaces;
         let mut put = owners.iter().map(|(pid_ns, slot)| {
-            let slot = check(*slot)?.to_ne_bytes();
+            let slot = slot.map_or(Ok(0), check)?.to_ne_bytes();
             map.update(&pid_ns.to_ne_bytes(), &slot, MapFlags::ANY).map_err(full("own_pid_namespaces"))
         });
         let done = put.try_for_each(|put| put).map(|()| work());

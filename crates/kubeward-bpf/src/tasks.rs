@@ -15,9 +15,9 @@ use crate::wire::{self, Wire};
 /// Never given to a container: for the moments in which the process looks at itself.
 pub(crate) const SELF_SLOT: ContainerSlot = ContainerSlot(wire::SLOTS - 1);
 
-/// Of adopting. Each finds what was forked during the one before by tasks that had left their cgroup: more than two find nothing
-/// but in a fork storm.
-const ADOPT_PASSES: u32 = 8;
+/// Over all tasks, to find those that were forked behind the pass before, of a parent that it had not come to: more than two
+/// find nothing but in a fork storm.
+const PASSES: u32 = 8;
 
 /// One thread as the kernel lists it; pids as this process's pid namespace has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,29 +77,54 @@ impl Engine {
     /// Gives every thread that the process has now to a container. What they fork from now on follows them.
     pub fn tag_process(&self, process: &Pidfd, slot: ContainerSlot) -> Result<(), TasksError> {
         self.maps().tag_task(process.as_fd(), slot.0)?;
-        self.tag(wire::TAG_THREADS, slot, CgroupId(0))
+        self.tag(wire::TAG_THREADS, slot, |_| {})?;
+        Ok(())
     }
 
-    /// Gives every task of the cgroup that is nobody's yet to a container: what ran before the container was known.
-    pub fn tag_cgroup(&self, cgroup: CgroupId, slot: ContainerSlot) -> Result<(), TasksError> {
-        self.tag(wire::TAG_CGROUP, slot, cgroup)
+    /// Gives the process to a container, whoever has it, and tells its program: for a container's init, which cannot be another's.
+    pub fn tag_init(&self, init: &Task, slot: ContainerSlot) -> Result<(), TasksError> {
+        self.tag(wire::TAG_PROCESS, slot, |settings| {
+            settings.tag_pid = init.pid;
+            settings.tag_start_ns = init.start_boot_ns;
+        })?;
+        Ok(())
     }
 
-    /// Takes the container's tag from every task that has it.
+    /// Gives every task of the cgroup that is nobody's yet to a container: what ran before the container was known. With the
+    /// inode number of a pid namespace only those in it or in one below: others may have come from elsewhere.
+    pub fn tag_cgroup(&self, cgroup: CgroupId, pid_ns: Option<u32>, slot: ContainerSlot) -> Result<(), TasksError> {
+        self.tag(wire::TAG_CGROUP, slot, |settings| {
+            settings.tag_cgroup = cgroup.0;
+            settings.tag_pid_ns = pid_ns.unwrap_or(0);
+        })?;
+        Ok(())
+    }
+
+    /// Takes the container's tag from every task that has it, but in a fork storm: the slot must not be another's before
+    /// [`Engine::tasks`] shows none with it.
     pub fn untag(&self, slot: ContainerSlot) -> Result<(), TasksError> {
-        self.tag(wire::TAG_REMOVE, slot, CgroupId(0))
+        for _ in 0..PASSES {
+            if self.tag(wire::TAG_REMOVE, slot, |_| {})?.is_empty() {
+                break;
+            }
+        }
+        Ok(())
     }
 
-    /// Gives every task that is nobody's yet to the container it runs in: the one of its cgroup or of a cgroup above, else the
-    /// one whose init is first in its pid namespace or in one above, else its parent's. `first` has such containers by their pid
-    /// namespaces' inode numbers. Costs some passes over all tasks.
-    pub fn adopt_strays(&self, first: &[(u32, ContainerSlot)]) -> Result<(), TasksError> {
+    /// Gives every task that is nobody's yet to the container it runs in: the one whose init is first in its pid namespace or in
+    /// one above, else its parent's, else the one of its cgroup or of a cgroup above. `first` has such containers by their pid
+    /// namespaces' inode numbers, and `None` for a namespace that other containers share: nobody is found by it. A task in a
+    /// cgroup that waits for its name is its parent's or nobody's. Costs some passes over all tasks.
+    pub fn adopt_strays(&self, first: &[(u32, Option<ContainerSlot>)]) -> Result<(), TasksError> {
         let _guard = one_at_a_time();
         let adopted = self.maps().with_pid_namespaces(first, || {
-            for _ in 0..ADOPT_PASSES {
-                // A task may be forked behind the pass, of a parent that the pass has not come to.
-                if self.iterate("adopt_tasks")?.is_empty() {
-                    break;
+            // A parent may come later in a pass than its child, so all that are found by parents come before any is by its cgroup.
+            for mode in [wire::TAG_KIN, wire::TAG_STRAYS] {
+                self.maps().change_settings(|settings| settings.tag_mode = mode)?;
+                for _ in 0..PASSES {
+                    if self.iterate("adopt_tasks")?.is_empty() {
+                        break;
+                    }
                 }
             }
             Ok(())
@@ -107,15 +132,20 @@ impl Engine {
         adopted?
     }
 
-    fn tag(&self, mode: u32, slot: ContainerSlot, cgroup: CgroupId) -> Result<(), TasksError> {
+    /// What the pass writes.
+    fn tag(
+        &self,
+        mode: u32,
+        slot: ContainerSlot,
+        which: impl FnOnce(&mut wire::Settings),
+    ) -> Result<Vec<u8>, TasksError> {
         let _guard = one_at_a_time();
         self.maps().change_settings(|settings| {
             settings.tag_mode = mode;
             settings.tag_slot = slot.0;
-            settings.tag_cgroup = cgroup.0;
+            which(settings);
         })?;
-        self.iterate("tag_tasks")?;
-        Ok(())
+        self.iterate("tag_tasks")
     }
 
     fn iterate(&self, name: &str) -> Result<Vec<u8>, TasksError> {

@@ -110,6 +110,9 @@ pub const TARGET_STICKY: u32 = 1 << 0;
 pub const TAG_THREADS: u32 = 1;
 pub const TAG_CGROUP: u32 = 2;
 pub const TAG_REMOVE: u32 = 3;
+pub const TAG_PROCESS: u32 = 4;
+pub const TAG_KIN: u32 = 5;
+pub const TAG_STRAYS: u32 = 6;
 
 pub const HOOK_ENTER: u8 = 1 << 0;
 pub const HOOK_EXIT: u8 = 1 << 1;
@@ -285,6 +288,9 @@ wire! {
         tag_slot: u32,
         tag_mode: u32,
         tag_cgroup: u64,
+        tag_start_ns: u64,
+        tag_pid: u32,
+        tag_pid_ns: u32,
         births_after: u64,
         shared_bytes: u64,
         raw_hooks: [u8; CALLS],

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kubeward_bpf::maps::MapError;
 use kubeward_bpf::object::Engine;
 use kubeward_bpf::probe::{Probes, Report, Settling};
-use kubeward_bpf::tasks::TasksError;
+use kubeward_bpf::tasks::{Task, TasksError};
 use kubeward_bpf::wire;
 use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::policy::{PolicySet, Selected};
@@ -160,17 +160,21 @@ impl Applier {
     }
 
     /// Begins to watch a container. `stage` is [`wire::STAGE_SETUP`] as long as its program does not run. `watched` is asked once
-    /// it is covered.
+    /// it is covered. `own_init`: its init, for one that may be in a cgroup or have a tag that is another container's.
     pub fn open(
         &mut self,
         entry: &Entry,
         stage: u32,
+        own_init: Option<&Task>,
         watched: impl FnOnce() -> Result<Watched, MapError>,
     ) -> Result<(), ApplyError> {
         let (selected, id) = self.assign(entry.slot, Some(&entry.container))?;
         // Since when it is covered is known once it is: what comes until then is held.
         self.commands.send(Command::Hold { slot: entry.slot });
         self.engine.maps().open_slot(entry.slot, &kernel_container(Some(entry), id), stage)?;
+        if let Some(init) = own_init {
+            self.engine.tag_init(init, entry.slot)?;
+        }
         self.bind(entry)?;
         self.name(entry, selected, watched()?);
         Ok(())
@@ -213,11 +217,12 @@ impl Applier {
         if let Some(cgroup) = entry.cgroup {
             maps.bind_cgroup(cgroup, entry.slot)?;
             // What runs there already may move to another cgroup before its next call; what comes is found by the cgroup.
-            self.engine.tag_cgroup(cgroup, entry.slot)?;
+            let pid_ns = entry.ns.map(|ns| ns.pid_ns);
+            self.engine.tag_cgroup(cgroup, pid_ns, entry.slot)?;
         }
         if let Some(ns) = entry.ns {
             // Beside a v2 hierarchy it is for guests, who are the container's only while they are in it.
-            maps.bind_namespace(ns, entry.slot, entry.cgroup.is_none())?;
+            maps.bind_namespace(ns, entry.slot, !entry.has_v2)?;
         }
         Ok(())
     }
@@ -229,13 +234,16 @@ impl Applier {
         Ok(self.engine.maps().set_container(entry.slot, &kernel_container(Some(entry), id))?)
     }
 
-    /// Ends the watch of a container that is in the registry no more. Another may be found by its namespaces by now.
+    /// Ends the watch of a container that is in the registry no more. Another may be found by its namespaces from now on.
     pub fn close(&mut self, entry: &Entry, registry: &Registry) -> Result<(), ApplyError> {
         self.plan.remove(entry.slot);
         let maps = self.engine.maps();
         let unbound = [
             entry.cgroup.filter(|cgroup| !registry.has_cgroup(*cgroup)).map(|cgroup| maps.unbind_cgroup(cgroup)),
-            entry.ns.filter(|ns| !registry.has_namespaces(*ns)).map(|ns| maps.unbind_namespace(ns)),
+            entry.ns.map(|ns| match registry.by_namespaces(ns) {
+                Some(left) => maps.bind_namespace(ns, left.slot, !left.has_v2),
+                None => maps.unbind_namespace(ns),
+            }),
             Some(maps.close_slot(entry.slot)),
         ];
         self.commands.send(Command::Close { slot: entry.slot });

@@ -182,7 +182,7 @@ fn is_over(birth: &Birth, now_ns: u64) -> bool {
 }
 
 /// `ID`, or as the systemd driver writes it, `PREFIX-ID.scope`.
-fn is_name_of(name: &[u8], id: &ContainerId) -> bool {
+pub(super) fn is_name_of(name: &[u8], id: &ContainerId) -> bool {
     let id = id.0.as_bytes();
     let scope = name.strip_suffix(b".scope").and_then(|scope| scope.strip_suffix(id));
     name == id || scope.is_some_and(|prefix| prefix.last() == Some(&b'-'))

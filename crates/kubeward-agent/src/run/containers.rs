@@ -15,6 +15,7 @@ use kubeward_core::render::line::NoticeLevel;
 
 use super::births::Births;
 use super::notice;
+use super::places::{is_in_own_cgroup, own_pid_namespaces};
 use crate::control::{Applier, ApplyError};
 use crate::discovery::{Change, InitTask, Instance, Noticed};
 use crate::kubernetes::pods::{PodChange, PodKey, Roster};
@@ -38,12 +39,14 @@ pub(super) struct Containers {
     births: Births,
     /// What the API server said of this node's pods; empty without one.
     pods: Roster,
-    /// Closed and read, but some task may still carry their tag.
-    resting: BTreeSet<ContainerSlot>,
+    /// Closed and read, but some task may still carry their tag. Whether the last list of tasks had none.
+    resting: BTreeMap<ContainerSlot, bool>,
     /// Of those the kernel has not yet seen the workload's first exec.
     in_setup: BTreeSet<Instance>,
     own_cgroup: CgroupId,
     host_mnt_ns: u32,
+    /// Some task was in a cgroup of the v2 hierarchy: containers are found by theirs.
+    has_v2: bool,
     /// What each socket of containerd said last: its version, or why it does not answer. Under no path: that there is none.
     runtimes: BTreeMap<PathBuf, Result<String, String>>,
     /// Some container was in the namespace that kubelet uses, this agent's own among them.
@@ -70,10 +73,10 @@ impl Containers {
         }
         let host_mnt_ns = tasks.iter().find(|task| task.pid == 1).unwrap_or(own).ns.mnt_ns;
         engine.maps().change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
-        let own_cgroup = own.cgroup;
+        let (own_cgroup, has_v2) = (own.cgroup, false);
         let births = Births::new(engine.clone(), &commands);
         let (registry, pods) = (Registry::default(), Roster::default());
-        let (resting, in_setup) = (BTreeSet::new(), BTreeSet::new());
+        let (resting, in_setup) = (BTreeMap::new(), BTreeSet::new());
         let (runtimes, has_seen_kubelets) = (BTreeMap::new(), false);
         Ok(Self {
             engine,
@@ -86,6 +89,7 @@ impl Containers {
             in_setup,
             own_cgroup,
             host_mnt_ns,
+            has_v2,
             runtimes,
             has_seen_kubelets,
         })
@@ -188,6 +192,7 @@ impl Containers {
             tracing::info!(container = %instance.id, "the agent's own container is not watched");
             return Ok(());
         }
+        self.has_v2 |= tasks.iter().any(|task| task.cgroup != ROOT_CGROUP);
         // A workload that has run for a while may have taken the runtime's name.
         let is_setup = noticed == Noticed::AtCreate && is_runtime(&init.comm);
         let ns = self.namespaces(init);
@@ -195,14 +200,18 @@ impl Containers {
         let entry = match birth.as_ref().and_then(|birth| Some((birth, self.take_lent(birth)?))) {
             Some((birth, covered)) => {
                 let (slot, creator_mnt_ns) = (covered.slot, birth.creator_mnt_ns);
-                let entry = Entry { slot, container, cgroup, ns, creator_mnt_ns };
+                let entry = Entry { slot, container, cgroup, has_v2: self.has_v2, ns, creator_mnt_ns };
                 self.claim(&entry, birth, covered, is_setup, applier)?;
                 entry
             }
             None => {
                 let creator = tasks.iter().find(|task| task.pid == init.ppid);
                 let creator_mnt_ns = creator.map_or(self.host_mnt_ns, |task| task.ns.mnt_ns);
-                let entry = Entry { slot: self.registry.reserve()?, container, cgroup, ns, creator_mnt_ns };
+                // One that runs for a while may have gone into another's.
+                let is_own = is_setup || birth.is_some() || is_in_own_cgroup(init, &instance.id);
+                let cgroup = cgroup.filter(|cgroup| is_own && !self.registry.has_cgroup(*cgroup));
+                let slot = self.registry.reserve()?;
+                let entry = Entry { slot, container, cgroup, has_v2: self.has_v2, ns, creator_mnt_ns };
                 self.open(&entry, is_setup, init, birth.as_ref(), applier)?;
                 entry
             }
@@ -225,17 +234,14 @@ impl Containers {
 
     fn try_to_adopt_strays(&self) -> Result<(), TasksError> {
         let tasks = self.engine.tasks()?;
-        let is_first = |init: &&Task| init.inner_pid == 1;
-        let first = self.registry.iter().filter_map(|(instance, entry)| {
-            let init = init_of(&tasks, instance.init).filter(is_first)?;
-            Some((instance.init, (init.ns.pid_ns, entry.slot)))
-        });
-        let (inits, first): (Vec<InitTask>, Vec<(u32, ContainerSlot)>) = first.unzip();
-        self.engine.adopt_strays(&first)?;
+        let inits = self.registry.iter().map(|(instance, entry)| (instance.init, entry.slot));
+        let inits: Vec<(InitTask, ContainerSlot)> = inits.collect();
+        let alive = inits.iter().filter_map(|(init, slot)| Some((init_of(&tasks, *init)?, *slot)));
+        self.engine.adopt_strays(&own_pid_namespaces(alive))?;
         // The number of a namespace that has gone meanwhile may be another's by then.
         let now = self.engine.tasks()?;
-        let gone = inits.iter().zip(first).filter(|(init, _)| init_of(&now, **init).is_none());
-        gone.map(|(_, (_, slot))| slot).try_for_each(|slot| self.engine.untag(slot))
+        let gone = inits.iter().filter(|(init, _)| init_of(&now, *init).is_none());
+        gone.map(|(_, slot)| *slot).try_for_each(|slot| self.engine.untag(slot))
     }
 
     /// One of which no call was seen yet: it came before the agent, or has not begun.
@@ -251,7 +257,8 @@ impl Containers {
             birth.map_or_else(|| Clocks::sample().monotonic_of_boot(init.start_boot_ns), |birth| birth.made_ns);
         let stage = if is_setup { wire::STAGE_SETUP } else { wire::STAGE_RUN };
         let mut taken = None;
-        let opened = applier.open(entry, stage, || {
+        let own_init = (!is_setup || entry.cgroup.is_none()).then_some(init);
+        let opened = applier.open(entry, stage, own_init, || {
             let last = birth.map(|birth| self.births.settle(birth.cgroup)).transpose()?.flatten();
             taken = last.as_ref().and_then(|birth| birth.covered);
             let is_whole = last.is_some_and(|birth| birth.covered.is_none() && !birth.has_missed);
@@ -331,7 +338,8 @@ impl Containers {
         let Some(birth) = self.births.of_ended(&container.id, pid)? else { return Ok(None) };
         let Some(covered) = self.take_lent(&birth) else { return Ok(None) };
         let (slot, creator_mnt_ns) = (covered.slot, birth.creator_mnt_ns);
-        let entry = Entry { slot, container, cgroup: Some(birth.cgroup), ns: None, creator_mnt_ns };
+        let cgroup = Some(birth.cgroup);
+        let entry = Entry { slot, container, cgroup, has_v2: self.has_v2, ns: None, creator_mnt_ns };
         self.claim(&entry, &birth, covered, false, applier)?;
         Ok(Some(entry))
     }
@@ -362,7 +370,7 @@ impl Containers {
         if let Err(error) = self.births.look(&mut self.registry, applier) {
             tracing::error!("looking for containers that nobody has named: {error}");
         }
-        self.resting.extend(self.freed.try_iter());
+        self.resting.extend(self.freed.try_iter().map(|slot| (slot, false)));
         if self.resting.is_empty() && self.in_setup.is_empty() {
             return;
         }
@@ -392,10 +400,18 @@ impl Containers {
     }
 
     /// A task outlives its container's init where the pid namespace is shared: while one carries the tag, the slot rests. Then
-    /// nothing counts for it any more, and what was counted goes.
+    /// nothing counts for it any more, and what was counted goes. A list may miss a task that was forked behind it, by one that
+    /// ended ahead of it; so two in a row must have none.
     fn release_slots(&mut self, tasks: &[Task]) {
         let tagged: BTreeSet<u32> = tasks.iter().map(|task| task.slot).collect();
-        let free: BTreeSet<_> = self.resting.iter().copied().filter(|slot| !tagged.contains(&slot.0)).collect();
+        let mut free = BTreeSet::new();
+        for (slot, had_none) in &mut self.resting {
+            let has_none = !tagged.contains(&slot.0);
+            if has_none && *had_none {
+                free.insert(*slot);
+            }
+            *had_none = has_none;
+        }
         if free.is_empty() {
             return;
         }

@@ -38,37 +38,65 @@ static __always_inline void tell_program(struct task_struct *task, const struct 
 	}
 }
 
-/* The container of the task's cgroup, or of the nearest one above it that has one; 0: none. */
-static __always_inline u32 slot_by_cgroup(struct task_struct *task)
+/* The container that the cgroup is known to be; 0: none. */
+static __always_inline u32 slot_of_cgroup(struct cgroup *cgroup)
+{
+	u64 id = BPF_CORE_READ(cgroup, kn, id);
+	struct kw_target *target = bpf_map_lookup_elem(&container_map, &id);
+
+	return target ? target->slot : 0;
+}
+
+/* The container of the nearest cgroup above the task's own that has one; 0: none. */
+static __always_inline u32 slot_by_cgroup_above(struct task_struct *task)
 {
 	struct cgroup *cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
 
 	for (int up = 0; up < ADOPT_LEVELS && cgroup; up++) {
-		u64 id = BPF_CORE_READ(cgroup, kn, id);
-		struct kw_target *target = bpf_map_lookup_elem(&container_map, &id);
+		u32 slot;
 
-		if (target)
-			return target->slot;
 		/* None above the root, and none above that. */
 		cgroup = BPF_CORE_READ(cgroup, self.parent, cgroup);
+		slot = cgroup ? slot_of_cgroup(cgroup) : 0;
+		if (slot)
+			return slot;
 	}
 	return 0;
 }
 
-/* The container whose init is the first task of the task's pid namespace, or of the nearest one above it; 0: none. */
-static __always_inline u32 slot_by_pid_namespace(struct task_struct *task)
+/* Its cgroup waits for a name: a container's that is not known yet, though it may share a known one's pid namespace. */
+static __always_inline bool is_at_birth(struct task_struct *task)
+{
+	u64 id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+
+	return bpf_map_lookup_elem(&births, &id) != NULL;
+}
+
+/* Inode number of the task's pid namespace (`up` 0), or of one above it; 0: there is none. */
+static __always_inline u32 pid_namespace_of(struct task_struct *task, u32 up)
 {
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
-	void *numbers = (void *)pid + bpf_core_field_offset(struct pid, numbers);
 	u32 level = BPF_CORE_READ(pid, level);
+	struct pid_namespace *ns = NULL;
+	void *upid;
 
-	for (u32 up = 0; up < ADOPT_LEVELS && up < level; up++) {
-		void *upid = numbers + (u64)(level - up) * bpf_core_type_size(struct upid);
-		struct pid_namespace *ns = NULL;
-		u32 inum, *slot;
+	if (up > level)
+		return 0;
+	upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+	       (u64)(level - up) * bpf_core_type_size(struct upid);
+	bpf_probe_read_kernel(&ns, sizeof(ns), upid + bpf_core_field_offset(struct upid, ns));
+	return BPF_CORE_READ(ns, ns.inum);
+}
 
-		bpf_probe_read_kernel(&ns, sizeof(ns), upid + bpf_core_field_offset(struct upid, ns));
-		inum = BPF_CORE_READ(ns, ns.inum);
+/* The container whose init is the first task of the task's pid namespace, or of the nearest one above it that has one. 0: none,
+ * or several containers share that namespace. */
+static __always_inline u32 slot_by_pid_namespace(struct task_struct *task)
+{
+	for (u32 up = 0; up < ADOPT_LEVELS; up++) {
+		u32 inum = pid_namespace_of(task, up), *slot;
+
+		if (!inum)
+			return 0;
 		slot = bpf_map_lookup_elem(&own_pid_namespaces, &inum);
 		if (slot)
 			return *slot;
@@ -76,16 +104,35 @@ static __always_inline u32 slot_by_pid_namespace(struct task_struct *task)
 	return 0;
 }
 
-/* The container of the process that started it; 0: none. */
+static __always_inline bool is_in_pid_namespace(struct task_struct *task, u32 wanted)
+{
+	for (u32 up = 0; up < ADOPT_LEVELS; up++) {
+		u32 inum = pid_namespace_of(task, up);
+
+		if (!inum || inum == wanted)
+			return inum != 0;
+	}
+	return false;
+}
+
+/* The container of the process that started it; 0: none. A container's init that is first in its pid namespace is also the
+ * parent of others' orphans there. */
 static __always_inline u32 slot_by_parent(struct task_struct *task)
 {
 	struct task_struct *parent = task->real_parent;
 	struct kw_tag *tag;
+	u32 inum;
+	int nr;
 
 	if (!parent)
 		return 0;
 	tag = bpf_task_storage_get(&task_tags, parent, 0, 0);
-	return tag ? tag->slot : 0;
+	if (!tag)
+		return 0;
+	read_upid(BPF_CORE_READ(parent, group_leader, thread_pid), &nr, &inum);
+	if (nr == 1 && bpf_map_lookup_elem(&own_pid_namespaces, &inum))
+		return 0;
+	return tag->slot;
 }
 
 /* Unlike execs that were seen, by their time, those that were not are numbered by the process. The highest bit tells them apart. */
@@ -102,16 +149,29 @@ static __always_inline bool is_unnamed(u32 slot)
 	return container && container->is_unnamed;
 }
 
+/* Whose task a container may get. */
+enum adopt_right {
+	ADOPT_NOBODYS,
+	ADOPT_UNNAMED, /* and those of a slot that waits for a name */
+	ADOPT_ANY,
+};
+
 /* The task carries the container's tag. Returns whether it does since now or has an exec that nobody saw. */
-static __always_inline bool take_tag(struct task_struct *task, struct kw_tag *tag, u32 slot, u64 exec_id)
+static __always_inline bool take_tag(struct task_struct *task, struct kw_tag *tag, u32 slot, u64 exec_id,
+				     enum adopt_right right)
 {
 	if (!tag) {
 		tag_task(task, slot, exec_id);
 		return true;
 	}
-	if (tag->slot != slot && !is_unnamed(tag->slot))
-		return false;
-	tag->slot = slot;
+	if (tag->slot != slot) {
+		if (right == ADOPT_NOBODYS || (right == ADOPT_UNNAMED && !is_unnamed(tag->slot)))
+			return false;
+		/* What the other slot was told of its program is not told of this one. */
+		tag->slot = slot;
+		tag->exec_id = exec_id;
+		return true;
+	}
 	/* With one, it was tagged by its exec or by its parent; without, by a call of its own that was found by the cgroup. */
 	if (tag->exec_id)
 		return false;
@@ -119,8 +179,9 @@ static __always_inline bool take_tag(struct task_struct *task, struct kw_tag *ta
 	return true;
 }
 
-/* Gives the task to the container, unless it is another's, and tells its program. Whether it was nobody's. */
-static __always_inline bool adopt(struct task_struct *task, const struct kw_settings *now, u32 slot)
+/* Gives the task to the container, if that has the right, and tells its program. Whether it was nobody's. */
+static __always_inline bool adopt(struct task_struct *task, const struct kw_settings *now, u32 slot,
+				  enum adopt_right right)
 {
 	struct owner owner = {.slot = slot, .exec_id = unseen_exec_of(task)};
 	struct kw_account *account = bpf_map_lookup_elem(&accounts, &slot);
@@ -128,7 +189,7 @@ static __always_inline bool adopt(struct task_struct *task, const struct kw_sett
 	struct record_buffer *buffer;
 	u32 zero = 0;
 
-	if (!slot || !account || !take_tag(task, tag, slot, owner.exec_id))
+	if (!slot || !account || !take_tag(task, tag, slot, owner.exec_id, right))
 		return false;
 	buffer = bpf_map_lookup_elem(&adopt_buffer, &zero);
 	if (buffer && task->pid == task->tgid && BPF_CORE_READ(task, mm))
@@ -136,57 +197,106 @@ static __always_inline bool adopt(struct task_struct *task, const struct kw_sett
 	return !tag;
 }
 
-static __always_inline u32 slot_by_all(struct task_struct *task)
+/* By what a task keeps whatever it does: its pid namespace is what it was born in, its parent is who made it or reaps for it. A
+ * container that nobody has named yet may have its tasks in another's namespace. */
+static __always_inline u32 slot_by_kin(struct task_struct *task, bool at_birth)
 {
-	u32 slot = slot_by_cgroup(task);
+	u32 slot = at_birth ? 0 : slot_by_pid_namespace(task);
 
-	if (!slot)
-		slot = slot_by_pid_namespace(task);
 	return slot ? slot : slot_by_parent(task);
 }
 
-/* Gives each task that is nobody's to the container it runs in. Writes a byte for each that it gave. */
+/*
+ * Gives each task that is nobody's to the container it runs in. Writes a byte for each that it gave. By its cgroup last: a
+ * process may have gone into another container's, where that one's own tasks are tagged already.
+ */
 SEC("iter/task")
 int adopt_tasks(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
 	u32 zero = 0;
 	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
+	enum adopt_right right = ADOPT_NOBODYS;
 	u8 one = 1;
+	bool at_birth;
+	u32 slot;
 
-	if (task && now && adopt(task, now, slot_by_all(task)))
+	if (!task || !now)
+		return 0;
+	at_birth = is_at_birth(task);
+	slot = slot_by_kin(task, at_birth);
+	if (!slot && now->tag_mode == KW_TAG_STRAYS) {
+		slot = slot_of_cgroup(BPF_CORE_READ(task, cgroups, dfl_cgrp));
+		if (slot)
+			right = ADOPT_UNNAMED;
+		else if (!at_birth)
+			slot = slot_by_cgroup_above(task);
+	}
+	if (adopt(task, now, slot, right))
 		bpf_seq_write(ctx->meta->seq, &one, sizeof(one));
 	return 0;
 }
 
-/* User space tags a process by its pidfd, which says nothing of the threads it has. */
-SEC("iter/task")
-int tag_tasks(struct bpf_iter__task *ctx)
+static __always_inline bool is_of_tag_process(struct task_struct *task, const struct kw_settings *now)
 {
-	struct task_struct *task = ctx->task, *leader;
-	u32 zero = 0;
-	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
+	struct task_struct *leader = task->group_leader;
+
+	return leader && BPF_CORE_READ(leader, start_boottime) == now->tag_start_ns &&
+	       pid_at_level(BPF_CORE_READ(leader, thread_pid), now->pid_level) == now->tag_pid;
+}
+
+/* The container's tasks, as tag_mode says which, are its own from now on. */
+static __always_inline void tag_container(struct task_struct *task, const struct kw_settings *now)
+{
+	enum adopt_right right = ADOPT_UNNAMED;
+
+	if (now->tag_mode == KW_TAG_PROCESS) {
+		if (!is_of_tag_process(task, now))
+			return;
+		right = ADOPT_ANY;
+	} else {
+		if (BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id) != now->tag_cgroup)
+			return;
+		if (now->tag_pid_ns && !is_in_pid_namespace(task, now->tag_pid_ns))
+			return;
+	}
+	adopt(task, now, now->tag_slot, right);
+}
+
+/* A process that user space tagged by its pidfd, which says nothing of the threads it has. */
+static __always_inline void tag_thread(struct task_struct *task, const struct kw_settings *now)
+{
+	struct task_struct *leader = task->group_leader;
 	struct kw_tag *tag;
 
-	if (!task || !now)
-		return 0;
-	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
-	if (now->tag_mode == KW_TAG_REMOVE) {
-		if (tag && tag->slot == now->tag_slot)
-			bpf_task_storage_delete(&task_tags, task);
-		return 0;
-	}
-	if (now->tag_mode == KW_TAG_CGROUP) {
-		if (BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id) == now->tag_cgroup)
-			adopt(task, now, now->tag_slot);
-		return 0;
-	}
-	leader = task->group_leader;
-	if (tag || !leader)
-		return 0;
+	if (!leader || bpf_task_storage_get(&task_tags, task, 0, 0))
+		return;
 	tag = bpf_task_storage_get(&task_tags, leader, 0, 0);
 	if (tag && tag->slot == now->tag_slot)
 		tag_task(task, now->tag_slot, tag->exec_id);
+}
+
+/* Writes a byte for each tag that it took. */
+SEC("iter/task")
+int tag_tasks(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	u32 zero = 0;
+	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
+	struct kw_tag *tag;
+	u8 one = 1;
+
+	if (!task || !now)
+		return 0;
+	if (now->tag_mode == KW_TAG_THREADS) {
+		tag_thread(task, now);
+	} else if (now->tag_mode == KW_TAG_REMOVE) {
+		tag = bpf_task_storage_get(&task_tags, task, 0, 0);
+		if (tag && tag->slot == now->tag_slot && !bpf_task_storage_delete(&task_tags, task))
+			bpf_seq_write(ctx->meta->seq, &one, sizeof(one));
+	} else {
+		tag_container(task, now);
+	}
 	return 0;
 }
 

@@ -165,8 +165,8 @@ struct {
 	__type(value, struct record_buffer);
 } adopt_buffer SEC(".maps");
 
-/* Inode number of a pid namespace -> slot of the container whose init is its first task. Written by user space, which fills it
- * only while adopt_tasks runs: the kernel reuses the numbers. */
+/* Inode number of a pid namespace whose first task is a container's init -> that container's slot, or 0 when other containers
+ * share it. Written by user space, which fills it only while adopt_tasks runs: the kernel reuses the numbers. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, KW_SLOTS);

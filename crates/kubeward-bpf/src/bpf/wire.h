@@ -297,11 +297,14 @@ struct kw_tag {
 	__u64 exec_id;
 };
 
-/* Which tasks tag_tasks changes. adopt_tasks asks for none of this. */
+/* Which tasks tag_tasks and adopt_tasks change. */
 enum kw_tag_mode {
 	KW_TAG_THREADS = 1, /* give tag_slot to the threads of each process whose first thread has it */
-	KW_TAG_CGROUP = 2,  /* give tag_slot to each task in tag_cgroup that is no named container's */
+	KW_TAG_CGROUP = 2,  /* give tag_slot to each task in tag_cgroup and tag_pid_ns that is no named container's */
 	KW_TAG_REMOVE = 3,  /* take the tag of each task that has tag_slot */
+	KW_TAG_PROCESS = 4, /* give tag_slot to the process tag_pid, whoever has it */
+	KW_TAG_KIN = 5,	    /* adopt_tasks: by pid namespaces and parents alone */
+	KW_TAG_STRAYS = 6,  /* adopt_tasks: then by cgroups too */
 };
 
 enum kw_hook {
@@ -320,6 +323,9 @@ struct kw_settings {
 	__u32 tag_slot;		  /* what tag_tasks is to work on */
 	__u32 tag_mode;		  /* enum kw_tag_mode */
 	__u64 tag_cgroup;	  /* v2 cgroup id */
+	__u64 tag_start_ns;	  /* CLOCK_BOOTTIME at the start of process tag_pid */
+	__u32 tag_pid;		  /* at pid_level */
+	__u32 tag_pid_ns;	  /* inode number; 0: any. Its tasks, and those in namespaces below */
 	__u64 births_after;	  /* no cgroup with an id up to this one has a birth */
 	__u64 shared_bytes;	  /* size of the ring that containers share; 0: one has it all */
 	__u8 raw_hooks[KW_CALLS]; /* enum kw_hook: what the raw tracepoints serve of each call */

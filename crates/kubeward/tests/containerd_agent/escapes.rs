@@ -141,14 +141,24 @@ fn containerd_all_that_left_before_the_agent_came_are_their_container_by_name_an
 }
 
 /// A container whose init is `escape_early`.
-struct Early {
-    id: String,
+pub(crate) struct Early {
+    pub(crate) id: String,
     go: std::path::PathBuf,
 }
 
 impl Early {
     /// Returns when all its processes are where they wanted to go.
-    fn start(containerd: &Containerd, name: &str, options: &[&str]) -> Result<Self> {
+    pub(crate) fn start(containerd: &Containerd, name: &str, options: &[&str]) -> Result<Self> {
+        Self::start_with(containerd, name, options, &[])
+    }
+
+    /// With more arguments of the program.
+    pub(crate) fn start_with(
+        containerd: &Containerd,
+        name: &str,
+        options: &[&str],
+        arguments: &[&str],
+    ) -> Result<Self> {
         let id = containerd.unique_id(name);
         let folder = containerd.dir().join(&id);
         std::fs::create_dir_all(&folder)?;
@@ -162,7 +172,7 @@ impl Early {
             image: IMAGE,
             labels: &[],
             options: &[&CGROUPS[..], &["--mount", &mount], options].concat(),
-            command: &["/bin/escape_early", "/cgroup", "/early/ready", "/early/go"],
+            command: &[&["/bin/escape_early", "/cgroup", "/early/ready", "/early/go"], arguments].concat(),
         })?;
         let is_ready = crate::follow::is_readable(std::os::fd::AsFd::as_fd(&ready), crate::follow::LIMIT);
         anyhow::ensure!(is_ready, "{id} has not gone everywhere within {:?}", crate::follow::LIMIT);
@@ -171,7 +181,7 @@ impl Early {
     }
 
     /// Lets all of them speak.
-    fn go(&self) -> Result<()> {
+    pub(crate) fn go(&self) -> Result<()> {
         std::fs::File::options().write(true).open(&self.go).context("opening the FIFO that they wait for")?;
         Ok(())
     }

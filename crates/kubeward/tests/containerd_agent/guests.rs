@@ -14,19 +14,19 @@ use crate::stream::is_call;
 use crate::told::Told;
 use crate::witness::witness;
 
-fn unified() -> Result<PathBuf> {
+pub(crate) fn unified() -> Result<PathBuf> {
     let roots = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(PathBuf::from);
     roots.into_iter().find(|root| root.join("cgroup.procs").exists()).context("there is no v2 hierarchy")
 }
 
 /// Runs a program of the host, which must end well.
-fn run(program: &mut Command) -> Result<()> {
+pub(crate) fn run(program: &mut Command) -> Result<()> {
     let output = program.output().with_context(|| format!("running {program:?}"))?;
     ensure!(output.status.success(), "{program:?} ({}): {}", output.status, String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
 
-fn guest() -> Command {
+pub(crate) fn guest() -> Command {
     Command::new(witness("guest"))
 }
 

@@ -22,6 +22,7 @@ mod escape_ways;
 mod escapes;
 mod follow;
 mod guests;
+mod intruders;
 mod kubelet;
 mod local_api;
 mod maps;

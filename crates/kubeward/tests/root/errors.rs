@@ -225,7 +225,9 @@ fn root_doctor_says_what_this_kernel_allows() {
     let output = kubeward(["doctor"]).output().expect("kubeward runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    for word in ["BTF", "preempt", "recursion_misses", "tracepoint", "kprobe", "fentry"] {
+    for word in
+        ["BTF", "preempt", "recursion_misses", "tracepoint", "kprobe", "fentry", "core_pattern", "ptrace", "D-Bus"]
+    {
         assert!(said.contains(word), "no {word} in\n{said}");
     }
 }

@@ -128,6 +128,7 @@ fn unseen(report: &mut String) {
     let cannot = [
         "operations of io_uring that are no call's, and commands to drivers and sockets (URING_CMD)",
         "calls that a seccomp filter refused, where a hook on the call's function (kprobe, fentry) serves them: only the tracepoints show them (a policy can ask: refused: true)",
+        "as a container's, what a privileged one has others do: programs that the kernel starts (core_pattern, modprobe, uevent_helper, release_agent) or that others run (binfmt_misc), processes of the host that it writes into (ptrace, process_vm_writev, /proc/PID/mem), services of the host that it asks (D-Bus, cron, containerd's socket)",
     ];
     for (nr, text) in cannot.iter().enumerate() {
         line(report, if nr == 0 { "not seen" } else { "" }, text);
