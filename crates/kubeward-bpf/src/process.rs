@@ -4,6 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+/// By far longer than one of our programs runs.
+const NO_RCU_GRACE: Duration = Duration::from_millis(50);
+
 /// A process that cannot be mistaken for another, however its number is reused.
 #[derive(Debug)]
 pub struct Pidfd(OwnedFd);
@@ -90,10 +93,12 @@ pub(crate) fn involuntary_switches() -> u64 {
     usage.ru_nivcsw as u64
 }
 
-/// Waits until each CPU has left what it was doing in the kernel, as RCU has it: some milliseconds. False where the kernel
-/// does not offer it (nohz_full) or a seccomp filter refuses it.
-pub(crate) fn wait_for_rcu() -> bool {
+/// Waits until each CPU has left what it was doing in the kernel, as RCU has it: some milliseconds, and [`NO_RCU_GRACE`] where
+/// the kernel does not offer it (nohz_full) or a seccomp filter refuses it.
+pub(crate) fn wait_for_rcu() {
     const MEMBARRIER_CMD_GLOBAL: i32 = 1;
     // SAFETY: membarrier takes numbers and touches no memory of ours.
-    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0 }
+    if unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) } != 0 {
+        std::thread::sleep(NO_RCU_GRACE);
+    }
 }

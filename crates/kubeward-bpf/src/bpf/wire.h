@@ -18,6 +18,7 @@
 /* Profiles 1..1023; profile 0 wants nothing. */
 #define KW_PROFILES 1024
 #define KW_ERRNO_WORDS 9 /* errno 0..575 */
+#define KW_ERRNO_OTHER (KW_ERRNO_WORDS * 64) /* all beyond, which no kernel returns but a seccomp filter may make up */
 #define KW_COMM_BYTES 16
 #define KW_STRING_BYTES 4096 /* the longest single string that is kept, its NUL included */
 #define KW_ITEMS_BYTES 3584  /* where the last item of a record may begin */
@@ -322,6 +323,8 @@ struct kw_settings {
 	__u64 tag_cgroup;	  /* v2 cgroup id */
 	__u64 births_after;	  /* no cgroup with an id up to this one has a birth */
 	__u64 shared_bytes;	  /* size of the ring that containers share; 0: one has it all */
+	__u32 shared_results;	  /* entries of call_table that containers share; 0: one has them all */
+	__u32 shared_durations;	  /* and of call_times */
 	__u8 raw_hooks[KW_CALLS]; /* enum kw_hook: what the raw tracepoints serve of each call */
 	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do; both in a move alone */
 };
@@ -345,10 +348,15 @@ struct kw_account {
 	__u64 unreadable;   /* arguments that could not be read; no call is lost by it */
 	__u64 no_buffer;    /* records without strings, for want of memory; no call is lost by it */
 	__u64 lost_exec;    /* programs whose name is unknown, for want of room in the ring */
-	__u64 untabled;	    /* calls that the table had no room for; they are counted above */
-	__u64 untimed;	/* durations that call_times had no room for; their calls are counted above and in the table */
+	__u64 untabled;	    /* calls that the table, or the container's share of it, had no room for; they are counted above */
+	__u64 untimed;	/* the same of call_times; their calls are counted above and in the table */
 	__u64 untagged; /* tasks that got no tag for want of memory: identified anew at each call */
 };
+
+/* Where keys_made and keys_deleted count the keys of call_table and call_times, each by slot. */
+#define KW_RESULT_KEYS 0
+#define KW_DURATION_KEYS KW_SLOTS
+#define KW_KEY_COUNTS (2 * KW_SLOTS)
 
 /* kw_table_key.flags: KW_RECORD_COMPAT and KW_RECORD_IO_URING as in a record, and */
 enum kw_table_flag {
@@ -359,7 +367,7 @@ enum kw_table_flag {
 struct kw_table_key {
 	__u16 slot;
 	__u16 nr;    /* as in the caller's table */
-	__u16 error; /* errno, 0: it succeeded or is unfinished */
+	__u16 error; /* errno, KW_ERRNO_OTHER: one beyond 575, 0: it succeeded or is unfinished */
 	__u8 flags;
 	__u8 stage; /* enum kw_stage, when the result was known */
 };
