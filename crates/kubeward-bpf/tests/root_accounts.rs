@@ -124,35 +124,41 @@ fn root_a_call_that_nobody_wants_any_more_is_not_lost() {
     assert_eq!(table.iter().map(|(_, calls)| calls).sum::<u64>(), account.seen, "{table:?}");
 }
 
-/// The process ends while its threads are in calls: those return, though nobody gets to see what.
-#[test]
-fn root_calls_that_their_process_ends_in_return_and_are_not_lost() {
-    const THREADS: u64 = 8;
+/// Runs one that waits for a byte, with every moment of these calls watched: its account, and its calls by call, errno and flags.
+fn run_watched(calls: &[&str], command: &mut Command) -> (Account, BTreeMap<(u16, u16, u8), u64>) {
     let slot = ContainerSlot(1);
     let engine = Arc::new(Engine::load(&LoadOptions::default()).expect("the object loads"));
     let _alone = alone();
-    let backend = std::env::var("KUBEWARD_PROBE_BACKEND");
-    let backend = backend.map_or(Backend::Tracepoint, |name| name.parse().expect("it names a backend"));
-    let mut probes = Probes::new(engine.clone(), backend).expect("the backend works here");
-    let (profile, asked) = profile_of(&["futex", "read"]);
+    let mut probes = Probes::new(engine.clone(), Backend::Tracepoint).expect("the tracepoint works here");
+    let (profile, asked) = profile_of(calls);
     let maps = engine.maps();
     maps.set_profile(1, &profile).expect("profile 1 is there");
     maps.open_slot(slot, &Container::watched(1, 0), wire::STAGE_RUN).expect("slot 1 is there");
     assert_eq!(probes.apply(&asked).refused, []);
-    let mut command = Command::new(witness::witness("ended"));
-    let mut child = command.arg(THREADS.to_string()).stdin(Stdio::piped()).spawn().expect("it runs");
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("it runs");
     let pidfd = Pidfd::open(child.id()).expect("it waits");
     maps.tag_task(pidfd.as_fd(), slot.0).expect("it waits");
     child.stdin.take().expect("it is piped").write_all(b"x").expect("it waits for this");
     assert!(child.wait().expect("it is our child").success());
-
     let account = wait_for(&engine, slot, "the end", |account| account.entered == account.left);
     let mut results = BTreeMap::new();
     for (key, calls) in maps.table().expect("the map can be read").counts {
         *results.entry((key.nr, key.error, key.flags)).or_insert(0) += calls;
     }
-    let nr = |name| syscall::by_name(name).expect("the catalogue has it").nr;
+    (account, results)
+}
+
+fn nr(name: &str) -> u16 {
+    syscall::by_name(name).expect("the catalogue has it").nr
+}
+
+/// The process ends while its threads are in calls: those return, though nobody gets to see what.
+#[test]
+fn root_calls_that_their_process_ends_in_return_and_are_not_lost() {
+    const THREADS: u64 = 8;
     const ERESTARTSYS: u16 = 512;
+    let mut ended = Command::new(witness::witness("ended"));
+    let (account, results) = run_watched(&["futex", "read"], ended.arg(THREADS.to_string()));
     let expected = [
         ((nr("read"), 0, 0), 1),
         ((nr("read"), ERESTARTSYS, 0), THREADS / 2),
@@ -160,4 +166,13 @@ fn root_calls_that_their_process_ends_in_return_and_are_not_lost() {
     ];
     assert_eq!(results, BTreeMap::from(expected), "{account:?}");
     assert_eq!((account.seen, account.submitted, account.lost_return), (THREADS + 1, THREADS + 1, 0), "{account:?}");
+}
+
+/// It never returns, which is no hook's fault.
+#[test]
+fn root_call_that_ends_its_caller_is_told_by_its_entry() {
+    let (account, results) = run_watched(&["reboot"], &mut Command::new(witness::witness("rebooted")));
+    let expected = [((nr("reboot"), libc::EINVAL as u16, 0), 1), ((nr("reboot"), 0, wire::TABLE_UNFINISHED), 1)];
+    assert_eq!(results, BTreeMap::from(expected), "{account:?}");
+    assert_eq!((account.seen, account.submitted, account.lost_return), (2, 2, 0), "{account:?}");
 }

@@ -17,7 +17,7 @@
 #define KW_SLOTS 4096
 /* Profiles 1..1023; profile 0 wants nothing. */
 #define KW_PROFILES 1024
-#define KW_ERRNO_WORDS 9 /* errno 0..575 */
+#define KW_ERRNO_WORDS 9		     /* errno 0..575 */
 #define KW_ERRNO_OTHER (KW_ERRNO_WORDS * 64) /* all beyond, which no kernel returns but a seccomp filter may make up */
 #define KW_COMM_BYTES 16
 #define KW_STRING_BYTES 4096 /* the longest single string that is kept, its NUL included */
@@ -134,13 +134,14 @@ enum kw_capture {
 };
 
 enum kw_shape_flag {
-	KW_SHAPE_IN = 1 << 0,	       /* some argument is read that the caller filled */
-	KW_SHAPE_OUT = 1 << 1,	       /* some argument is read that the kernel filled */
-	KW_SHAPE_OPENS = 1 << 2,       /* a return >= 0 is a descriptor of a file with a path */
-	KW_SHAPE_NO_RETURN = 1 << 3,   /* exit, exit_group */
-	KW_SHAPE_EXEC = 1 << 4,	       /* execve, execveat: replaces its own memory */
-	KW_SHAPE_FORKS = 1 << 5,       /* the child's return of 0 is not a call */
-	KW_SHAPE_ENTRY_KNOWS = 1 << 6, /* only the entry shows the right number (rt_sigreturn) */
+	KW_SHAPE_IN = 1 << 0,	     /* some argument is read that the caller filled */
+	KW_SHAPE_OUT = 1 << 1,	     /* some argument is read that the kernel filled */
+	KW_SHAPE_OPENS = 1 << 2,     /* a return >= 0 is a descriptor of a file with a path */
+	KW_SHAPE_NO_RETURN = 1 << 3, /* exit, exit_group */
+	KW_SHAPE_EXEC = 1 << 4,	     /* execve, execveat: replaces its own memory */
+	KW_SHAPE_FORKS = 1 << 5,     /* the child's return of 0 is not a call */
+	KW_SHAPE_ENTRY_KNOWS =
+		1 << 6, /* only the entry shows the right number (rt_sigreturn), or all that there is (reboot) */
 };
 
 /*
@@ -348,7 +349,7 @@ struct kw_account {
 	__u64 unreadable;   /* arguments that could not be read; no call is lost by it */
 	__u64 no_buffer;    /* records without strings, for want of memory; no call is lost by it */
 	__u64 lost_exec;    /* programs whose name is unknown, for want of room in the ring */
-	__u64 untabled;	    /* calls that the table, or the container's share of it, had no room for; they are counted above */
+	__u64 untabled; /* calls that the table, or the container's share of it, had no room for; they are counted above */
 	__u64 untimed;	/* the same of call_times; their calls are counted above and in the table */
 	__u64 untagged; /* tasks that got no tag for want of memory: identified anew at each call */
 };
