@@ -12,11 +12,13 @@
 #include <linux/openat2.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -424,7 +426,7 @@ static void unanswered(void)
 static void doubles(void)
 {
 	static char data[8];
-	int pipes[2][2];
+	int pipes[2][2], left;
 
 	if (pipe(pipes[0]) || pipe(pipes[1]))
 		die("pipe");
@@ -433,6 +435,8 @@ static void doubles(void)
 
 		if (n == 12 && write(pipes[0][1], "twelve bytes", 12) != 12)
 			die("write");
+		while (n == 12 && (ioctl(pipes[0][0], FIONREAD, &left) || left))
+			sched_yield();
 		ask(IORING_OP_READ, fd, data, 1, -1, "READ read(%d, %p, 1)", fd, data)->user_data = 7;
 		enter(0);
 		printf("%s = %s\n", asked[n].text, n < 12 ? "1" : "-125 ECANCELED");

@@ -135,6 +135,8 @@ impl Agent {
         let shutdown = CancellationToken::new();
         let mut discovery = containerd::watch(&config.sockets, &ProcFs::new(&config.procfs), &shutdown);
         let mut containers = Containers::new(engine.clone(), commands.clone(), freed)?;
+        // Slots for what begins from now on.
+        containers.look(&mut applier);
         let mut standing = Standing::new(discovery.sockets);
         let (server, mut questions) = api.start(&standing, &shutdown)?;
         let mut pods = pods::never_told();

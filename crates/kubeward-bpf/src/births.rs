@@ -3,16 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kubeward_core::container::{CgroupId, ContainerSlot};
-use libbpf_rs::{Link, MapCore, MapFlags};
+use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags};
 
 use crate::maps::{absent_is_fine, full, kernel, MapError, Maps};
 use crate::object::Engine;
 use crate::probe::{trace, AttachError};
+use crate::table::each_value;
 use crate::tasks::TasksError;
 use crate::wire::{self, Wire};
-
-/// Entries that the kernel copies at a time.
-const BATCH: u32 = 256;
 
 /// A cgroup that no task of a container made, since [`Engine::watch_births`]. Times are of CLOCK_MONOTONIC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +24,8 @@ pub struct Birth {
     pub creator_mnt_ns: u32,
     /// Absent while no task in it has made a call that somebody wants.
     pub covered: Option<Covered>,
+    /// Its tasks were looked for while there was no slot for it: calls may have been missed.
+    pub has_missed: bool,
     pub workload: Option<Workload>,
 }
 
@@ -74,22 +74,25 @@ impl Engine {
 }
 
 impl Maps {
+    /// Births that there is room for at a time; a cgroup that is made then is found once containerd has told of it.
+    pub const BIRTHS: usize = wire::BIRTHS;
+
     /// Those that are neither settled nor gone without a call.
     pub fn births(&self) -> Result<Vec<Birth>, MapError> {
         let mut found = Vec::new();
-        let batches = self.births.lookup_batch(BATCH, MapFlags::ANY, MapFlags::ANY).map_err(kernel("births"))?;
-        for (key, value) in batches {
-            let id = key.try_into().map(u64::from_ne_bytes);
-            if let (Ok(id), Some(birth)) = (id, wire::Birth::read_from(&value)) {
-                found.push(Birth::of(CgroupId(id), &birth));
-            }
-        }
+        each_value(&self.births, "births", |id: u64, birth: wire::Birth| found.push(Birth::of(CgroupId(id), &birth)))?;
         Ok(found)
     }
 
-    /// The cgroup is somebody's, or nobody's: it is found as others are from now on.
-    pub fn settle_birth(&self, cgroup: CgroupId) -> Result<(), MapError> {
-        absent_is_fine("births", self.births.delete(&cgroup.0.to_ne_bytes()))
+    /// The cgroup is somebody's, or nobody's: it is found as others are from now on. Its birth as it was last, if it had one.
+    pub fn settle_birth(&self, cgroup: CgroupId) -> Result<Option<Birth>, MapError> {
+        match self.births.lookup_and_delete(&cgroup.0.to_ne_bytes()) {
+            Ok(birth) => {
+                Ok(birth.and_then(|bytes| wire::Birth::read_from(&bytes)).map(|birth| Birth::of(cgroup, &birth)))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(kernel("births")(source)),
+        }
     }
 
     /// Gives the kernel side an open slot for the next birth.
@@ -129,6 +132,7 @@ impl Birth {
             made_ns: birth.made_ns,
             creator_mnt_ns: birth.creator_mnt_ns,
             covered: (birth.slot != 0).then_some(Covered { slot, since_ns }),
+            has_missed: birth.missed != 0,
             workload: (birth.run_ns != 0).then_some(workload),
         }
     }

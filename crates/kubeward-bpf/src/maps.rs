@@ -203,6 +203,11 @@ impl Maps {
         self.set_container(slot, &Container::CLOSED)
     }
 
+    /// The same for a slot that proved to be no container's. Tags of it that are left over keep no task from getting a better one.
+    pub fn close_unnamed_slot(&self, slot: ContainerSlot) -> Result<(), MapError> {
+        self.set_container(slot, &Container { is_unnamed: 1, ..Container::CLOSED })
+    }
+
     pub fn bind_cgroup(&self, cgroup: CgroupId, slot: ContainerSlot) -> Result<(), MapError> {
         let target = Target { slot: check(slot)?, flags: wire::TARGET_STICKY };
         let updated = self.container_map.update(&cgroup.0.to_ne_bytes(), target.as_bytes(), MapFlags::ANY);

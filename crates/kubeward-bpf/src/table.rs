@@ -173,17 +173,36 @@ fn delete(map: &MapHandle, name: &'static str, key: &impl Wire) -> Result<bool, 
     }
 }
 
-/// Calls `visit` with each entry of a per-CPU hash, its value on every CPU beside it. An entry that comes or goes meanwhile may
-/// be there or not; none that stays is left out or seen twice, since the kernel goes by the hash's buckets.
+/// Calls `visit` with each entry of a per-CPU hash, its value on every CPU beside it.
 fn each_entry<K: Wire, V: Wire>(
     map: &MapHandle,
     name: &'static str,
+    visit: impl FnMut(K, &[V]),
+) -> Result<(), MapError> {
+    let cpus = libbpf_rs::num_possible_cpus().map_err(|source| MapError::Kernel { map: name, source })?;
+    each_batch(map, name, cpus, visit)
+}
+
+/// Calls `visit` with each entry of a hash that is not per CPU.
+pub(crate) fn each_value<K: Wire, V: Wire>(
+    map: &MapHandle,
+    name: &'static str,
+    mut visit: impl FnMut(K, V),
+) -> Result<(), MapError> {
+    each_batch(map, name, 1, |key, values: &[V]| values.iter().for_each(|value| visit(key, *value)))
+}
+
+/// An entry that comes or goes meanwhile may be there or not; none that stays is left out or seen twice, since the kernel goes by
+/// the hash's buckets.
+fn each_batch<K: Wire, V: Wire>(
+    map: &MapHandle,
+    name: &'static str,
+    copies: usize,
     mut visit: impl FnMut(K, &[V]),
 ) -> Result<(), MapError> {
     let failed = |source| MapError::Kernel { map: name, source };
-    let cpus = libbpf_rs::num_possible_cpus().map_err(failed)?;
-    let mut batch = Batch::new(BATCH.min(map.max_entries() as usize), size_of::<K>(), cpus * size_of::<V>());
-    let mut values = Vec::with_capacity(cpus);
+    let mut batch = Batch::new(BATCH.min(map.max_entries() as usize), size_of::<K>(), copies * size_of::<V>());
+    let mut values = Vec::with_capacity(copies);
     loop {
         let is_last = batch.read(map).map_err(|error| failed(error.into()))?;
         for (key, cpu_values) in batch.entries() {

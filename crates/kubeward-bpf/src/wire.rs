@@ -12,6 +12,7 @@ pub const ERRNO_OTHER: u16 = 64 * ERRNO_WORDS as u16;
 pub const COMM_BYTES: usize = 16;
 /// The longest single string that is kept, its NUL included.
 pub const STRING_BYTES: u32 = 4096;
+pub const BIRTHS: usize = 4096;
 pub const FREE_SLOTS: usize = 1024;
 pub const BIRTH_NAME_BYTES: usize = 128;
 

@@ -16,7 +16,7 @@ use kubeward_core::policy::{PolicySet, Selected};
 
 use super::kernel::{kernel_limits, kernel_profile};
 use super::reconcile::{reconcile, HookBits, Plan, ProfileId, Step, TooManyProfiles};
-use crate::pipeline::{monotonic_ns, Command, Commands, Doubts, Watched};
+use crate::pipeline::{Command, Commands, Doubts, Watched};
 use crate::registry::{Entry, Registry};
 
 /// Between two looks at what the hooks wait for: a call that goes on, or a hook that goes.
@@ -159,15 +159,20 @@ impl Applier {
         Ok(left)
     }
 
-    /// Begins to watch a container that was created at this moment of CLOCK_MONOTONIC. `stage` is [`wire::STAGE_SETUP`] as long
-    /// as its program does not run.
-    pub fn open(&mut self, entry: &Entry, stage: u32, created_ns: u64) -> Result<(), ApplyError> {
+    /// Begins to watch a container. `stage` is [`wire::STAGE_SETUP`] as long as its program does not run. `watched` is asked once
+    /// it is covered.
+    pub fn open(
+        &mut self,
+        entry: &Entry,
+        stage: u32,
+        watched: impl FnOnce() -> Result<Watched, MapError>,
+    ) -> Result<(), ApplyError> {
         let (selected, id) = self.assign(entry.slot, Some(&entry.container))?;
-        // When it is covered is known once it is: what comes until then is held.
+        // Since when it is covered is known once it is: what comes until then is held.
         self.commands.send(Command::Hold { slot: entry.slot });
         self.engine.maps().open_slot(entry.slot, &kernel_container(Some(entry), id), stage)?;
         self.bind(entry)?;
-        self.name(entry, selected, Watched { created_ns, since_ns: monotonic_ns() });
+        self.name(entry, selected, watched()?);
         Ok(())
     }
 
@@ -183,14 +188,15 @@ impl Applier {
     pub fn claim(&mut self, entry: &Entry, watched: Watched) -> Result<(), ApplyError> {
         let (selected, id) = self.assign(entry.slot, Some(&entry.container))?;
         self.name(entry, selected, watched);
-        self.engine.maps().set_container(entry.slot, &kernel_container(Some(entry), id))?;
-        self.bind(entry)
+        // Its tasks are found by the birth until they are tagged.
+        self.bind(entry)?;
+        Ok(self.engine.maps().set_container(entry.slot, &kernel_container(Some(entry), id))?)
     }
 
     /// The slot that was lent is no container's.
     pub fn ignore(&mut self, slot: ContainerSlot) -> Result<(), ApplyError> {
         self.plan.remove(slot);
-        let closed = self.engine.maps().close_slot(slot);
+        let closed = self.engine.maps().close_unnamed_slot(slot);
         let untagged = self.engine.untag(slot);
         self.commands.send(Command::Ignore { slot });
         closed?;

@@ -76,6 +76,10 @@ pub struct Pipeline {
     pub(super) programs: Programs,
     pub(super) members: BTreeMap<ContainerSlot, Member>,
     pub(super) holding: Holding,
+    /// Held records are being told.
+    is_releasing: bool,
+    /// CLOCK_MONOTONIC since when there are policies.
+    policies_since_ns: u64,
     /// Sum of the accounts of containers that are gone.
     pub(super) ended: Account,
     /// What the table had no room for of those that the stream spoke of.
@@ -145,6 +149,8 @@ impl Pipeline {
             programs: Programs::default(),
             members: BTreeMap::new(),
             holding: Holding::default(),
+            is_releasing: false,
+            policies_since_ns: 0,
             ended: Account::default(),
             ended_untabled: 0,
             doubts: Doubts::default(),
@@ -239,7 +245,9 @@ impl Pipeline {
 
     fn judged_by_set(&mut self, event: &SyscallEvent) -> Verdict {
         let selected = self.members.get(&event.slot).map(|member| member.selected).unwrap_or_default();
-        self.judge.judge(event, &selected, self.newest_ns)
+        // Of what was held, its own moment: limits would take all of it for one.
+        let now_ns = if self.is_releasing { event.mono_ns } else { self.newest_ns };
+        self.judge.judge(event, &selected, now_ns)
     }
 
     fn tell_event(&mut self, mut event: SyscallEvent) {
@@ -310,7 +318,8 @@ impl Pipeline {
     }
 
     pub(super) fn apply_commands(&mut self) {
-        while let Ok(command) = self.commands.try_recv() {
+        while !self.is_releasing {
+            let Ok(command) = self.commands.try_recv() else { break };
             self.apply(command);
         }
     }
@@ -330,8 +339,11 @@ impl Pipeline {
                     closing: None,
                 };
                 self.members.insert(slot, member);
-                self.tell_if_selected(slot);
+                self.tell_if_selected(slot, self.policies_since_ns);
+                // One after the other, with nothing between them that came later.
+                self.is_releasing = true;
                 held.records.iter().for_each(|record| self.take(record));
+                self.is_releasing = false;
             }
             Command::Hold { slot } => self.holding.begin(slot),
             Command::Ignore { slot } => {
@@ -343,7 +355,7 @@ impl Pipeline {
                 (member.container, member.selected) = (container.clone(), selected);
                 match is_news {
                     true => self.tell_container(ContainerChange::Changed, &container),
-                    false => self.tell_if_selected(slot),
+                    false => self.tell_if_selected(slot, monotonic_ns()),
                 }
             }
             Command::Close { slot } => {
@@ -357,11 +369,14 @@ impl Pipeline {
             Command::Policies { set, selected } => {
                 let before = self.members.iter().map(|(&slot, member)| (slot, member.selected)).collect();
                 self.previous = Some(Previous::new(self.judge.set().clone(), before));
+                if self.judge.set().policies().is_empty() {
+                    self.policies_since_ns = monotonic_ns();
+                }
                 self.judge.replace(set);
                 for (slot, selected) in selected {
                     if let Some(member) = self.members.get_mut(&slot) {
                         member.selected = selected;
-                        self.tell_if_selected(slot);
+                        self.tell_if_selected(slot, monotonic_ns());
                     }
                 }
             }
@@ -402,15 +417,15 @@ impl Pipeline {
         }
     }
 
-    /// The first policy that selects a container brings it into the stream.
-    fn tell_if_selected(&mut self, slot: ContainerSlot) {
+    /// The first policy that selects a container brings it into the stream. What it wants is seen since `hooked_ns`.
+    fn tell_if_selected(&mut self, slot: ContainerSlot, hooked_ns: u64) {
         let newly = |member: &&mut Member| !member.is_told && !member.selected.is_empty();
         if let Some(member) = self.members.get_mut(&slot).filter(newly) {
             member.is_told = true;
             let (container, watched) = (member.container.clone(), member.watched);
             let sight = Sight {
                 created_ns: self.clocks.unix_of_monotonic(watched.created_ns),
-                covered_ns: self.clocks.unix_of_monotonic(watched.since_ns),
+                covered_ns: self.clocks.unix_of_monotonic(watched.since_ns.max(hooked_ns)),
             };
             self.tell_container(ContainerChange::Came(sight), &container);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kubeward_bpf::births::{Birth, BirthWatch, Workload};
-use kubeward_bpf::maps::MapError;
+use kubeward_bpf::maps::{MapError, Maps};
 use kubeward_bpf::object::Engine;
 use kubeward_core::container::{CgroupId, ContainerId};
 use kubeward_core::render::line::NoticeLevel;
@@ -41,6 +41,9 @@ pub(super) struct Births {
     newest: (CgroupId, u64),
     /// Up to which id cgroups are known for what they are.
     settled: CgroupId,
+    /// There was no room for more when looked at last.
+    is_full: bool,
+    commands: Commands,
 }
 
 impl Births {
@@ -51,7 +54,14 @@ impl Births {
             );
             notice(commands, NoticeLevel::Warning, "blind_start", message);
         });
-        Self { engine, watch: watch.ok(), newest: (CgroupId(0), 0), settled: CgroupId(0) }
+        Self {
+            engine,
+            watch: watch.ok(),
+            newest: (CgroupId(0), 0),
+            settled: CgroupId(0),
+            is_full: false,
+            commands: commands.clone(),
+        }
     }
 
     pub(super) fn of_cgroup(&self, cgroup: CgroupId) -> Result<Option<Birth>, MapError> {
@@ -76,8 +86,8 @@ impl Births {
         }
     }
 
-    /// It is known whose the cgroup is.
-    pub(super) fn settle(&self, cgroup: CgroupId) -> Result<(), MapError> {
+    /// It is known whose the cgroup is. Its birth as it was last, which may have taken a slot by now.
+    pub(super) fn settle(&self, cgroup: CgroupId) -> Result<Option<Birth>, MapError> {
         self.engine.maps().settle_birth(cgroup)
     }
 
@@ -87,18 +97,32 @@ impl Births {
             return Ok(());
         }
         let births = self.all()?;
+        self.warn_of_full_map(births.len());
         let now_ns = monotonic_ns();
         let (over, live): (Vec<_>, Vec<_>) = births.into_iter().partition(|birth| is_over(birth, now_ns));
         for birth in over {
             tell(&birth);
-            self.settle(birth.cgroup)?;
-            if let Some(covered) = birth.covered.filter(|covered| registry.take_back(covered.slot)) {
+            let last = self.settle(birth.cgroup)?.unwrap_or(birth);
+            if let Some(covered) = last.covered.filter(|covered| registry.take_back(covered.slot)) {
                 applier.ignore(covered.slot)?;
             }
         }
         self.engine.maps().count_kin(&live)?;
         self.lend(&live, registry, applier)?;
         Ok(self.raise(&live, now_ns)?)
+    }
+
+    fn warn_of_full_map(&mut self, births: usize) {
+        let is_full = births >= Maps::BIRTHS;
+        if is_full && !std::mem::replace(&mut self.is_full, is_full) {
+            let message = format!(
+                "{births} cgroups were made within {} s and wait to be known for what they are, which is the most there is \
+                 room for: a container that begins now is watched from when containerd has told of it",
+                BEGINS_WITHIN.as_secs()
+            );
+            notice(&self.commands, NoticeLevel::Warning, "blind_start", message);
+        }
+        self.is_full = is_full;
     }
 
     fn lend(&self, live: &[Birth], registry: &mut Registry, applier: &mut Applier) -> Result<(), ApplyError> {
@@ -108,7 +132,11 @@ impl Births {
         for _ in 0..wanted {
             // Containers that are named go first: without a slot for them there is none to lend.
             let Ok(slot) = registry.lend() else { break };
-            applier.lend(slot)?;
+            if let Err(error) = applier.lend(slot) {
+                registry.take_back(slot);
+                applier.ignore(slot)?;
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -185,6 +213,7 @@ mod tests {
             made_ns: 1_000_000_000,
             creator_mnt_ns: 1,
             covered: None,
+            has_missed: false,
             workload: None,
         };
         assert_eq!([60_999_999_999, 61_000_000_000].map(|now| is_over(&birth, now)), [false, true]);

@@ -15,10 +15,10 @@ use kubeward_core::render::line::NoticeLevel;
 
 use super::births::Births;
 use super::notice;
-use crate::control::Applier;
+use crate::control::{Applier, ApplyError};
 use crate::discovery::{Change, InitTask, Instance, Noticed};
 use crate::kubernetes::pods::{PodChange, PodKey, Roster};
-use crate::pipeline::{Clocks, Commands, Watched};
+use crate::pipeline::{monotonic_ns, Clocks, Commands, Watched};
 use crate::registry::{Entry, Registry};
 
 /// The root of the v2 hierarchy, where every task is that no cgroup was made for: no container's.
@@ -196,7 +196,7 @@ impl Containers {
             Some((birth, covered)) => {
                 let (slot, creator_mnt_ns) = (covered.slot, birth.creator_mnt_ns);
                 let entry = Entry { slot, container, cgroup, ns, creator_mnt_ns };
-                applier.claim(&entry, watched(birth, covered))?;
+                self.claim(&entry, birth, covered, is_setup, applier)?;
                 entry
             }
             None => {
@@ -207,9 +207,6 @@ impl Containers {
                 entry
             }
         };
-        if let Some(birth) = birth {
-            self.births.settle(birth.cgroup)?;
-        }
         self.registry.open(instance.clone(), entry);
         if is_setup {
             self.in_setup.insert(instance);
@@ -253,12 +250,49 @@ impl Containers {
         let created_ns =
             birth.map_or_else(|| Clocks::sample().monotonic_of_boot(init.start_boot_ns), |birth| birth.made_ns);
         let stage = if is_setup { wire::STAGE_SETUP } else { wire::STAGE_RUN };
-        let opened = applier.open(entry, stage, created_ns);
+        let mut taken = None;
+        let opened = applier.open(entry, stage, || {
+            let last = birth.map(|birth| self.births.settle(birth.cgroup)).transpose()?.flatten();
+            taken = last.as_ref().and_then(|birth| birth.covered);
+            let is_whole = last.is_some_and(|birth| birth.covered.is_none() && !birth.has_missed);
+            Ok(Watched { created_ns, since_ns: if is_whole { created_ns } else { monotonic_ns() } })
+        });
         if opened.is_err() {
-            // What was bound is unbound, and the slot comes back the usual way.
-            applier.close(entry, &self.registry).unwrap_or_else(|error| tracing::error!("{error}"));
+            self.undo(entry, applier);
+        }
+        // Its first call came a moment ago, and got a slot that nobody knows by now.
+        if let Some(covered) = taken.filter(|covered| self.registry.take_back(covered.slot)) {
+            applier.ignore(covered.slot)?;
         }
         Ok(opened?)
+    }
+
+    /// One that the kernel side has seen by itself.
+    fn claim(
+        &mut self,
+        entry: &Entry,
+        birth: &Birth,
+        covered: Covered,
+        is_setup: bool,
+        applier: &mut Applier,
+    ) -> anyhow::Result<()> {
+        let watched = Watched { created_ns: birth.made_ns, since_ns: covered.since_ns };
+        let stage = match is_setup {
+            true => Ok(()),
+            // The exec may have been before there was a slot.
+            false => self.engine.maps().set_running(entry.slot),
+        };
+        let claimed = stage.map_err(ApplyError::from).and_then(|()| applier.claim(entry, watched));
+        if claimed.is_err() {
+            self.undo(entry, applier);
+        }
+        self.births.settle(birth.cgroup)?;
+        Ok(claimed?)
+    }
+
+    /// What was bound is unbound, and the slot comes back the usual way.
+    fn undo(&self, entry: &Entry, applier: &mut Applier) {
+        applier.close(entry, &self.registry).unwrap_or_else(|error| tracing::error!("{error}"));
     }
 
     /// The slot that the kernel side gave to the birth.
@@ -298,8 +332,7 @@ impl Containers {
         let Some(covered) = self.take_lent(&birth) else { return Ok(None) };
         let (slot, creator_mnt_ns) = (covered.slot, birth.creator_mnt_ns);
         let entry = Entry { slot, container, cgroup: Some(birth.cgroup), ns: None, creator_mnt_ns };
-        applier.claim(&entry, watched(&birth, covered))?;
-        self.births.settle(birth.cgroup)?;
+        self.claim(&entry, &birth, covered, false, applier)?;
         Ok(Some(entry))
     }
 
@@ -374,10 +407,6 @@ impl Containers {
             Err(error) => tracing::error!("{error}; the slots of containers that ended are not free yet"),
         }
     }
-}
-
-fn watched(birth: &Birth, covered: Covered) -> Watched {
-    Watched { created_ns: birth.made_ns, since_ns: covered.since_ns }
 }
 
 fn has_container(registry: &Registry, pod: &PodKey) -> bool {

@@ -32,7 +32,12 @@ static __noinline u32 birth_slot(u64 cgroup)
 	slot = birth->slot;
 	if (slot)
 		return slot;
-	if (!admit_kin(birth->parent) || bpf_map_pop_elem(&free_slots, &slot)) {
+	if (bpf_map_pop_elem(&free_slots, &slot)) {
+		count(birth->missed);
+		return 0;
+	}
+	if (!admit_kin(birth->parent)) {
+		bpf_map_push_elem(&free_slots, &slot, BPF_ANY);
 		count(birth->missed);
 		return 0;
 	}

@@ -17,6 +17,7 @@ mod trace_calls;
 mod trace_command;
 mod trace_count;
 mod trace_ledger;
+mod trace_many;
 mod trace_stays;
 mod tracer;
 mod truth;
