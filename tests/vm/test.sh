@@ -35,6 +35,7 @@ build_programs() {
     done
     cc -O1 -static -Wall -Wextra -o "$bin/bpf_objects" "$here/guest/bpf_objects.c"
     cc -O1 -static -pthread -Wall -Wextra -o "$bin/results" "$root/tests/witness/results.c"
+    cc -O1 -static -Wall -Wextra -o "$bin/made_up" "$root/tests/witness/made_up.c"
     cc -O1 -static -nostdlib -ffreestanding -fno-stack-protector -Wall -Wextra -o "$bin/many" "$root/tests/witness/many.c"
     for program in uring uring_held; do
         cc -O1 -static -Wall -Wextra -o "$bin/$program" "$root/tests/witness/$program.c"
@@ -205,7 +206,7 @@ boot() { # DIR KERNEL KIND
             "$here/run.sh" --timeout 900 --out "$dir" "$kernel" -- "$here/guest/moves.sh" "$bin/root_moves"
             ;;
         table)
-            "$here/run.sh" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/table.sh" "$bin/root_table" "$bin/results"
+            "$here/run.sh" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/table.sh" "$bin/root_table" "$bin/results" "$bin/made_up"
             ;;
         many | many-full)
             local preempt=default

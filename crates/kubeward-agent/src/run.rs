@@ -95,6 +95,7 @@ impl Agent {
         let coverage = coverage(config.state_file.as_deref());
         let engine = Arc::new(Engine::load(&LoadOptions::default())?);
         engine.maps().share_ring()?;
+        engine.maps().share_table()?;
         let probes = Probes::new(engine.clone(), config.backend)?;
         exempt_this_process(&engine)?;
         engine.maps().change_settings(|settings| settings.emit_setup = config.emits_setup.into())?;

@@ -4,6 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
+/// By far longer than one of our programs runs.
+const NO_RCU_GRACE: Duration = Duration::from_millis(50);
+
 /// A process that cannot be mistaken for another, however its number is reused.
 #[derive(Debug)]
 pub struct Pidfd(OwnedFd);
@@ -90,10 +93,49 @@ pub(crate) fn involuntary_switches() -> u64 {
     usage.ru_nivcsw as u64
 }
 
-/// Waits until each CPU has left what it was doing in the kernel, as RCU has it: some milliseconds. False where the kernel
-/// does not offer it (nohz_full) or a seccomp filter refuses it.
-pub(crate) fn wait_for_rcu() -> bool {
+/// Waits until each CPU has left what it was doing in the kernel, as RCU has it: some milliseconds, and [`NO_RCU_GRACE`] where
+/// the kernel does not offer it (nohz_full) or a seccomp filter refuses it.
+pub(crate) fn wait_for_rcu() {
     const MEMBARRIER_CMD_GLOBAL: i32 = 1;
     // SAFETY: membarrier takes numbers and touches no memory of ours.
-    unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0 }
+    if unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) } != 0 {
+        std::thread::sleep(NO_RCU_GRACE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// The calling thread's calls of this number fail with EINVAL from now on.
+    fn refuse(nr: libc::c_long) {
+        let rule = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+        let mut rules = [
+            rule(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            rule(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, nr as u32),
+            rule(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EINVAL as u32),
+            rule(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let filter = libc::sock_fprog { len: rules.len() as u16, filter: rules.as_mut_ptr() };
+        // SAFETY: prctl takes numbers here and touches no memory of ours.
+        let no_new_privs = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        // SAFETY: the filter points to as many rules as it says, and the kernel copies them.
+        let filtered = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
+        assert_eq!((no_new_privs, filtered), (0, 0), "{}", io::Error::last_os_error());
+    }
+
+    /// As under nohz_full.
+    #[test]
+    fn where_the_kernel_waits_for_nobody_some_time_passes() {
+        // The filter goes with its thread.
+        let waiting = std::thread::spawn(|| {
+            refuse(libc::SYS_membarrier);
+            let start = Instant::now();
+            wait_for_rcu();
+            start.elapsed()
+        });
+        assert!(waiting.join().expect("it does not panic") >= NO_RCU_GRACE);
+    }
 }

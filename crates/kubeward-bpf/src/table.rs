@@ -1,6 +1,6 @@
 //! The exact table as the kernel holds it: read whole, and emptied of slots that nobody counts for any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -8,10 +8,10 @@ use kubeward_core::container::ContainerSlot;
 use kubeward_core::event::{Call, Stage};
 use kubeward_core::syscall::{self, UNLISTED};
 use kubeward_core::table::{CallKey, CallResult, CallTable};
-use libbpf_rs::{libbpf_sys, MapCore, MapHandle};
+use libbpf_rs::{libbpf_sys, MapCore, MapFlags, MapHandle};
 
 use crate::decode::call_of;
-use crate::maps::{MapError, Maps};
+use crate::maps::{self, MapError, Maps};
 use crate::process;
 use crate::wire::{self, TableKey, Times, TimesKey, Wire};
 
@@ -34,6 +34,7 @@ impl TableRows {
         for (key, count) in &self.counts {
             let result = match (key.flags & wire::TABLE_UNFINISHED, key.error) {
                 (0, 0) => CallResult::Success,
+                (0, wire::ERRNO_OTHER) => CallResult::OtherErrno,
                 (0, errno) => CallResult::Errno(errno),
                 _ => CallResult::Unfinished,
             };
@@ -108,31 +109,67 @@ impl Maps {
         TableRoom { counts: self.call_table.max_entries(), times: self.call_times.max_entries() }
     }
 
+    /// No container has more keys of the table than are free, so that one which makes up results leaves room for those of others.
+    /// To be called before anything is hooked; without it one container may fill the table.
+    pub fn share_table(&self) -> Result<(), MapError> {
+        let TableRoom { counts, times } = self.table_room();
+        self.change_settings(|settings| (settings.shared_results, settings.shared_durations) = (counts, times))
+    }
+
     /// Takes everything out of table and accounts that was counted for these slots. No task may carry their tag any more:
     /// the kernel gives an entry to another key as soon as it is deleted, so that a program that still held it would count
     /// for that one.
     pub fn clean_slots(&self, slots: &BTreeSet<ContainerSlot>) -> Result<(), MapError> {
+        let _cleaning = self.cleaning.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // Programs that had found an entry before are over now.
         process::wait_for_rcu();
         let is_theirs = |slot: u16| slots.contains(&ContainerSlot(slot.into()));
-        let mut counts = Vec::new();
-        each_entry(&self.call_table, "call_table", |key: TableKey, _: &[u64]| counts.push(key))?;
-        for key in counts.iter().filter(|key| is_theirs(key.slot)) {
-            delete(&self.call_table, "call_table", key)?;
-        }
+        let mut results = Vec::new();
+        each_entry(&self.call_table, "call_table", |key: TableKey, _: &[u64]| results.push(key))?;
+        results.retain(|key| is_theirs(key.slot));
+        self.delete_keys(&self.call_table, "call_table", &results, wire::RESULT_KEYS, |key| key.slot)?;
         let mut times = Vec::new();
         each_entry(&self.call_times, "call_times", |key: TimesKey, _: &[Times]| times.push(key))?;
-        for key in times.iter().filter(|key| is_theirs(key.slot)) {
-            delete(&self.call_times, "call_times", key)?;
-        }
+        times.retain(|key| is_theirs(key.slot));
+        self.delete_keys(&self.call_times, "call_times", &times, wire::DURATION_KEYS, |key| key.slot)?;
         slots.iter().try_for_each(|slot| self.clear_account(*slot))
+    }
+
+    /// Deletes the keys, and gives back to each slot, and to all, the room that they took; `base` is where this map's counts begin.
+    fn delete_keys<K: Wire>(
+        &self,
+        map: &MapHandle,
+        name: &'static str,
+        keys: &[K],
+        base: u32,
+        slot_of: impl Fn(&K) -> u16,
+    ) -> Result<(), MapError> {
+        let mut deleted: BTreeMap<u32, u32> = BTreeMap::new();
+        let all = keys.iter().try_for_each(|key| {
+            if delete(map, name, key)? {
+                *deleted.entry(base + u32::from(slot_of(key))).or_default() += 1;
+                *deleted.entry(base).or_default() += 1;
+            }
+            Ok(())
+        });
+        // Also of those before one that failed.
+        for (index, more) in deleted {
+            let index = index.to_ne_bytes();
+            let before = self.keys_deleted.lookup(&index, MapFlags::ANY).map_err(maps::kernel("keys_deleted"))?;
+            let before = before.and_then(|bytes| u32::read_from(&bytes)).unwrap_or_default();
+            let now = before.wrapping_add(more).to_ne_bytes();
+            self.keys_deleted.update(&index, &now, MapFlags::ANY).map_err(maps::kernel("keys_deleted"))?;
+        }
+        all
     }
 }
 
-fn delete(map: &MapHandle, name: &'static str, key: &impl Wire) -> Result<(), MapError> {
+/// Whether the entry was there.
+fn delete(map: &MapHandle, name: &'static str, key: &impl Wire) -> Result<bool, MapError> {
     match map.delete(key.as_bytes()) {
-        Err(source) if source.kind() != libbpf_rs::ErrorKind::NotFound => Err(MapError::Kernel { map: name, source }),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(source) if source.kind() == libbpf_rs::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(MapError::Kernel { map: name, source }),
     }
 }
 
@@ -264,6 +301,7 @@ mod tests {
         let counts = vec![
             (key(0, 0, run), 7),
             (key(2, 0, run), 1),
+            (key(wire::ERRNO_OTHER, 0, run), 3),
             (key(0, wire::TABLE_UNFINISHED, run), 4),
             (key(0, wire::RECORD_COMPAT | wire::TABLE_UNFINISHED, run), 5),
             (key(0, wire::RECORD_IO_URING, run), 6),
@@ -278,7 +316,12 @@ mod tests {
             .iter()
             .map(|(key, stats)| (key.slot.0, key.stage, key.via, key.nr, stats.results().collect::<Vec<_>>()))
             .collect();
-        let results = vec![(CallResult::Unfinished, 4), (CallResult::Success, 7), (CallResult::Errno(2), 1)];
+        let results = vec![
+            (CallResult::Unfinished, 4),
+            (CallResult::Success, 7),
+            (CallResult::Errno(2), 1),
+            (CallResult::OtherErrno, 3),
+        ];
         assert_eq!(
             told,
             [
@@ -292,7 +335,7 @@ mod tests {
         assert_eq!(names, [Some("fstat"), Some("fstat"), Some("open"), Some("fstat")]);
         let latency = table.iter().find_map(|(_, stats)| stats.latency.as_deref()).expect("some were timed");
         assert_eq!((latency.count(), latency.total_ns, latency.buckets[0], latency.buckets[9]), (8, 1_505, 6, 2));
-        assert_eq!((table.used(), table.room()), (6, 10));
+        assert_eq!((table.used(), table.room()), (7, 10));
     }
 
     #[test]

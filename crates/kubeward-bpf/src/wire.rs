@@ -8,6 +8,7 @@ pub const SHAPES: u32 = 2 * CALLS as u32 + 2 * SUB_CALLS as u32;
 pub const SLOTS: u32 = 4096;
 pub const PROFILES: u32 = 1024;
 pub const ERRNO_WORDS: usize = 9;
+pub const ERRNO_OTHER: u16 = 64 * ERRNO_WORDS as u16;
 pub const COMM_BYTES: usize = 16;
 /// The longest single string that is kept, its NUL included.
 pub const STRING_BYTES: u32 = 4096;
@@ -97,6 +98,9 @@ pub const WANT_CALL: u8 = 1 << 2;
 pub const WANT_ERRORS: u8 = 1 << 3;
 pub const WANT_SLOW: u8 = 1 << 4;
 pub const WANT_COUNT: u8 = 1 << 5;
+
+pub const RESULT_KEYS: u32 = 0;
+pub const DURATION_KEYS: u32 = SLOTS;
 
 pub const TABLE_UNFINISHED: u8 = 1 << 7;
 
@@ -293,6 +297,8 @@ wire! {
         tag_pid_ns: u32,
         births_after: u64,
         shared_bytes: u64,
+        shared_results: u32,
+        shared_durations: u32,
         raw_hooks: [u8; CALLS],
         function_hooks: [u8; CALLS],
     }

@@ -1,6 +1,10 @@
 //! What becomes of a call whose hooks go while it runs. Needs root. In a file of its own, and so in a process of its own: the
 //! self-test counts the calls of its whole process.
 
+#[path = "../../kubeward/tests/root/witness.rs"]
+mod witness;
+
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,10 +19,16 @@ use kubeward_core::syscall;
 
 /// The profile and the hooks of `read` alone, entry and return.
 fn read_alone() -> (Profile, [u8; CALLS]) {
-    let nr = usize::from(syscall::by_name("read").expect("the catalogue has it").nr);
+    profile_of(&["read"])
+}
+
+/// The profile and the hooks of these calls alone, entry and return.
+fn profile_of(calls: &[&str]) -> (Profile, [u8; CALLS]) {
     let (mut want, mut asked) = ([0; CALLS], [0; CALLS]);
-    want[nr] = wire::WANT_CALL;
-    asked[nr] = HOOK_ENTER | HOOK_EXIT;
+    for name in calls {
+        let nr = usize::from(syscall::by_name(name).expect("the catalogue has it").nr);
+        (want[nr], asked[nr]) = (wire::WANT_CALL, HOOK_ENTER | HOOK_EXIT);
+    }
     (Profile { want, errors: [0; wire::ERRNO_WORDS], min_duration_ns: 0, arg_bytes: 256, argv_bytes: 4096 }, asked)
 }
 
@@ -112,4 +122,57 @@ fn root_a_call_that_nobody_wants_any_more_is_not_lost() {
     let unfinished = table.iter().filter(|(key, _)| key.flags == wire::TABLE_UNFINISHED).map(|(_, calls)| calls);
     assert_eq!(unfinished.sum::<u64>(), 1, "{table:?}");
     assert_eq!(table.iter().map(|(_, calls)| calls).sum::<u64>(), account.seen, "{table:?}");
+}
+
+/// Runs one that waits for a byte, with every moment of these calls watched: its account, and its calls by call, errno and flags.
+fn run_watched(calls: &[&str], command: &mut Command) -> (Account, BTreeMap<(u16, u16, u8), u64>) {
+    let slot = ContainerSlot(1);
+    let engine = Arc::new(Engine::load(&LoadOptions::default()).expect("the object loads"));
+    let _alone = alone();
+    let mut probes = Probes::new(engine.clone(), Backend::Tracepoint).expect("the tracepoint works here");
+    let (profile, asked) = profile_of(calls);
+    let maps = engine.maps();
+    maps.set_profile(1, &profile).expect("profile 1 is there");
+    maps.open_slot(slot, &Container::watched(1, 0), wire::STAGE_RUN).expect("slot 1 is there");
+    assert_eq!(probes.apply(&asked).refused, []);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("it runs");
+    let pidfd = Pidfd::open(child.id()).expect("it waits");
+    maps.tag_task(pidfd.as_fd(), slot.0).expect("it waits");
+    child.stdin.take().expect("it is piped").write_all(b"x").expect("it waits for this");
+    assert!(child.wait().expect("it is our child").success());
+    let account = wait_for(&engine, slot, "the end", |account| account.entered == account.left);
+    let mut results = BTreeMap::new();
+    for (key, calls) in maps.table().expect("the map can be read").counts {
+        *results.entry((key.nr, key.error, key.flags)).or_insert(0) += calls;
+    }
+    (account, results)
+}
+
+fn nr(name: &str) -> u16 {
+    syscall::by_name(name).expect("the catalogue has it").nr
+}
+
+/// The process ends while its threads are in calls: those return, though nobody gets to see what.
+#[test]
+fn root_calls_that_their_process_ends_in_return_and_are_not_lost() {
+    const THREADS: u64 = 8;
+    const ERESTARTSYS: u16 = 512;
+    let mut ended = Command::new(witness::witness("ended"));
+    let (account, results) = run_watched(&["futex", "read"], ended.arg(THREADS.to_string()));
+    let expected = [
+        ((nr("read"), 0, 0), 1),
+        ((nr("read"), ERESTARTSYS, 0), THREADS / 2),
+        ((nr("futex"), ERESTARTSYS, 0), THREADS / 2),
+    ];
+    assert_eq!(results, BTreeMap::from(expected), "{account:?}");
+    assert_eq!((account.seen, account.submitted, account.lost_return), (THREADS + 1, THREADS + 1, 0), "{account:?}");
+}
+
+/// It never returns, which is no hook's fault.
+#[test]
+fn root_call_that_ends_its_caller_is_told_by_its_entry() {
+    let (account, results) = run_watched(&["reboot"], &mut Command::new(witness::witness("rebooted")));
+    let expected = [((nr("reboot"), libc::EINVAL as u16, 0), 1), ((nr("reboot"), 0, wire::TABLE_UNFINISHED), 1)];
+    assert_eq!(results, BTreeMap::from(expected), "{account:?}");
+    assert_eq!((account.seen, account.submitted, account.lost_return), (2, 2, 0), "{account:?}");
 }

@@ -42,11 +42,14 @@ struct Watch {
 
 impl Watch {
     fn begin(options: &LoadOptions) -> Self {
+        let backend = std::env::var("KUBEWARD_PROBE_BACKEND");
+        Self::begin_by(options, backend.map_or(Backend::Auto, |name| name.parse().expect("it names a backend")))
+    }
+
+    fn begin_by(options: &LoadOptions, backend: Backend) -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let engine = Arc::new(Engine::load(options).expect("the object loads"));
-        let backend = std::env::var("KUBEWARD_PROBE_BACKEND");
-        let backend = backend.map_or(Backend::Auto, |name| name.parse().expect("it names a backend"));
         let probes = Probes::new(engine.clone(), backend).expect("some backend works here");
         println!("{}", probes.explain().join("\n"));
         Self { engine, probes, profiles: 0, _alone: alone }
@@ -54,6 +57,10 @@ impl Watch {
 
     /// Opens the slot anew, with `want` of each of these calls.
     fn open(&mut self, calls: &[&str], want: u8, stage: u32) {
+        self.open_slot(SLOT, calls, want, stage);
+    }
+
+    fn open_slot(&mut self, slot: ContainerSlot, calls: &[&str], want: u8, stage: u32) {
         let (mut wants, mut asked) = ([0; CALLS], [0; CALLS]);
         let moments = if want & wire::WANT_CALL != 0 { HOOK_ENTER | HOOK_EXIT } else { HOOK_EXIT };
         for name in calls {
@@ -71,19 +78,14 @@ impl Watch {
         maps.set_profile(self.profiles, &profile).expect("there are 1023");
         // An exec in this mount namespace does not begin the workload: the witness's own may be just over when it is tagged.
         let mnt_ns = std::fs::metadata("/proc/self/ns/mnt").expect("/proc is mounted").ino() as u32;
-        maps.open_slot(SLOT, &Container::watched(self.profiles, mnt_ns), stage).expect("slot 1 is there");
+        maps.open_slot(slot, &Container::watched(self.profiles, mnt_ns), stage).expect("there are 4095");
     }
 
     /// Runs the witness as the container. What it counted.
     fn run_witness(&self) -> Results {
         let mut command = Command::new(witness::witness("results"));
         let (threads, rounds) = (THREADS.to_string(), ROUNDS.to_string());
-        let mut child = piped(command.args([threads, rounds]));
-        self.tag(&child);
-        child.stdin.take().expect("it is piped").write_all(b"x").expect("it waits for this");
-        let output = child.wait_with_output().expect("it is our child");
-        assert!(output.status.success(), "{output:?}");
-        let text = String::from_utf8(output.stdout).expect("it prints ASCII");
+        let text = self.run(SLOT, command.args([threads, rounds]));
         let mut results = Results::new();
         for line in text.lines() {
             let [name, result, count] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
@@ -94,9 +96,20 @@ impl Watch {
         results
     }
 
-    fn tag(&self, child: &Child) {
+    /// Runs one that waits for a byte, as the container of this slot. What it said.
+    fn run(&self, slot: ContainerSlot, command: &mut Command) -> String {
+        let mut child = piped(command);
         let pidfd = Pidfd::open(child.id()).expect("it waits");
-        self.engine.maps().tag_task(pidfd.as_fd(), SLOT.0).expect("it waits");
+        self.engine.maps().tag_task(pidfd.as_fd(), slot.0).expect("it waits");
+        child.stdin.take().expect("it is piped").write_all(b"x").expect("it waits for this");
+        let output = child.wait_with_output().expect("it is our child");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("it prints ASCII")
+    }
+
+    /// Runs one whose calls of getpgid fail with each errno up to `results`.
+    fn make_up_results(&self, slot: ContainerSlot, results: u32) {
+        self.run(slot, Command::new(witness::witness("made_up")).arg(results.to_string()));
     }
 
     /// The account when no call is under way.
@@ -210,4 +223,63 @@ fn root_full_table_counts_what_it_has_no_room_for() {
     let timed: u64 = watch.times().iter().map(|(_, times)| times.calls).sum();
     assert_eq!(timed + account.untimed, THREADS * ROUNDS * 16, "{account:?}");
     assert!(account.untimed > 0, "{account:?}");
+}
+
+/// How often getpgid failed with each errno.
+fn made_up(watch: &Watch, slot: ContainerSlot) -> Vec<(u16, u64)> {
+    let getpgid = syscall::by_name("getpgid").expect("the catalogue has it").nr;
+    let mut rows = watch.engine.maps().table().expect("the map can be read").counts;
+    rows.retain(|(key, _)| u32::from(key.slot) == slot.0 && key.nr == getpgid);
+    rows.sort();
+    rows.into_iter().map(|(key, calls)| (key.error, calls)).collect()
+}
+
+#[test]
+fn root_errors_that_no_kernel_returns_are_one_result() {
+    // Only the raw tracepoint sees what seccomp answers.
+    let mut watch = Watch::begin_by(&LoadOptions::default(), Backend::Tracepoint);
+    watch.open(&["getpgid"], wire::WANT_EXIT | wire::WANT_COUNT, wire::STAGE_RUN);
+    watch.make_up_results(SLOT, 1_000);
+    let expected: Vec<_> = (1..576).map(|errno| (errno, 1)).chain([(wire::ERRNO_OTHER, 1_000 - 575)]).collect();
+    assert_eq!(made_up(&watch, SLOT), expected);
+    assert_eq!(watch.account().untabled, 0);
+}
+
+#[test]
+fn root_container_that_makes_up_results_leaves_room_to_others() {
+    const ENTRIES: u32 = 160;
+    const RESULTS: u32 = 400;
+    let options = LoadOptions { ring_bytes: RING_BYTES, table_entries: Some(ENTRIES) };
+    let mut watch = Watch::begin_by(&options, Backend::Tracepoint);
+    watch.engine.maps().share_table().expect("the settings can be written");
+    let want = wire::WANT_EXIT | wire::WANT_COUNT;
+    let (noisy, second) = (ContainerSlot(2), ContainerSlot(3));
+    let calls = [&CALLED[..], &["getpgid"]].concat();
+    for slot in [noisy, second, SLOT] {
+        watch.open_slot(slot, &calls, want, wire::STAGE_RUN);
+    }
+    let untabled = |slot| watch.engine.maps().account(slot).expect("the map can be read").untabled;
+    watch.make_up_results(noisy, RESULTS);
+    // No result of an earlier call is pushed out, and what has a key is counted on. Its own end has none any more.
+    let half: Vec<(u16, u64)> = (1..=80).map(|errno| (errno, 1)).collect();
+    assert_eq!((made_up(&watch, noisy), untabled(noisy)), (half.clone(), u64::from(RESULTS) - 80 + 1));
+    watch.make_up_results(noisy, 40);
+    let again: Vec<_> = half.iter().map(|(errno, _)| (*errno, if *errno <= 40 { 2 } else { 1 })).collect();
+    assert_eq!(made_up(&watch, noisy), again);
+    watch.make_up_results(second, RESULTS);
+    assert_eq!(made_up(&watch, second), half[..40], "half of what is free");
+
+    let counted = watch.run_witness();
+    assert_eq!(watch.table(wire::STAGE_RUN).0, counted, "the quiet one's results are all there");
+    assert_eq!(untabled(SLOT), 0);
+
+    // A container that is gone has left its room to the next.
+    for slot in [noisy, second] {
+        watch.engine.maps().close_slot(slot).expect("there are 4095");
+    }
+    watch.engine.maps().clean_slots(&[noisy, second].into()).expect("the maps can be written");
+    watch.open_slot(noisy, &calls, want, wire::STAGE_RUN);
+    watch.make_up_results(noisy, RESULTS);
+    let free = ENTRIES as usize - counted.len();
+    assert_eq!(made_up(&watch, noisy).len(), free.div_ceil(2));
 }

@@ -33,6 +33,8 @@ pub enum CallResult {
     Success,
     /// Failed with this errno.
     Errno(u16),
+    /// Failed with one that no kernel returns, which a seccomp filter may make up: all of them are counted together.
+    OtherErrno,
 }
 
 /// All that is known of one call of one container.
@@ -55,7 +57,8 @@ impl CallStats {
     }
 
     pub fn errors(&self) -> u64 {
-        self.results().filter(|(result, _)| matches!(result, CallResult::Errno(_))).map(|(_, count)| count).sum()
+        let is_error = |result| matches!(result, CallResult::Errno(_) | CallResult::OtherErrno);
+        self.results().filter(|(result, _)| is_error(*result)).map(|(_, count)| count).sum()
     }
 
     /// Adds the numbers of another container's same call.

@@ -142,20 +142,26 @@ impl Pipeline {
         accounts
     }
 
-    /// Those of the containers that the stream speaks of, in order of their slots.
+    /// Those that the stream speaks of, in order of their slots. What others did before it was known that no policy selects
+    /// them stands in the node's.
     pub(super) fn accounts(&self, is_final: bool) -> Accounts {
-        let told = self.members.iter().filter(|(_, member)| member.is_told);
-        let containers: Vec<_> = told.filter_map(|(&slot, _)| self.account(slot, is_final)).collect();
-        let node = containers.iter().map(|(_, account)| account).chain([&self.ended]).sum();
+        let of_all = self.members.iter().filter_map(|(&slot, member)| Some((member, self.account(slot, is_final)?)));
+        let (told, others): (Vec<_>, Vec<_>) = of_all.partition(|(member, _)| member.is_told);
+        let containers: Vec<_> = told.into_iter().map(|(_, account)| account).collect();
+        let others = others.iter().map(|(_, (_, account))| account);
+        let node = containers.iter().map(|(_, account)| account).chain(others).chain([&self.ended]).sum();
         Accounts { containers, node, doubts: self.doubts }
     }
 
+    /// Of the same containers.
     pub(super) fn table_now(&self) -> TableNow {
         let table = (self.kernel_table)().unwrap_or_default();
         let of_member = |(key, stats): (&CallKey, &CallStats)| {
-            Some((self.members.get(&key.slot)?.container.clone(), key.stage, stats.clone()))
+            let member = self.members.get(&key.slot).filter(|member| member.is_told)?;
+            Some((member.container.clone(), key.stage, stats.clone()))
         };
-        let untabled = self.members.keys().filter_map(|&slot| Some((self.kernel_account)(slot)?.untabled));
+        let told = self.members.iter().filter(|(_, member)| member.is_told);
+        let untabled = told.filter_map(|(&slot, _)| Some((self.kernel_account)(slot)?.untabled));
         TableNow {
             calls: table.iter().filter_map(of_member).collect(),
             used: table.used(),
@@ -235,7 +241,6 @@ impl Pipeline {
             let mut account = Account { seen, lost, ..Account::default() };
             account.filtered.add(FilterReason::Ignored, seen.saturating_sub(lost.total()));
             self.ended.add(&account);
-            self.ended_untabled += kernel.untabled;
         }
         self.programs.forget(slot);
         self.tell_freed(slot);
@@ -243,12 +248,14 @@ impl Pipeline {
 
     fn end(&mut self, slot: ContainerSlot) {
         let is_told = self.members.get(&slot).is_some_and(|member| member.is_told);
-        if let Some((container, account)) = self.account(slot, true).filter(|_| is_told) {
-            self.tell_account(LedgerScope::Container(&container), &account, true);
-            self.tell_container(ContainerChange::Gone, &container);
+        if let Some((container, account)) = self.account(slot, true) {
+            if is_told {
+                self.tell_account(LedgerScope::Container(&container), &account, true);
+                self.tell_container(ContainerChange::Gone, &container);
+                self.ended_untabled += (self.kernel_account)(slot).map_or(0, |kernel| kernel.untabled);
+            }
             self.ended.add(&account);
         }
-        self.ended_untabled += (self.kernel_account)(slot).map_or(0, |kernel| kernel.untabled);
         self.members.remove(&slot);
         self.programs.forget(slot);
         self.judge.forget(slot);

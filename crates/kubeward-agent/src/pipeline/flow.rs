@@ -82,7 +82,7 @@ pub struct Pipeline {
     policies_since_ns: u64,
     /// Sum of the accounts of containers that are gone.
     pub(super) ended: Account,
-    /// What the table had no room for of them.
+    /// What the table had no room for of those that the stream spoke of.
     pub(super) ended_untabled: u64,
     pub(super) doubts: Doubts,
     /// Position of the last line.
@@ -93,7 +93,7 @@ pub struct Pipeline {
     pub(super) looked_ns: u64,
     /// For limits: the newest moment of any record.
     newest_ns: u64,
-    /// Records of slots that nobody opened. Never, unless a map was damaged; said once.
+    /// Records of slots that nobody opened, or that came too late. Never, unless a map was damaged; said once.
     strays: u64,
 }
 
@@ -287,10 +287,20 @@ impl Pipeline {
         }
     }
 
+    /// It is lost for the node: in no account of a container that is there, it may be the last of one that was closed with it
+    /// under way.
     fn stray(&mut self, slot: ContainerSlot) {
+        match self.ended.in_flight.checked_sub(1) {
+            Some(under_way) => self.ended.in_flight = under_way,
+            None => self.ended.seen += 1,
+        }
+        self.ended.lost.add(LossReason::Decode, 1);
         self.strays += 1;
         if self.strays == 1 {
-            tracing::error!(slot = slot.0, "a record of a container that was never announced; it is left out");
+            tracing::error!(
+                slot = slot.0,
+                "a record of a container that is not known; it is counted as lost for the node"
+            );
         }
     }
 

@@ -221,6 +221,44 @@ fn container_is_known_before_its_first_record_is_told() {
     rig.record(&record(B, "mkdir", 0));
     let kinds = rig.output.with(|taken| taken.lines.iter().map(|(_, line)| line["kind"].clone()).collect::<Vec<_>>());
     assert_eq!(kinds, ["container", "syscall"], "and nothing of a container that was never announced");
+    let node = rig.pipeline.finish(Doubts::default()).total;
+    assert_eq!((node.seen, node.emitted, node.lost.get(LossReason::Decode), node.imbalance()), (2, 1, 1, 0));
+}
+
+#[test]
+fn record_that_comes_when_its_container_is_closed_is_counted_once() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+    rig.open(A, "a");
+    rig.change_kernel(A, |account| (account.seen, account.submitted) = (1, 1));
+    rig.commands.send(Command::Close { slot: A });
+    while rig.freed.try_recv().is_err() {
+        rig.pipeline.drained();
+    }
+    rig.pipeline.record(record(A, "mkdir", 0).as_bytes());
+    let node = rig.pipeline.finish(Doubts::default()).total;
+    assert_eq!((node.seen, node.in_flight, node.lost.get(LossReason::Decode), node.imbalance()), (1, 0, 1, 0));
+}
+
+#[test]
+fn container_that_no_policy_selects_is_in_the_node_alone() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}], selector: {namespaces: [other]}}");
+    rig.open(A, "a");
+    // Of before its name was known, when the kernel side watched it as any policy may want.
+    rig.record(&record(A, "mkdir", 0));
+    rig.change_kernel(A, |account| account.untabled = 5);
+    *rig.table.lock().expect("no test panics with it") = vec![(A, CallResult::Success, 1)];
+    let doubts = Doubts::default();
+    for is_there in [true, false] {
+        let accounts = given(&mut rig, |reply| Command::GiveAccounts { doubts, reply });
+        assert!(accounts.containers.is_empty(), "{is_there}");
+        let policy = accounts.node.filtered.get(FilterReason::Policy);
+        assert_eq!((accounts.node.seen, policy, accounts.node.imbalance()), (1, 1, 0), "{is_there}");
+        let table = given(&mut rig, |reply| Command::GiveTable { reply });
+        assert_eq!((table.calls.len(), table.overflow), (0, 0), "{is_there}");
+        rig.commands.send(Command::Close { slot: A });
+        (0..20).for_each(|_| rig.pipeline.drained());
+    }
+    assert!(rig.output.of("ledger").is_empty());
 }
 
 #[test]

@@ -87,6 +87,7 @@ fn result_count(result: CallResult, count: u64) -> proto::ResultCount {
             let name = errno_name(errno).map_or_else(|| format!("ERRNO_{errno}"), str::to_owned);
             (Outcome::Errno(errno.into()), Some(name))
         }
+        CallResult::OtherErrno => (Outcome::OtherErrno(true), None),
     };
     proto::ResultCount { result: Some(result), error, count }
 }

@@ -252,6 +252,7 @@ static __always_inline void keep_entry(struct call *call)
 	pending->call_nr = call->nr;
 	pending->shape_nr = call->shape_nr;
 	pending->number = call->number;
+	pending->probe = call->probe;
 	pending->owner = call->owner;
 	pending->args = call->args;
 	pending->has_items = 0;

@@ -109,6 +109,7 @@ struct pending_call {
 	u16 call_nr;  /* as records call it */
 	u16 shape_nr; /* index of its shape */
 	u32 number;   /* as the caller gave it */
+	u8 probe;
 	u8 flags;
 	u8 has_items;  /* the task's record_buffer holds what was read at entry */
 	u16 told;      /* a mark of moves.bpf.h, 0: none */

@@ -6,14 +6,14 @@
  *   kprobe_*, kretprobe_*	one call each, attached by user space; the *_multi forms many calls at once
  *   task_newtask		a child inherits its parent's tag
  *   *_process_exec		a container's stage becomes "run"; the program gets a name
- *   *_process_exit		a call that never returned is over
+ *   *_process_exit		a call that is still kept never returns
  *   cgroup_mkdir, _rmdir	a cgroup may be a container's before anybody says so
  *   list_tasks			what runs now, for user space to find containers in
  *   list_inside		calls that may have begun before hooks were attached to their functions
  *
  * adopt.bpf.h has the programs that give tasks that run already to a container.
  *
- * What a call's entry and return mean is in calls.bpf.h, whose task it is in identity.bpf.h, what it points to in
+ * What a call's entry and return mean is in calls.bpf.h, and its caller's end in ended.bpf.h, whose task it is in identity.bpf.h, what it points to in
  * args.bpf.h and path.bpf.h, what of the ring is whose in share.bpf.h, which call a number is in compat.bpf.h, how calls go from
  * one kind of hook to the other in moves.bpf.h, how they are counted by result in table.bpf.h. fentry.bpf.c holds the programs of
  * the fentry backend, uring.bpf.c those on io_uring.
@@ -37,6 +37,7 @@
 #include "table.bpf.h"
 #include "limits.bpf.h"
 #include "calls.bpf.h"
+#include "ended.bpf.h"
 #include "adopt.bpf.h"
 
 /* The helpers used here are for programs under the GPL, and this is the form the kernel knows it by. */
@@ -225,17 +226,6 @@ SEC("?tracepoint/sched/sched_process_exec")
 int classic_process_exec(struct trace_event_raw_sched_process_exec *ctx)
 {
 	return on_exec((u64)ctx + (ctx->__data_loc_filename & 0xffff));
-}
-
-/* A call that the current task was in never returns. */
-static __always_inline int on_task_exit(void)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct pending_call *pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
-
-	if (pending && pending->active)
-		give_up(pending);
-	return 0;
 }
 
 SEC("?tp_btf/sched_process_exit")

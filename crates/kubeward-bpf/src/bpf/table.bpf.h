@@ -29,6 +29,65 @@ struct {
 	__type(value, struct kw_times);
 } call_times SEC(".maps");
 
+/*
+ * Each container's share of the two: a new key is admitted while its container has no more keys than are free. It is the rule by
+ * which the ring is shared (share.bpf.h): a program that makes up results leaves room for those of all others.
+ *
+ * Keys that were put in for each slot, ever, at 0 for all: of call_table from KW_RESULT_KEYS on, of call_times from
+ * KW_DURATION_KEYS on. Added to before the key is put in, and taken off again when it is not. Never reset: what user space has
+ * deleted is in keys_deleted, and what is there the difference.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, KW_KEY_COUNTS);
+	__type(key, u32);
+	__type(value, u32);
+} keys_made SEC(".maps");
+
+/* Written by user space, after it has deleted them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, KW_KEY_COUNTS);
+	__type(key, u32);
+	__type(value, u32);
+} keys_deleted SEC(".maps");
+
+static __always_inline void return_key(u32 slot, u32 table)
+{
+	u32 own = table + slot;
+	u32 *own_made = bpf_map_lookup_elem(&keys_made, &own);
+	u32 *all_made = bpf_map_lookup_elem(&keys_made, &table);
+
+	if (own_made)
+		__sync_fetch_and_add(own_made, -1);
+	if (all_made)
+		__sync_fetch_and_add(all_made, -1);
+}
+
+/* Whether the container may put in one more key, which is then counted. */
+static __always_inline bool take_key(u32 slot, u32 table)
+{
+	u32 own = table + slot, zero = 0, room, held, used;
+	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
+	u32 *own_made = bpf_map_lookup_elem(&keys_made, &own);
+	u32 *all_made = bpf_map_lookup_elem(&keys_made, &table);
+	u32 *own_deleted = bpf_map_lookup_elem(&keys_deleted, &own);
+	u32 *all_deleted = bpf_map_lookup_elem(&keys_deleted, &table);
+
+	if (!now || !own_made || !all_made || !own_deleted || !all_deleted)
+		return false;
+	room = table == KW_RESULT_KEYS ? now->shared_results : now->shared_durations;
+	/* A look first: who is refused comes by at every call, and two CPUs that add to one word slow each other down. */
+	if (room && *own_made - *own_deleted + *all_made - *all_deleted >= room)
+		return false;
+	held = __sync_fetch_and_add(own_made, 1) - *own_deleted;
+	used = __sync_fetch_and_add(all_made, 1) - *all_deleted;
+	if (!room || held + used < room)
+		return true;
+	return_key(slot, table);
+	return false;
+}
+
 /* A function of its own, checked once: five places count. Another CPU may put the same key in first. */
 __noinline int add_to_table(u32 slot_nr, u32 rest)
 {
@@ -38,7 +97,10 @@ __noinline int add_to_table(u32 slot_nr, u32 rest)
 
 	calls = bpf_map_lookup_elem(&call_table, &key);
 	if (!calls) {
-		bpf_map_update_elem(&call_table, &key, &none, BPF_NOEXIST);
+		if (!take_key(key.slot, KW_RESULT_KEYS))
+			return -1;
+		if (bpf_map_update_elem(&call_table, &key, &none, BPF_NOEXIST))
+			return_key(key.slot, KW_RESULT_KEYS);
 		calls = bpf_map_lookup_elem(&call_table, &key);
 	}
 	if (!calls)
@@ -69,7 +131,10 @@ __noinline int add_to_times(u32 slot_nr, u32 rest, u64 duration_ns)
 
 	times = bpf_map_lookup_elem(&call_times, &key);
 	if (!times) {
-		bpf_map_update_elem(&call_times, &key, &none, BPF_NOEXIST);
+		if (!take_key(key.slot, KW_DURATION_KEYS))
+			return -1;
+		if (bpf_map_update_elem(&call_times, &key, &none, BPF_NOEXIST))
+			return_key(key.slot, KW_DURATION_KEYS);
 		times = bpf_map_lookup_elem(&call_times, &key);
 	}
 	if (!times)
@@ -91,6 +156,8 @@ static __always_inline void tabulate_result(const struct call *call)
 	u32 slot_nr = call->owner.slot << 16 | call->nr;
 	u32 rest = table_flags(call->flags) << 8 | (u8)*call->stage;
 
+	if (error > KW_ERRNO_OTHER)
+		error = KW_ERRNO_OTHER;
 	if (add_to_table(slot_nr, error << 16 | rest))
 		count(call->account->untabled);
 	if (call->phase == KW_PHASE_CALL && *call->stage == KW_STAGE_RUN &&

@@ -17,7 +17,8 @@
 #define KW_SLOTS 4096
 /* Profiles 1..1023; profile 0 wants nothing. */
 #define KW_PROFILES 1024
-#define KW_ERRNO_WORDS 9 /* errno 0..575 */
+#define KW_ERRNO_WORDS 9		     /* errno 0..575 */
+#define KW_ERRNO_OTHER (KW_ERRNO_WORDS * 64) /* all beyond, which no kernel returns but a seccomp filter may make up */
 #define KW_COMM_BYTES 16
 #define KW_STRING_BYTES 4096 /* the longest single string that is kept, its NUL included */
 #define KW_ITEMS_BYTES 3584  /* where the last item of a record may begin */
@@ -133,13 +134,14 @@ enum kw_capture {
 };
 
 enum kw_shape_flag {
-	KW_SHAPE_IN = 1 << 0,	       /* some argument is read that the caller filled */
-	KW_SHAPE_OUT = 1 << 1,	       /* some argument is read that the kernel filled */
-	KW_SHAPE_OPENS = 1 << 2,       /* a return >= 0 is a descriptor of a file with a path */
-	KW_SHAPE_NO_RETURN = 1 << 3,   /* exit, exit_group */
-	KW_SHAPE_EXEC = 1 << 4,	       /* execve, execveat: replaces its own memory */
-	KW_SHAPE_FORKS = 1 << 5,       /* the child's return of 0 is not a call */
-	KW_SHAPE_ENTRY_KNOWS = 1 << 6, /* only the entry shows the right number (rt_sigreturn) */
+	KW_SHAPE_IN = 1 << 0,	     /* some argument is read that the caller filled */
+	KW_SHAPE_OUT = 1 << 1,	     /* some argument is read that the kernel filled */
+	KW_SHAPE_OPENS = 1 << 2,     /* a return >= 0 is a descriptor of a file with a path */
+	KW_SHAPE_NO_RETURN = 1 << 3, /* exit, exit_group */
+	KW_SHAPE_EXEC = 1 << 4,	     /* execve, execveat: replaces its own memory */
+	KW_SHAPE_FORKS = 1 << 5,     /* the child's return of 0 is not a call */
+	KW_SHAPE_ENTRY_KNOWS =
+		1 << 6, /* only the entry shows the right number (rt_sigreturn), or all that there is (reboot) */
 };
 
 /*
@@ -328,6 +330,8 @@ struct kw_settings {
 	__u32 tag_pid_ns;	  /* inode number; 0: any. Its tasks, and those in namespaces below */
 	__u64 births_after;	  /* no cgroup with an id up to this one has a birth */
 	__u64 shared_bytes;	  /* size of the ring that containers share; 0: one has it all */
+	__u32 shared_results;	  /* entries of call_table that containers share; 0: one has them all */
+	__u32 shared_durations;	  /* and of call_times */
 	__u8 raw_hooks[KW_CALLS]; /* enum kw_hook: what the raw tracepoints serve of each call */
 	__u8 function_hooks[KW_CALLS]; /* and what the hooks on its function do; both in a move alone */
 };
@@ -351,10 +355,15 @@ struct kw_account {
 	__u64 unreadable;   /* arguments that could not be read; no call is lost by it */
 	__u64 no_buffer;    /* records without strings, for want of memory; no call is lost by it */
 	__u64 lost_exec;    /* programs whose name is unknown, for want of room in the ring */
-	__u64 untabled;	    /* calls that the table had no room for; they are counted above */
-	__u64 untimed;	/* durations that call_times had no room for; their calls are counted above and in the table */
+	__u64 untabled; /* calls that the table, or the container's share of it, had no room for; they are counted above */
+	__u64 untimed;	/* the same of call_times; their calls are counted above and in the table */
 	__u64 untagged; /* tasks that got no tag for want of memory: identified anew at each call */
 };
+
+/* Where keys_made and keys_deleted count the keys of call_table and call_times, each by slot. */
+#define KW_RESULT_KEYS 0
+#define KW_DURATION_KEYS KW_SLOTS
+#define KW_KEY_COUNTS (2 * KW_SLOTS)
 
 /* kw_table_key.flags: KW_RECORD_COMPAT and KW_RECORD_IO_URING as in a record, and */
 enum kw_table_flag {
@@ -365,7 +374,7 @@ enum kw_table_flag {
 struct kw_table_key {
 	__u16 slot;
 	__u16 nr;    /* as in the caller's table */
-	__u16 error; /* errno, 0: it succeeded or is unfinished */
+	__u16 error; /* errno, KW_ERRNO_OTHER: one beyond 575, 0: it succeeded or is unfinished */
 	__u8 flags;
 	__u8 stage; /* enum kw_stage, when the result was known */
 };

@@ -114,9 +114,7 @@ pub(super) fn execs() -> Option<[usize; 2]> {
 /// there, so a grace period of the kernel's RCU is enough unless the kernel preempts itself.
 pub(super) fn let_pass() {
     thread::sleep(GRACE);
-    if !process::wait_for_rcu() {
-        thread::sleep(10 * GRACE);
-    }
+    process::wait_for_rcu();
 }
 
 fn since(is_shown: bool, before: u64, now: u64) -> u64 {

@@ -23,7 +23,7 @@ pub enum Capture {
 pub enum EntryRule {
     /// Only when someone asks for its entry or its duration.
     WhenAsked,
-    /// Always: at its exit its number or its arguments are gone.
+    /// Always: at its exit its number or its arguments are gone, or its caller is.
     Always,
     /// Always, and there is no exit.
     NeverReturns,
@@ -98,11 +98,12 @@ impl Syscall {
 
     /// Whether the call needs a program at its entry whatever is asked.
     ///
-    /// execve and execveat replace the memory their arguments are in, rt_sigreturn the registers.
+    /// execve and execveat replace the memory their arguments are in, rt_sigreturn the registers; reboot in a pid namespace of
+    /// a container's own ends its caller.
     pub fn entry_rule(&self) -> EntryRule {
         match self.name {
             "exit" | "exit_group" => EntryRule::NeverReturns,
-            "execve" | "execveat" | "rt_sigreturn" => EntryRule::Always,
+            "execve" | "execveat" | "rt_sigreturn" | "reboot" => EntryRule::Always,
             _ => EntryRule::WhenAsked,
         }
     }

@@ -88,6 +88,16 @@ fn moments_decide_whose_a_record_is() {
 }
 
 #[test]
+fn call_that_ended_its_caller_is_whose_its_return_would_have_been() {
+    let (mut judge, selected) = judge(vec![
+        policy("return", "  kretprobe: [{name: reboot}]"),
+        policy("some", "  syscalls: [{name: reboot}]"),
+        policy("failed", "  syscalls: [{name: reboot}]\n  filter: {errors: [EPERM]}"),
+    ]);
+    assert_eq!(judge.judge(&event("reboot", Phase::Enter), &selected, 0), wanted(&["return", "some"]));
+}
+
+#[test]
 fn refused_call_is_also_theirs_who_asked_for_refusals() {
     let (mut judge, selected) = judge(vec![
         policy("asked", "  kprobe: [{name: openat}]\n  refused: true"),

@@ -175,7 +175,7 @@ fn hook_facts_hold_for_the_calls_they_name() {
         |is: fn(&Syscall) -> bool| all().iter().filter(|call| is(call)).map(|call| call.name).collect::<Vec<_>>();
     assert_eq!(named(Syscall::opens_file), ["open", "creat", "openat", "open_by_handle_at", "openat2"]);
     assert_eq!(named(|call| call.entry_rule() == EntryRule::NeverReturns), ["exit", "exit_group"]);
-    assert_eq!(named(|call| call.entry_rule() == EntryRule::Always), ["rt_sigreturn", "execve", "execveat"]);
+    assert_eq!(named(|call| call.entry_rule() == EntryRule::Always), ["rt_sigreturn", "execve", "reboot", "execveat"]);
     let no_fentry = named(Syscall::has_no_fentry);
     assert_eq!(no_fentry.len(), 17);
     assert!(no_fentry.iter().all(|name| by_name(name).and_then(|call| call.args).is_some_and(<[_]>::is_empty)));
