@@ -62,7 +62,10 @@ static int int80(int nr, uint32_t a, uint32_t b, uint32_t c, uint32_t d, uint32_
 {
 	long ax = nr;
 
-	__asm__ volatile("int $0x80" : "+a"(ax) : "b"(a), "c"(b), "d"(c), "S"(d), "D"(e) : "memory", "r8", "r9", "r10", "r11");
+	__asm__ volatile("int $0x80"
+			 : "+a"(ax)
+			 : "b"(a), "c"(b), "d"(c), "S"(d), "D"(e)
+			 : "memory", "r8", "r9", "r10", "r11");
 	return ax;
 }
 
@@ -87,7 +90,7 @@ static void made(const char *name, int nr, int ret, const char *args, ...)
 
 static int socketcall(int call, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 {
-	uint32_t words[4] = { a, b, c, d };
+	uint32_t words[4] = {a, b, c, d};
 
 	memcpy(low->words, words, sizeof(words));
 	return int80(102, call, at(low->words), 0, 0, 0);
@@ -98,10 +101,11 @@ static void files(void)
 	int ret;
 
 	strcpy(low->path, "/compat/path");
-	made("open", 5, int80(5, at(low->path), 0, 0, 0, 0), "\"filename=\\\"/compat/path\\\"\",\"flags=O_RDONLY\",null");
+	made("open", 5, int80(5, at(low->path), 0, 0, 0, 0),
+	     "\"filename=\\\"/compat/path\\\"\",\"flags=O_RDONLY\",null");
 	strcpy(low->path, "/");
-	made("stat", 195, int80(195, at(low->path), at(low->buffer), 0, 0, 0), "\"filename=\\\"/\\\"\",\"statbuf=0x%x\"",
-	     at(low->buffer));
+	made("stat", 195, int80(195, at(low->path), at(low->buffer), 0, 0, 0),
+	     "\"filename=\\\"/\\\"\",\"statbuf=0x%x\"", at(low->buffer));
 	made("fcntl", 221, int80(221, 1, 1, 0, 0, 0), "\"fd=1\",\"cmd=F_GETFD\",null");
 	made("lseek", 140, int80(140, -1, 1, 2, at(low->buffer), 0),
 	     "\"fd=-1\",\"offset_high=0x1\",\"offset_low=0x2\",\"result=0x%x\",\"whence=SEEK_SET\"", at(low->buffer));
@@ -110,25 +114,29 @@ static void files(void)
 	     "\"fd=-1\",\"buf=0x%x\",\"count=1\",\"pos_low=0x5\",\"pos_high=0x6\"", at(low->buffer));
 	made("close", 6, int80(6, 4321, 0, 0, 0, 0), "\"fd=4321\"");
 	ret = int80(192, 0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	made("mmap", 192, ret, "\"addr=NULL\",\"len=4096\",\"prot=PROT_READ\",\"flags=MAP_PRIVATE|MAP_ANONYMOUS\",\"fd=-1\",null");
-	memcpy(low->words, (uint32_t[6]){ 0, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0 }, sizeof(low->words));
+	made("mmap", 192, ret,
+	     "\"addr=NULL\",\"len=4096\",\"prot=PROT_READ\",\"flags=MAP_PRIVATE|MAP_ANONYMOUS\",\"fd=-1\",null");
+	memcpy(low->words, (uint32_t[6]){0, 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0}, sizeof(low->words));
 	ret = int80(90, at(low->words), 0, 0, 0, 0);
-	made("mmap", 90, ret, "\"addr=NULL\",\"len=8192\",\"prot=PROT_NONE\",\"flags=MAP_PRIVATE|MAP_ANONYMOUS\",\"fd=-1\",\"off=0\"");
+	made("mmap", 90, ret,
+	     "\"addr=NULL\",\"len=8192\",\"prot=PROT_NONE\",\"flags=MAP_PRIVATE|MAP_ANONYMOUS\",\"fd=-1\",\"off=0\"");
 }
 
 static void sockets(void)
 {
-	const char *address = "\"uservaddr={sa_family=AF_INET, sin_port=htons(9), sin_addr=inet_addr(\\\"127.0.0.1\\\")}\"";
+	const char *address =
+		"\"uservaddr={sa_family=AF_INET, sin_port=htons(9), sin_addr=inet_addr(\\\"127.0.0.1\\\")}\"";
 	int fd = socketcall(1, AF_INET, SOCK_DGRAM, 0, 0);
 
 	made("socket", 102, fd, SOCKET_ARGS);
-	low->address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	made("connect", 102, socketcall(3, fd, at(&low->address), sizeof(low->address), 0), "\"fd=%d\",%s,\"addrlen=16\"", fd,
-	     address);
-	made("connect", 362, int80(362, fd, at(&low->address), sizeof(low->address), 0, 0), "\"fd=%d\",%s,\"addrlen=16\"", fd,
-	     address);
-	made("sendto", 102, socketcall(9, fd, at(low->buffer), 1, 0), "\"fd=%d\",\"buff=0x%x\",\"len=1\",\"flags=0\"", fd,
-	     at(low->buffer));
+	low->address = (struct sockaddr_in){
+		.sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	made("connect", 102, socketcall(3, fd, at(&low->address), sizeof(low->address), 0),
+	     "\"fd=%d\",%s,\"addrlen=16\"", fd, address);
+	made("connect", 362, int80(362, fd, at(&low->address), sizeof(low->address), 0, 0),
+	     "\"fd=%d\",%s,\"addrlen=16\"", fd, address);
+	made("sendto", 102, socketcall(9, fd, at(low->buffer), 1, 0), "\"fd=%d\",\"buff=0x%x\",\"len=1\",\"flags=0\"",
+	     fd, at(low->buffer));
 	low->address_bytes = sizeof(low->address);
 	made("getpeername", 102, socketcall(7, fd, at(low->buffer), at(&low->address_bytes), 0),
 	     "\"fd=%d\",\"usockaddr=%s,null", fd, address + strlen("\"uservaddr="));
@@ -149,8 +157,8 @@ static void others(void)
 	made("rt_sigprocmask", 126, int80(126, SIG_BLOCK, 0, 0, 0, 0), "\"how=SIG_BLOCK\",\"nset=NULL\",\"oset=NULL\"");
 	id = int80(117, 2, IPC_PRIVATE, 1, 0600, 0);
 	made("semget", 117, id, "null,\"nsems=1\",null");
-	made("semctl", 117, int80(117, 3, id, 0, IPC_RMID, at(low->words)), "\"semid=%d\",\"semnum=0\",\"cmd=IPC_RMID\",\"ptr=0x%x\"",
-	     id, at(low->words));
+	made("semctl", 117, int80(117, 3, id, 0, IPC_RMID, at(low->words)),
+	     "\"semid=%d\",\"semnum=0\",\"cmd=IPC_RMID\",\"ptr=0x%x\"", id, at(low->words));
 	child = int80(2, 0, 0, 0, 0, 0);
 	if (child == 0)
 		_exit(0);
@@ -161,7 +169,8 @@ static void others(void)
 	low->argv[1] = at(strcpy(low->buffer, "word"));
 	made("execve", 11, int80(11, at(low->program), at(low->argv), 0, 0, 0),
 	     "\"filename=\\\"/compat/program\\\"\",\"argv=[\\\"/compat/program\\\", \\\"word\\\"]\",\"envp=NULL\"");
-	made("vm86old", 113, int80(113, 1, 2, 3, 4, 5), "\"arg0=0x1\",\"arg1=0x2\",\"arg2=0x3\",\"arg3=0x4\",\"arg4=0x5\",null");
+	made("vm86old", 113, int80(113, 1, 2, 3, 4, 5),
+	     "\"arg0=0x1\",\"arg1=0x2\",\"arg2=0x3\",\"arg3=0x4\",\"arg4=0x5\",null");
 	made("syscall_0x258", 600, int80(600, 1, 2, 3, 4, 5), "\"arg0=0x1\",\"arg1=0x2\",\"arg2=0x3\",null,null,null");
 }
 
@@ -182,7 +191,8 @@ static void numbers(void)
 
 int main(void)
 {
-	low = mmap((void *)0x10000000, sizeof(*low), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	low = mmap((void *)0x10000000, sizeof(*low), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		   -1, 0);
 	if (low == MAP_FAILED)
 		return 1;
 	memset(low, 0, sizeof(*low));
