@@ -59,6 +59,14 @@ static void say(void *way)
 	escaped(way);
 }
 
+/* A child is in both namespaces, and so all that a guest can be, until it leaves the one that can be left. */
+static void visit_and_leave(void *own_mnt)
+{
+	escaped("guest-inside");
+	check(setns(*(int *)own_mnt, 0) == 0, "setns back");
+	escaped("guest-inside-left");
+}
+
 static void visit_namespaces(const char *process)
 {
 	int mnt = open_namespace(process, "mnt"), pid = open_namespace(process, "pid");
@@ -68,7 +76,7 @@ static void visit_namespaces(const char *process)
 	/* The pid namespace is the children's: the visitor itself stays the host's. */
 	check(setns(pid, 0) == 0 && setns(mnt, 0) == 0, "setns");
 	escaped("guest-half");
-	in_child(say, "guest-inside", "inside");
+	in_child(visit_and_leave, &own_mnt, "inside");
 	check(setns(own_mnt, 0) == 0, "setns back");
 	in_child(say, "guest-in-pid-namespace-alone", "inside");
 	check(setns(own_pid, 0) == 0, "setns back");

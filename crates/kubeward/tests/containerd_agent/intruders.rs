@@ -103,7 +103,7 @@ fn containerd_container_in_anothers_cgroup_is_itself_and_the_cgroup_stays_the_ot
 }
 
 #[test]
-fn containerd_guest_of_a_container_in_the_root_cgroup_is_its_own_only_while_it_is_inside() -> Result<()> {
+fn containerd_guest_of_a_container_in_the_root_cgroup_is_the_containers_only_while_it_is_inside() -> Result<()> {
     let containerd = containerd_with_escapes()?;
     let _in_a_cgroup = Told::start(&containerd, "other")?;
     let early = Early::start(&containerd, "rooted", &[])?;
