@@ -226,20 +226,20 @@ impl Pipeline {
         }
     }
 
-    /// The end has come for what waits for a name.
+    /// No name comes any more for what waits for one.
     pub(super) fn end_holding(&mut self) {
-        for slot in self.holding.give_up() {
+        for slot in self.holding.slots() {
             let kernel = (self.kernel_account)(slot).unwrap_or_default();
             self.end_ignored(slot, &kernel);
         }
     }
 
-    /// What an ignored slot did belongs to no container: it stands in the node's account alone, calls that go on with it.
+    /// What an ignored slot did belongs to no container, so that none of it was wanted: it stands in the node's account alone, calls
+    /// that go on with it.
     fn end_ignored(&mut self, slot: ContainerSlot, kernel: &wire::Account) {
-        if let Some(held) = self.holding.end(slot) {
-            let Account { seen, lost, .. } = held.counts.join(kernel);
-            let mut account = Account { seen, lost, ..Account::default() };
-            account.filtered.add(FilterReason::Ignored, seen.saturating_sub(lost.total()));
+        if self.holding.end(slot).is_some() {
+            let mut account = Account { seen: kernel.seen, ..Account::default() };
+            account.filtered.add(FilterReason::Ignored, kernel.seen);
             self.ended.add(&account);
         }
         self.programs.forget(slot);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use kubeward_core::container::ContainerSlot;
-use kubeward_core::ledger::{FilterReason, LossReason};
+use kubeward_core::ledger::LossReason;
 
 use super::account::UserCounts;
 
@@ -26,13 +26,6 @@ pub(super) struct Held {
     ignored: Option<u32>,
 }
 
-impl Held {
-    fn ignore(&mut self, count: u64) {
-        self.counts.read += count;
-        self.counts.filtered.add(FilterReason::Ignored, count);
-    }
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Holding {
     slots: BTreeMap<ContainerSlot, Held>,
@@ -48,7 +41,7 @@ impl Holding {
     pub(super) fn keep(&mut self, slot: ContainerSlot, record: &[u8]) -> bool {
         let Some(held) = self.slots.get_mut(&slot) else { return false };
         if held.ignored.is_some() {
-            held.ignore(1);
+            held.counts.read += 1;
             return true;
         }
         if held.bytes + record.len() > SLOT_BYTES || self.bytes + record.len() > ALL_BYTES {
@@ -62,12 +55,11 @@ impl Holding {
         true
     }
 
-    /// The slot is no container's. What still comes of it is counted. False when it is not held.
+    /// The slot is no container's. What still comes of it is passed over. False when it is not held.
     pub(super) fn ignore(&mut self, slot: ContainerSlot) -> bool {
         let Some(held) = self.slots.get_mut(&slot) else { return false };
         held.ignored = Some(0);
-        let records = std::mem::take(&mut held.records);
-        held.ignore(records.len() as u64);
+        held.counts.read += std::mem::take(&mut held.records).len() as u64;
         self.bytes -= std::mem::take(&mut held.bytes);
         true
     }
@@ -82,13 +74,7 @@ impl Holding {
         ignored.collect()
     }
 
-    /// No name comes any more: what is held of slots that are not ignored is lost.
-    pub(super) fn give_up(&mut self) -> Vec<ContainerSlot> {
-        for held in self.slots.values_mut().filter(|held| held.ignored.is_none()) {
-            let count = std::mem::take(&mut held.records).len() as u64;
-            held.counts.read += count;
-            held.counts.lost.add(LossReason::Pending, count);
-        }
+    pub(super) fn slots(&self) -> Vec<ContainerSlot> {
         self.slots.keys().copied().collect()
     }
 
@@ -132,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn ignored_records_are_counted_also_those_that_come_later() {
+    fn ignored_records_are_read_also_those_that_come_later() {
         let mut holding = Holding::default();
         holding.begin(A);
         holding.keep(A, b"before");
@@ -141,7 +127,7 @@ mod tests {
         assert!(holding.keep(A, b"after"));
         assert_eq!((holding.drained(), holding.bytes), (vec![(A, 1, 2)], 0));
         let held = holding.end(A).expect("it is held");
-        assert_eq!((held.records.len(), held.counts.filtered.get(FilterReason::Ignored)), (0, 2));
+        assert_eq!((held.records.len(), held.counts.read), (0, 2));
     }
 
     #[test]

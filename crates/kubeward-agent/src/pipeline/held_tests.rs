@@ -49,12 +49,12 @@ fn what_proves_to_be_no_containers_is_in_the_nodes_account_alone() {
 }
 
 #[test]
-fn what_has_no_name_when_the_agent_ends_is_lost() {
+fn what_has_no_name_when_the_agent_ends_is_no_containers() {
     let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
     hold(&rig, A);
     hold(&rig, B);
     rig.record(&numbered(A, 1));
     let node = rig.pipeline.finish(Doubts::default()).total;
     assert!(node.balanced(), "{node:?}");
-    assert_eq!((node.seen, node.lost.get(LossReason::Pending)), (1, 1));
+    assert_eq!((node.seen, node.filtered.get(FilterReason::Ignored)), (1, 1));
 }
