@@ -205,8 +205,11 @@ fn root_requests_of_two_containers_are_counted_apart() {
     second.end();
     watch.wait_for_the_end(ONE);
     assert_eq!((watch.kept(ONE), watch.kept(TWO)), ((2 * MANY, 2 * MANY), (MANY, MANY)));
-    let cancelled = libc::ECANCELED as u16;
-    assert_eq!(watch.table(ONE), [((IO_URING, 0), MANY), ((IO_URING, cancelled), MANY)].into());
+    // By which error a request ends with its program depends on who does it: on 6.1 workers do, which are interrupted.
+    let (answered, ended): (Vec<_>, Vec<_>) = watch.table(ONE).into_iter().partition(|((_, error), _)| *error == 0);
+    assert_eq!(answered, [((IO_URING, 0), MANY)]);
+    assert!(ended.iter().all(|((flags, _), _)| *flags == IO_URING), "{ended:?}");
+    assert_eq!(ended.iter().map(|(_, count)| count).sum::<u64>(), MANY, "{ended:?}");
     assert_eq!(watch.table(TWO), [((IO_URING, 0), MANY)].into());
 }
 
