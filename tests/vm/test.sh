@@ -41,7 +41,7 @@ build_programs() {
         cc -O1 -static -Wall -Wextra -o "$bin/$program" "$root/tests/witness/$program.c"
     done
     local test
-    for test in root_moves root_table root_many root_uring; do
+    for test in root_moves root_table root_many root_skips root_uring; do
         program=$(cd "$root" && cargo test --release --locked -p kubeward-bpf --test "$test" --no-run --message-format=json \
             | jq -r --arg test "$test" 'select(.target.name == $test) | .executable // empty')
         strip -o "$bin/$test" "$program"
@@ -162,6 +162,7 @@ judge_many() { # DIR
         case $backend in tracepoint | auto) all=2 ;; *) all=1 ;; esac
         status_is_0 "many kinds under $backend" "$1/$backend.status" "$1/$backend"
         tests=$(sed -n 's/^test result: ok. \([0-9]*\) passed.*/\1/p' "$1/$backend")
+        status_is_0 "skipped runs under $backend" "$1/skips.$backend.status" "$1/skips.$backend"
         [ "$tests" = "$all" ] || echo "many kinds under $backend: ${tests:-no} tests passed instead of $all: $(grep -m1 -A3 'panicked at' "$1/$backend" | tr '\n' ' ')"
     done
 }
@@ -211,7 +212,7 @@ boot() { # DIR KERNEL KIND
         many | many-full)
             local preempt=default
             [ "$kind" = many ] || preempt=full
-            "$here/run.sh" --preempt "$preempt" --timeout 1200 --out "$dir" "$kernel" -- "$here/guest/many.sh" "$bin/root_many" "$bin/many"
+            "$here/run.sh" --preempt "$preempt" --timeout 1200 --out "$dir" "$kernel" -- "$here/guest/many.sh" "$bin/root_many" "$bin/many" "$bin/root_skips" "$bin/loop"
             ;;
         io_uring)
             files+=("$bin/uring" "$bin/uring_held" "$bin/root_uring")

@@ -1,7 +1,7 @@
 #!/bin/sh
 # In the machine: calls of more than seventy kinds, refused and interrupted ones among them, as the tests of root_many make and
 # judge them. Nothing is judged here; what the tests printed under each backend is left in /out/BACKEND, and their exit status in
-# /out/BACKEND.status.
+# /out/BACKEND.status; and of root_skips in /out/skips.BACKEND.
 
 # Under kprobe and fentry, which lose more than the ring does, one of the two tests.
 for backend in tracepoint kprobe fentry auto; do
@@ -12,5 +12,7 @@ for backend in tracepoint kprobe fentry auto; do
     KUBEWARD_MANY="60 4 4" KUBEWARD_WITNESSES=/bin KUBEWARD_PROBE_BACKEND=$backend \
         timeout -s KILL 280 root_many --test-threads=1 --nocapture "$tests" >"$backend" 2>&1
     echo $? >"$backend.status"
+    KUBEWARD_WITNESSES=/bin KUBEWARD_PROBE_BACKEND=$backend timeout -s KILL 120 root_skips --nocapture >"skips.$backend" 2>&1
+    echo $? >"skips.$backend.status"
 done
 exit 0 # what failed is told by the files
