@@ -65,8 +65,11 @@ all_calls=$(calls64 | sed 's/{"name":"//; s/".*//' | sort -u | tr '\n' ',' | sed
 
 for backend in $backends; do
     before=$(bpf_objects)
-    watch "$backend" "$all_calls" calls64
-    watch "$backend" "$compat_calls" compat
+    # What arguments a call has does not depend on preemption, and takes long to hook.
+    if ! grep -q '(full)' preempt; then
+        watch "$backend" "$all_calls" calls64
+        [ "$backend" = auto ] || watch "$backend" "$compat_calls" compat
+    fi
     watch "$backend" read blocked "$blocked_threads"
     watch "$backend" getppid,dup loop "$loop_threads" "$loop_rounds" getppid dup
     count_loop_lines "$backend"
