@@ -4,7 +4,7 @@
  *
  *   sys_enter, sys_exit	the raw tracepoints, through BTF and as classic ones: every call of the machine comes by
  *   kprobe_*, kretprobe_*	one call each, attached by user space; the *_multi forms many calls at once
- *   task_newtask		a child inherits its parent's tag
+ *   task_newtask, process_fork	a child inherits its parent's tag
  *   *_process_exec		a container's stage becomes "run"; the program gets a name
  *   *_process_exit		a call that is still kept never returns
  *   cgroup_mkdir, _rmdir	a cgroup may be a container's before anybody says so
@@ -101,11 +101,9 @@ static __always_inline struct kw_settings *awake(void)
 	return now && !now->silenced ? now : NULL;
 }
 
-/* Fork events would miss io_uring's workers. */
-SEC("tp_btf/task_newtask")
-int task_newtask(u64 *ctx)
+/* A child of the current task, which does not run yet. */
+static __always_inline int on_child(struct task_struct *child)
 {
-	struct task_struct *child = (struct task_struct *)ctx[0];
 	struct task_struct *parent = bpf_get_current_task_btf();
 	struct kw_settings *now = awake();
 	struct kw_tag *tag;
@@ -119,6 +117,20 @@ int task_newtask(u64 *ctx)
 	if (tag)
 		tag_task(child, tag->slot, tag->exec_id);
 	return 0;
+}
+
+/* Fork events would miss io_uring's workers. */
+SEC("tp_btf/task_newtask")
+int task_newtask(u64 *ctx)
+{
+	return on_child((struct task_struct *)ctx[0]);
+}
+
+/* A second chance: under live preemption the kernel may skip the run of one of the two, and a child that got no tag could leave. */
+SEC("tp_btf/sched_process_fork")
+int process_fork(u64 *ctx)
+{
+	return on_child((struct task_struct *)ctx[1]);
 }
 
 /* What the new program was called with, as the kernel copied it: for strings that were not there to read at entry. */
