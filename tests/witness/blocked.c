@@ -17,6 +17,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sleeps.h"
+
 enum { MAX_THREADS = 4096, STACK_BYTES = 64 * 1024 };
 
 static int pipe_fds[2];
@@ -33,28 +35,6 @@ static void *block(void *unused)
 	if (syscall(SYS_read, pipe_fds[0], &byte, 1) == 1)
 		atomic_fetch_add(&returned, 1);
 	return NULL;
-}
-
-// Whether the thread sleeps; once it has announced itself, read(2) is all that it can sleep in. The
-// file is read with pread64, so that it is not among the calls that are counted.
-static int sleeps(int tid)
-{
-	char path[64], stat[512];
-	const char *name_end;
-	long length;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	length = syscall(SYS_pread64, fd, stat, sizeof(stat) - 1, 0);
-	close(fd);
-	if (length <= 0)
-		return 0;
-	stat[length] = '\0';
-	name_end = strrchr(stat, ')');
-	return name_end != NULL && name_end[1] == ' ' && name_end[2] == 'S';
 }
 
 int main(int argc, char **argv)

@@ -17,32 +17,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sleeps.h"
+
 enum { MAX_THREADS = 64, STACK_BYTES = 64 * 1024 };
 
 static int pipe_fds[2];
 static int word;
 static atomic_int thread_ids[MAX_THREADS];
-
-/* Reads by pread64, so that it is none of the calls that are counted. */
-static int sleeps(int tid)
-{
-	char path[64], stat[512];
-	const char *name_end;
-	long length;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	length = syscall(SYS_pread64, fd, stat, sizeof(stat) - 1, 0);
-	close(fd);
-	if (length <= 0)
-		return 0;
-	stat[length] = '\0';
-	name_end = strrchr(stat, ')');
-	return name_end && name_end[1] == ' ' && name_end[2] == 'S';
-}
 
 /* By clone and not by pthread_create, whose threads make a futex call of their own when they wait for each other. */
 static int block(void *index)

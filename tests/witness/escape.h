@@ -56,4 +56,15 @@ static inline void in_child(void (*go)(void *), void *with, const char *way)
 	reap(child, way);
 }
 
+static inline int open_namespace(const char *process, const char *kind)
+{
+	char path[64];
+	int namespace;
+
+	snprintf(path, sizeof(path), "/proc/%s/ns/%s", process, kind);
+	namespace = open(path, O_RDONLY | O_CLOEXEC);
+	check(namespace >= 0, path);
+	return namespace;
+}
+
 #endif

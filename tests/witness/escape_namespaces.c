@@ -80,17 +80,6 @@ static void by_clone3(const struct kind *kind)
 	reap(child, kind->name);
 }
 
-static int open_namespace(const char *process, const char *kind)
-{
-	char path[64];
-	int namespace;
-
-	snprintf(path, sizeof(path), "/proc/%s/ns/%s", process, kind);
-	namespace = open(path, O_RDONLY | O_CLOEXEC);
-	check(namespace >= 0, path);
-	return namespace;
-}
-
 /* Waits inside a namespace of its own until nobody holds the other end of `until`. */
 static void live_inside(const struct kind *kind, int ready, int until)
 {

@@ -43,17 +43,6 @@ static void visit_cgroup(const char *cgroup, const char *root)
 	escaped("guest-moved-left");
 }
 
-static int open_namespace(const char *process, const char *kind)
-{
-	char path[64];
-	int namespace;
-
-	snprintf(path, sizeof(path), "/proc/%s/ns/%s", process, kind);
-	namespace = open(path, O_RDONLY | O_CLOEXEC);
-	check(namespace >= 0, path);
-	return namespace;
-}
-
 static void say(void *way)
 {
 	escaped(way);

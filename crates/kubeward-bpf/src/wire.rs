@@ -13,7 +13,6 @@ pub const COMM_BYTES: usize = 16;
 /// The longest single string that is kept, its NUL included.
 pub const STRING_BYTES: u32 = 4096;
 pub const BIRTHS: usize = 4096;
-pub const FREE_SLOTS: usize = 1024;
 pub const BIRTH_NAME_BYTES: usize = 128;
 
 pub const KIND_CALL: u8 = 1;

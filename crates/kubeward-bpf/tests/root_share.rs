@@ -332,7 +332,7 @@ fn root_new_profile_begins_with_full_buckets_and_a_call_that_others_want_is_told
 
 /// Nanoseconds a call, from outside, of a ring that holds them all.
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: cargo test --release -p kubeward-bpf --test root_share -- --ignored --nocapture"]
 fn measure_what_a_share_adds_to_a_record() {
     const CALLS_TIMED: u64 = 200_000;
     let time = |is_shared| {
