@@ -84,6 +84,12 @@ impl Maps {
         Ok(found)
     }
 
+    /// The cgroup's own, while it is not settled.
+    pub fn birth(&self, cgroup: CgroupId) -> Result<Option<Birth>, MapError> {
+        let birth = self.births.lookup(&cgroup.0.to_ne_bytes(), MapFlags::ANY).map_err(kernel("births"))?;
+        Ok(birth.and_then(|bytes| wire::Birth::read_from(&bytes)).map(|birth| Birth::of(cgroup, &birth)))
+    }
+
     /// The cgroup is somebody's, or nobody's: it is found as others are from now on. Its birth as it was last, if it had one.
     pub fn settle_birth(&self, cgroup: CgroupId) -> Result<Option<Birth>, MapError> {
         match self.births.lookup_and_delete(&cgroup.0.to_ne_bytes()) {

@@ -48,6 +48,7 @@ pub struct Maps {
     pub(crate) births: MapHandle,
     pub(crate) free_slots: MapHandle,
     pub(crate) birth_kin: MapHandle,
+    tags_made_up: MapHandle,
     pub(crate) ring_read: MapHandle,
     pub(crate) records: MapHandle,
 }
@@ -99,6 +100,7 @@ impl Maps {
             births: find("births")?,
             free_slots: find("free_slots")?,
             birth_kin: find("birth_kin")?,
+            tags_made_up: find("tags_made_up")?,
             ring_read: find("ring_read")?,
             records: find("records")?,
         })
@@ -252,6 +254,12 @@ impl Maps {
             ErrorKind::NotFound => MapError::TaskGone,
             _ => MapError::Kernel { map: "task_tags", source },
         })
+    }
+
+    /// Children whose tag the second of two programs gave, since the kernel had skipped the first; 0 where it cannot be read.
+    pub(crate) fn tags_made_up(&self) -> u64 {
+        let count = self.tags_made_up.lookup(&0_u32.to_ne_bytes(), MapFlags::ANY).ok().flatten();
+        count.and_then(|bytes| u64::read_from(&bytes)).unwrap_or(0)
     }
 
     /// The slot's counts, summed over all CPUs. While calls run, the counts are of slightly different moments.

@@ -205,10 +205,13 @@ impl Probes {
     /// Runs that the kernel skipped because one of our programs was already running on that CPU, since the self-test.
     /// They belong to no container that could be told.
     pub fn skipped(&self) -> u64 {
-        attach::recursion_misses(self.engine.object()) - self.skipped_in_trials
+        // First: a run that is made up for was skipped before.
+        let made_up = self.engine.maps().tags_made_up();
+        let skipped = attach::recursion_misses(self.engine.object()) - self.skipped_in_trials
             + self.skipped_before
             + self.uring.skipped()
-            + self.hooks.values().flatten().chain(self.shared.iter()).map(Hook::recursion_misses).sum::<u64>()
+            + self.hooks.values().flatten().chain(self.shared.iter()).map(Hook::recursion_misses).sum::<u64>();
+        skipped.saturating_sub(made_up)
     }
 
     /// Returns that the kernel says our kretprobes missed, where it counts them (6.7 and later).

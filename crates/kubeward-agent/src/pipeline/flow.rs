@@ -78,7 +78,7 @@ pub struct Pipeline {
     pub(super) holding: Holding,
     /// Held records are being told.
     is_releasing: bool,
-    /// CLOCK_MONOTONIC since when there are policies.
+    /// CLOCK_MONOTONIC since when these policies are in force.
     policies_since_ns: u64,
     /// Sum of the accounts of containers that are gone.
     pub(super) ended: Account,
@@ -209,7 +209,7 @@ impl Pipeline {
         event.process.start_time_ns = self.clocks.unix_of_boot(start_boot_ns);
         event.process.exe = self.programs.find(event.slot, exec_id);
         event.container = Some(member.container.clone());
-        self.newest_ns = self.newest_ns.max(event.mono_ns.saturating_add(event.duration_ns.unwrap_or(0)));
+        self.newest_ns = self.newest_ns.max(end_of(&event));
         let verdict = self.judged(&event);
         let Some(member) = self.members.get_mut(&event.slot) else { return };
         // Not before: an account that is told while it is judged has it in flight.
@@ -237,17 +237,25 @@ impl Pipeline {
             self.apply_commands();
             verdict = self.judged_by_set(event);
         }
+        let now_ns = self.moment_of(event);
         match &mut self.previous {
-            Some(previous) if verdict == unnamed => previous.judge(event, self.newest_ns),
+            Some(previous) if verdict == unnamed => previous.judge(event, now_ns),
             _ => verdict,
         }
     }
 
     fn judged_by_set(&mut self, event: &SyscallEvent) -> Verdict {
         let selected = self.members.get(&event.slot).map(|member| member.selected).unwrap_or_default();
-        // Of what was held, its own moment: limits would take all of it for one.
-        let now_ns = if self.is_releasing { event.mono_ns } else { self.newest_ns };
-        self.judge.judge(event, &selected, now_ns)
+        self.judge.judge(event, &selected, self.moment_of(event))
+    }
+
+    /// For limits: the newest of any record, and of what was held its own, since all of it is released at once.
+    fn moment_of(&self, event: &SyscallEvent) -> u64 {
+        if self.is_releasing {
+            end_of(event)
+        } else {
+            self.newest_ns
+        }
     }
 
     fn tell_event(&mut self, mut event: SyscallEvent) {
@@ -369,9 +377,7 @@ impl Pipeline {
             Command::Policies { set, selected } => {
                 let before = self.members.iter().map(|(&slot, member)| (slot, member.selected)).collect();
                 self.previous = Some(Previous::new(self.judge.set().clone(), before));
-                if self.judge.set().policies().is_empty() {
-                    self.policies_since_ns = monotonic_ns();
-                }
+                self.policies_since_ns = monotonic_ns();
                 self.judge.replace(set);
                 for (slot, selected) in selected {
                     if let Some(member) = self.members.get_mut(&slot) {
@@ -381,6 +387,7 @@ impl Pipeline {
                 }
             }
             Command::Switched => {
+                self.policies_since_ns = monotonic_ns();
                 if let Some(previous) = &mut self.previous {
                     previous.end(monotonic_ns());
                 }
@@ -449,6 +456,10 @@ impl Pipeline {
         let mono_ns = monotonic_ns();
         Moment { seq: self.seq, time_ns: self.clocks.unix_of_monotonic(mono_ns), mono_ns }
     }
+}
+
+fn end_of(event: &SyscallEvent) -> u64 {
+    event.mono_ns.saturating_add(event.duration_ns.unwrap_or(0))
 }
 
 impl RecordSink for Pipeline {

@@ -65,7 +65,7 @@ impl Births {
     }
 
     pub(super) fn of_cgroup(&self, cgroup: CgroupId) -> Result<Option<Birth>, MapError> {
-        Ok(self.all()?.into_iter().find(|birth| birth.cgroup == cgroup))
+        self.engine.maps().birth(cgroup)
     }
 
     /// The birth of a container that has ended: its workload was this process, and its cgroup has its name. Pids are reused, so

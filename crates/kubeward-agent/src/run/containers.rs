@@ -219,8 +219,11 @@ impl Containers {
         self.registry.open(instance.clone(), entry);
         if is_setup {
             self.in_setup.insert(instance);
-            // Its exec may have been between the list of tasks and the map.
-            self.look_at_setups(&self.engine.tasks()?);
+            // Its exec may have been between the list of tasks and the map. A later look tries again.
+            match self.engine.tasks() {
+                Ok(tasks) => self.look_at_setups(&tasks),
+                Err(error) => tracing::error!("{error}"),
+            }
         }
         Ok(())
     }
@@ -269,7 +272,7 @@ impl Containers {
         }
         // Its first call came a moment ago, and got a slot that nobody knows by now.
         if let Some(covered) = taken.filter(|covered| self.registry.take_back(covered.slot)) {
-            applier.ignore(covered.slot)?;
+            applier.ignore(covered.slot).unwrap_or_else(|error| tracing::error!("{error}"));
         }
         Ok(opened?)
     }
@@ -293,7 +296,8 @@ impl Containers {
         if claimed.is_err() {
             self.undo(entry, applier);
         }
-        self.births.settle(birth.cgroup)?;
+        // One that stays is found to be over in time, and has no slot to give back then.
+        self.births.settle(birth.cgroup).map_or_else(|error| tracing::error!("{error}"), drop);
         Ok(claimed?)
     }
 

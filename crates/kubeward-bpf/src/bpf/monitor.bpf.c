@@ -101,9 +101,11 @@ static __always_inline struct kw_settings *awake(void)
 	return now && !now->silenced ? now : NULL;
 }
 
-/* A child of the current task, which does not run yet. */
-static __always_inline int on_child(struct task_struct *child)
+/* Fork events would miss io_uring's workers. */
+SEC("tp_btf/task_newtask")
+int task_newtask(u64 *ctx)
 {
+	struct task_struct *child = (struct task_struct *)ctx[0];
 	struct task_struct *parent = bpf_get_current_task_btf();
 	struct kw_settings *now = awake();
 	struct kw_tag *tag;
@@ -119,18 +121,30 @@ static __always_inline int on_child(struct task_struct *child)
 	return 0;
 }
 
-/* Fork events would miss io_uring's workers. */
-SEC("tp_btf/task_newtask")
-int task_newtask(u64 *ctx)
-{
-	return on_child((struct task_struct *)ctx[0]);
-}
+/* Written by process_fork: runs of task_newtask that the kernel skipped and that are made up for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} tags_made_up SEC(".maps");
 
-/* A second chance: under live preemption the kernel may skip the run of one of the two, and a child that got no tag could leave. */
+/* A second chance: under live preemption the kernel may skip the first, and a child that got no tag could leave. */
 SEC("tp_btf/sched_process_fork")
 int process_fork(u64 *ctx)
 {
-	return on_child((struct task_struct *)ctx[1]);
+	struct task_struct *child = (struct task_struct *)ctx[1];
+	struct kw_tag *tag = bpf_task_storage_get(&task_tags, bpf_get_current_task_btf(), 0, 0);
+	u32 zero = 0;
+	u64 *made_up;
+
+	if (!tag || !awake() || bpf_task_storage_get(&task_tags, child, 0, 0))
+		return 0;
+	tag_task(child, tag->slot, tag->exec_id);
+	made_up = bpf_map_lookup_elem(&tags_made_up, &zero);
+	if (made_up && bpf_task_storage_get(&task_tags, child, 0, 0))
+		count(*made_up);
+	return 0;
 }
 
 /* What the new program was called with, as the kernel copied it: for strings that were not there to read at entry. */

@@ -169,7 +169,7 @@ fn kprobe_multi(engine: &Engine, symbols: &[String], is_return: bool) -> Result<
 /// What follows forks, execs and exits: without it no tag is inherited. Execs and exits go by the classic tracepoints where
 /// tracefs is mounted, since those skip no run; a fork's shows the child's number alone, and so has to go by the other.
 pub(super) fn lifecycle(engine: &Engine) -> Result<Vec<Link>, AttachError> {
-    let mut links = FORKS.iter().map(|program| trace(engine, program)).collect::<Result<Vec<_>, _>>()?;
+    let mut links = vec![trace(engine, "task_newtask")?, trace(engine, SECOND_CHANCE)?];
     for moment in ["exec", "exit"] {
         let event = format!("sched_process_{moment}");
         let classic = tracepoint(engine, &format!("classic_process_{moment}"), TracepointCategory::Sched, &event);
@@ -253,21 +253,13 @@ fn missed(link: &Link) -> u64 {
     }
 }
 
-/// Each of the two tags a new child: only one that neither saw has no tag.
-const FORKS: [&str; 2] = ["task_newtask", "process_fork"];
+/// Tags what another program is to tag, should the kernel skip that one: its own skipped runs miss nothing more.
+const SECOND_CHANCE: &str = "process_fork";
 
-/// Runs of the object's loaded programs that the kernel skipped, without those that another program made up for.
+/// Runs of the object's loaded programs that the kernel skipped.
 pub(super) fn recursion_misses(object: &Object) -> u64 {
-    let loaded = object.progs().filter(|program| program.autoload());
-    let (mut forks, mut others) = (Vec::new(), 0);
-    for program in loaded {
-        let misses = program_misses(program.as_fd().as_raw_fd());
-        match FORKS.iter().any(|fork| program.name() == *fork) {
-            true => forks.push(misses),
-            false => others += misses,
-        }
-    }
-    others + forks.into_iter().min().unwrap_or(0)
+    let loaded = object.progs().filter(|program| program.autoload() && program.name() != SECOND_CHANCE);
+    loaded.map(|program| program_misses(program.as_fd().as_raw_fd())).sum()
 }
 
 fn program_misses(fd: i32) -> u64 {
