@@ -6,17 +6,20 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use libbpf_rs::MapCore;
+
 use crate::maps::Maps;
-use crate::wire::{Record, Wire, SLOTS};
+use crate::wire::{Record, Wire};
 
 /// What the kernel puts before each record (`BPF_RINGBUF_HDR_SZ`); both together are aligned to 8 bytes.
 const HEADER_BYTES: usize = 8;
 
-const MAPPED_BYTES: usize = SLOTS as usize * size_of::<u64>();
-
 /// Bytes of the ring that each slot's records took and that were read. Alive in the kernel's map; one thread adds.
 #[derive(Debug)]
-pub(crate) struct ReadBytes(NonNull<AtomicU64>);
+pub(crate) struct ReadBytes {
+    first: NonNull<AtomicU64>,
+    slots: u32,
+}
 
 impl ReadBytes {
     /// `None` where nobody shares the ring.
@@ -24,29 +27,28 @@ impl ReadBytes {
         if !maps.is_ring_shared() {
             return Ok(None);
         }
-        let map = maps.ring_read.as_fd().as_raw_fd();
+        let (map, slots) = (maps.ring_read.as_fd().as_raw_fd(), maps.ring_read.max_entries());
+        let (bytes, access) = (mapped_bytes(slots), libc::PROT_READ | libc::PROT_WRITE);
         // SAFETY: a new mapping, wherever the kernel likes, of a descriptor that is open; it aliases nothing of ours.
-        let address = unsafe {
-            libc::mmap(std::ptr::null_mut(), MAPPED_BYTES, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, map, 0)
-        };
+        let address = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, libc::MAP_SHARED, map, 0) };
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(NonNull::new(address.cast()).map(Self))
+        Ok(NonNull::new(address.cast()).map(|first| Self { first, slots }))
     }
 
     /// `record` is about to leave the ring. One too short to name its slot cannot come: the kernel side writes whole records.
     pub(crate) fn add(&self, record: &[u8]) {
         let slot = record.get(offset_of!(Record, slot)..).and_then(u32::read_from);
-        if let Some(slot) = slot.filter(|slot| *slot < SLOTS) {
+        if let Some(slot) = slot.filter(|slot| *slot < self.slots) {
             self.of_slot(slot).fetch_add(bytes_in_ring(record.len()), Ordering::Relaxed);
         }
     }
 
     fn of_slot(&self, slot: u32) -> &AtomicU64 {
-        debug_assert!(slot < SLOTS);
+        debug_assert!(slot < self.slots);
         // SAFETY: the mapping has a word for each of the slots, of which this is one.
-        let word = unsafe { self.0.add(slot as usize) };
+        let word = unsafe { self.first.add(slot as usize) };
         // SAFETY: the word is aligned, mapped as long as `self` lives, and reached as an atomic alone.
         unsafe { word.as_ref() }
     }
@@ -55,8 +57,12 @@ impl ReadBytes {
 impl Drop for ReadBytes {
     fn drop(&mut self) {
         // SAFETY: the address and length are those of the mapping, and nothing borrows from it any more.
-        unsafe { libc::munmap(self.0.as_ptr().cast(), MAPPED_BYTES) };
+        unsafe { libc::munmap(self.first.as_ptr().cast(), mapped_bytes(self.slots)) };
     }
+}
+
+fn mapped_bytes(slots: u32) -> usize {
+    slots as usize * size_of::<u64>()
 }
 
 fn bytes_in_ring(record_bytes: usize) -> u64 {

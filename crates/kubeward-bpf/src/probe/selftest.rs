@@ -10,7 +10,6 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kubeward_core::container::ContainerSlot;
 use kubeward_core::event::Probe;
 use kubeward_core::syscall::{self, Syscall};
 
@@ -19,10 +18,8 @@ use super::tables::Tables;
 use super::{fentry, raw};
 use crate::object::Engine;
 use crate::process::{self, Pidfd};
-use crate::tasks::SELF_SLOT;
 use crate::wire::{self, CALLS, HOOK_ENTER, HOOK_EXIT};
 
-const SLOT: ContainerSlot = SELF_SLOT;
 const PROFILE: u32 = wire::PROFILES - 1;
 const LOOPS: usize = 3;
 /// Preemptions to wait for: by a thread that wakes, which preempts at once under full preemption, then by ticks, which under
@@ -152,6 +149,7 @@ type TestResult<T> = Result<T, Box<dyn std::error::Error>>;
 /// Nothing is emitted: the profile waits for an error that the calls do not give.
 fn count(engine: &Engine, calls: &[&Syscall]) -> TestResult<Counts> {
     let maps = engine.maps();
+    let slot = maps.own_slot();
     let mut profile = wire::Profile {
         want: [0; CALLS],
         errors: [0; wire::ERRNO_WORDS],
@@ -162,14 +160,14 @@ fn count(engine: &Engine, calls: &[&Syscall]) -> TestResult<Counts> {
     calls.iter().for_each(|call| profile.want[usize::from(call.nr)] = wire::WANT_CALL | wire::WANT_ERRORS);
     maps.set_profile(PROFILE, &profile)?;
     let container = wire::Container::watched(PROFILE, 0);
-    maps.open_slot(SLOT, &container, wire::STAGE_RUN)?;
+    maps.open_slot(slot, &container, wire::STAGE_RUN)?;
     // The test's threads inherit the tag of the thread that starts them.
-    engine.tag_process(&Pidfd::of_this_process()?, SLOT)?;
+    engine.tag_process(&Pidfd::of_this_process()?, slot)?;
     let made = loops().and_then(|loops| Ok(loops + blocked()?));
-    engine.untag(SLOT)?;
-    let account = maps.account(SLOT)?;
-    maps.close_slot(SLOT)?;
-    maps.clean_slots(&[SLOT].into())?;
+    engine.untag(slot)?;
+    let account = maps.account(slot)?;
+    maps.close_slot(slot)?;
+    maps.clean_slots(&[slot].into())?;
     Ok(Counts {
         calls: made?,
         seen: account.seen,
