@@ -2,6 +2,9 @@
 //!
 //! A group of rows is a module with `rows` (what it promises to tell) and `run` (what it found); [`registry`] lists them.
 
+pub mod cpu;
+pub mod kernel;
+pub mod load;
 pub mod measure;
 pub mod registry;
 pub mod report;

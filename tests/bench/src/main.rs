@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{ensure, Context, Result};
 use clap::{Parser, Subcommand};
 
+use kubeward_bench::load::{self, Load};
 use kubeward_bench::registry::{self, Bench};
 use kubeward_bench::report::Report;
 
@@ -35,6 +36,9 @@ enum Verb {
     Table { file: PathBuf },
     /// Check that a report has every row, each with a figure or the reason why not
     Check { file: PathBuf },
+    /// Make calls as often as standard input says
+    #[command(hide = true)]
+    Load { load: Load },
 }
 
 fn main() -> Result<ExitCode> {
@@ -42,6 +46,7 @@ fn main() -> Result<ExitCode> {
     match &args.verb {
         Some(Verb::Table { file }) => print!("{}", read(file)?.table()),
         Some(Verb::Check { file }) => return check(&read(file)?),
+        Some(Verb::Load { load }) => load::serve(*load)?,
         None => measure(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
+use crate::kernel;
 use crate::row::{Measured, Row, Spec};
 
 /// How much is to be measured.
@@ -38,7 +39,7 @@ pub struct Findings {
     pub not_run: Vec<(String, String)>,
 }
 
-pub const GROUPS: &[Group] = &[];
+pub const GROUPS: &[Group] = &[Group { name: "kernel", rows: kernel::rows, run: kernel::run }];
 
 /// Every row that there is to measure.
 pub fn all_rows() -> Vec<Spec> {
