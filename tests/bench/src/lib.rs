@@ -6,6 +6,7 @@ pub mod cpu;
 pub mod kernel;
 pub mod load;
 pub mod measure;
+pub mod product;
 pub mod registry;
 pub mod report;
 pub mod row;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use crate::kernel;
+use crate::product::{events, memory, throughput};
 use crate::row::{Measured, Row, Spec};
 
 /// How much is to be measured.
@@ -39,7 +40,12 @@ pub struct Findings {
     pub not_run: Vec<(String, String)>,
 }
 
-pub const GROUPS: &[Group] = &[Group { name: "kernel", rows: kernel::rows, run: kernel::run }];
+pub const GROUPS: &[Group] = &[
+    Group { name: "kernel", rows: kernel::rows, run: kernel::run },
+    Group { name: "events", rows: events::rows, run: events::run },
+    Group { name: "throughput", rows: throughput::rows, run: throughput::run },
+    Group { name: "memory", rows: memory::rows, run: memory::run },
+];
 
 /// Every row that there is to measure.
 pub fn all_rows() -> Vec<Spec> {
