@@ -68,7 +68,10 @@ pub fn run(bench: &Bench) -> Result<Findings> {
     for (name, count, _) in BY_CONTAINERS {
         if bench.wants(name) {
             let count = if bench.is_once { count / ONCE_DIVISOR } else { count };
-            findings.measured.push(beside(name, count)?);
+            match beside(name, count) {
+                Ok(measured) => findings.measured.push(measured),
+                Err(error) => findings.not_run.push((name.to_owned(), format!("{error:#}"))),
+            }
         }
     }
     Ok(findings)
