@@ -248,7 +248,7 @@ impl Maps {
 
     /// Tags a process, by its pidfd: it and what it forks from now on belong to the slot. Slot 0 exempts it from being watched.
     pub fn tag_task(&self, pidfd: BorrowedFd<'_>, slot: u32) -> Result<(), MapError> {
-        let tag = Tag { slot, pad: 0, exec_id: 0 };
+        let tag = Tag { slot, container_pid: 0, exec_id: 0 };
         let updated = self.task_tags.update(&pidfd.as_raw_fd().to_ne_bytes(), tag.as_bytes(), MapFlags::ANY);
         updated.map_err(|source| match source.kind() {
             ErrorKind::NotFound => MapError::TaskGone,
@@ -289,6 +289,31 @@ impl Container {
     /// One that nobody has named yet: a [`Birth`](crate::births::Birth) may take it.
     pub fn unnamed(profile: u32) -> Self {
         Self { is_unnamed: 1, ..Self::watched(profile, 0) }
+    }
+}
+
+impl Account {
+    /// Calls that reached a hook.
+    pub fn seen(&self) -> u64 {
+        self.at_once + self.entered
+    }
+
+    /// Calls of which a record was put into the ring: all that are over and have no other end. No counter of its own, which
+    /// every record would pay for; whether it is right shows when all is read.
+    pub fn submitted(&self) -> u64 {
+        let unsent = [
+            self.filtered_setup,
+            self.filtered_policy,
+            self.filtered_errors,
+            self.filtered_duration,
+            self.filtered_count,
+            self.sampled,
+            self.lost_ring,
+            self.lost_share,
+            self.lost_storage,
+            self.lost_return,
+        ];
+        (self.at_once + self.left).saturating_sub(unsent.iter().sum())
     }
 }
 
