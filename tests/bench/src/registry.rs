@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use crate::kernel;
 use crate::row::{Measured, Row, Spec};
+use crate::{judge, kernel, peers};
 
 /// How much is to be measured.
 #[derive(Debug, Clone)]
@@ -39,7 +39,11 @@ pub struct Findings {
     pub not_run: Vec<(String, String)>,
 }
 
-pub const GROUPS: &[Group] = &[Group { name: "kernel", rows: kernel::rows, run: kernel::run }];
+pub const GROUPS: &[Group] = &[
+    Group { name: "kernel", rows: kernel::rows, run: kernel::run },
+    Group { name: "policies", rows: judge::rows, run: judge::run },
+    Group { name: "peers", rows: peers::rows, run: peers::run },
+];
 
 /// Every row that there is to measure.
 pub fn all_rows() -> Vec<Spec> {
