@@ -115,7 +115,7 @@ install_peers() {
     # Without lists no package is known.
     retry 5 5 apt update || die "apt-get update failed five times: see its messages above"
     for package in "$@"; do
-        if [[ $(apt-cache policy "$package") =~ Candidate:\ [^(] ]]; then
+        if grep -q 'Candidate: [^(]' <<<"$(apt-cache policy "$package")"; then
             known+=("$package")
         else
             say "not to be had here: $package (what needs it in 'make bench' is told as not run)"
