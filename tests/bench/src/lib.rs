@@ -11,3 +11,4 @@ pub mod peers;
 pub mod registry;
 pub mod report;
 pub mod row;
+pub mod vm;

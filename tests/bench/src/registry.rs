@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 use crate::row::{Measured, Row, Spec};
-use crate::{judge, kernel, peers};
+use crate::{judge, kernel, peers, vm};
 
 /// How much is to be measured.
 #[derive(Debug, Clone)]
@@ -32,7 +33,7 @@ pub struct Group {
     pub run: fn(&Bench) -> Result<Findings>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Findings {
     pub measured: Vec<Measured>,
     /// Name of a row, and why it has no figure.
@@ -43,6 +44,7 @@ pub const GROUPS: &[Group] = &[
     Group { name: "kernel", rows: kernel::rows, run: kernel::run },
     Group { name: "policies", rows: judge::rows, run: judge::run },
     Group { name: "peers", rows: peers::rows, run: peers::run },
+    Group { name: "vm", rows: vm::rows, run: vm::run },
 ];
 
 /// Every row that there is to measure.
