@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Measurements, on a machine that does nothing else: bench.sh [rows [ARG]...|once|apply]
+# Measurements, on a machine that does nothing else: bench.sh [rows [ARG]...|document|once|apply]
 #
 # rows: everything that docs/performance.md tells of, beside nothing, the bare mechanism and other programs; the table is printed and
 #   target/bench.json has it for programs. ARGs are kubeward-bench's: `--only 'kernel/*'`, `--rounds 9`.
+# document: puts the table of target/bench.json into docs/performance.md.
 # once: one round of small loads, as a test: that each row is there, not what its figure is.
 # apply: how long after the creation of a policy in a Kubernetes API server its first record comes, of 50 policies.
 set -euo pipefail
@@ -29,6 +30,16 @@ rows() {
     KUBEWARD_BENCH_COMMAND="${*:+scripts/bench.sh rows }${*:-make bench}" "$program" --json target/bench.json "$@"
 }
 
+document() {
+    local program page=docs/performance.md table
+    [ -s target/bench.json ] || die "target/bench.json is missing: run 'make bench' first"
+    program=$(built measure)
+    table=$(mktemp)
+    "$program" table target/bench.json >"$table"
+    sed -i -e '/^<!-- table -->$/,/^<!-- end of table -->$/{//!d}' -e "/^<!-- table -->\$/r $table" "$page"
+    rm -f "$table"
+}
+
 once() {
     local program
     program=$(built dev)
@@ -45,6 +56,6 @@ apply() {
 what=${1:-rows}
 [ $# -eq 0 ] || shift
 case $what in
-rows | once | apply) "$what" "$@" ;;
-*) die "bench.sh: no such measurement: $what (rows, once or apply)" ;;
+rows | document | once | apply) "$what" "$@" ;;
+*) die "bench.sh: no such measurement: $what (rows, document, once or apply)" ;;
 esac
