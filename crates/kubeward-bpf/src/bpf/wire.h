@@ -340,7 +340,7 @@ struct kw_settings {
 
 /* Per CPU and slot. Counts since the slot was opened; they never fall. */
 struct kw_account {
-	__u64 at_once;	 /* calls told by one hook alone; with entered they are all that were seen */
+	__u64 at_once; /* calls told by one hook alone and not in first_counts; with these and entered they are all that were seen */
 	__u64 filtered_setup;
 	__u64 filtered_policy; /* no longer named when the call returned */
 	__u64 filtered_errors;
