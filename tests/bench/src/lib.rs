@@ -3,10 +3,13 @@
 //! A group of rows is a module with `rows` (what it promises to tell) and `run` (what it found); [`registry`] lists them.
 
 pub mod cpu;
+pub mod judge;
 pub mod kernel;
 pub mod load;
 pub mod measure;
+pub mod peers;
 pub mod product;
 pub mod registry;
 pub mod report;
 pub mod row;
+pub mod vm;

@@ -122,9 +122,14 @@ pub struct LoadProcess {
 impl LoadProcess {
     /// On the load's own CPU.
     pub fn start(load: Load) -> Result<Self> {
-        let started = Self::start_under(Command::new(own_program()?).args(["load", load.name()]))?;
+        let started = Self::start_anywhere(load)?;
         cpu::pin(Pid::from_raw(started.child.id().cast_signed()), cpu::LOAD)?;
         Ok(started)
+    }
+
+    /// Wherever the kernel puts it.
+    pub fn start_anywhere(load: Load) -> Result<Self> {
+        Self::start_under(Command::new(own_program()?).args(["load", load.name()]))
     }
 
     /// By a command that ends in a load's own; wherever the kernel puts it.

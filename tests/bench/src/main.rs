@@ -5,10 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{ensure, Context, Result};
 use clap::{Parser, Subcommand};
+use kubeward_bpf::probe::Backend;
 
 use kubeward_bench::load::{self, Load};
 use kubeward_bench::registry::{self, Bench};
 use kubeward_bench::report::Report;
+use kubeward_bench::vm::guest;
 
 /// Measures what KubeWard costs. As root, on a machine that does nothing else; `make bench` runs it.
 #[derive(Debug, Parser)]
@@ -39,6 +41,16 @@ enum Verb {
     /// Make calls as often as standard input says
     #[command(hide = true)]
     Load { load: Load },
+    /// Measure hooks on functions in a virtual machine, and print what was found
+    #[command(hide = true)]
+    Guest {
+        #[arg(long)]
+        backend: Backend,
+        #[arg(long)]
+        rounds: usize,
+        #[arg(long)]
+        once: bool,
+    },
 }
 
 fn main() -> Result<ExitCode> {
@@ -47,6 +59,10 @@ fn main() -> Result<ExitCode> {
         Some(Verb::Table { file }) => print!("{}", read(file)?.table()),
         Some(Verb::Check { file }) => return check(&read(file)?),
         Some(Verb::Load { load }) => load::serve(*load)?,
+        Some(Verb::Guest { backend, rounds, once }) => {
+            let findings = guest::measure(*backend, *rounds, *once)?;
+            println!("{}", serde_json::to_string(&findings).context("writing the findings")?);
+        }
         None => measure(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
-use crate::kernel;
 use crate::product::{events, memory, throughput};
 use crate::row::{Measured, Row, Spec};
+use crate::{judge, kernel, peers, vm};
 
 /// How much is to be measured.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ pub struct Group {
     pub run: fn(&Bench) -> Result<Findings>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Findings {
     pub measured: Vec<Measured>,
     /// Name of a row, and why it has no figure.
@@ -45,6 +46,9 @@ pub const GROUPS: &[Group] = &[
     Group { name: "events", rows: events::rows, run: events::run },
     Group { name: "throughput", rows: throughput::rows, run: throughput::run },
     Group { name: "memory", rows: memory::rows, run: memory::run },
+    Group { name: "policies", rows: judge::rows, run: judge::run },
+    Group { name: "peers", rows: peers::rows, run: peers::run },
+    Group { name: "vm", rows: vm::rows, run: vm::run },
 ];
 
 /// Every row that there is to measure.

@@ -70,7 +70,7 @@ fn cells(row: &Row) -> [String; 8] {
     let figure = row.figure.map_or_else(|| "-".to_owned(), |figure| format!("{} {}", number(figure.median), spec.unit));
     let ratio = row.ratio.map_or_else(|| "-".to_owned(), |ratio| number(ratio.median));
     let spread = row.ratio.or(row.figure).map_or_else(|| "-".to_owned(), range);
-    let goal = spec.goal.map_or_else(|| "-".to_owned(), |goal| described(goal, &spec.unit));
+    let goal = spec.goal.map_or_else(|| "-".to_owned(), |goal| described(goal, row));
     [spec.name.clone(), spec.what.clone(), spec.against.clone(), figure, ratio, spread, goal, outcome(row)]
 }
 
@@ -87,13 +87,16 @@ fn outcome(row: &Row) -> String {
     }
 }
 
-fn described(goal: Goal, unit: &str) -> String {
+fn described(goal: Goal, row: &Row) -> String {
+    let unit = &row.spec.unit;
     match goal {
         Goal::RatioAtMost(most) => format!("ratio at most {}", number(most)),
         Goal::RatioAtLeast(least) => format!("ratio at least {}", number(least)),
         Goal::FigureAtMost(most) => format!("at most {} {unit}", number(most)),
         Goal::FigureAtLeast(least) => format!("at least {} {unit}", number(least)),
-        Goal::WithinNoise => "within noise".to_owned(),
+        Goal::WithinNoise => {
+            row.noise.map_or_else(|| "within noise".to_owned(), |noise| format!("within noise, {}", range(noise)))
+        }
     }
 }
 

@@ -25,12 +25,12 @@ pub enum Goal {
     RatioAtLeast(f64),
     FigureAtMost(f64),
     FigureAtLeast(f64),
-    /// The ratio is no further from 1 than that of nothing to nothing in the same run.
+    /// The ratio is no further above 1 than that of nothing to nothing is from 1 in the same run.
     WithinNoise,
 }
 
 /// What was measured for the row of that name.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     pub name: String,
     pub figure: Spread,
@@ -113,7 +113,7 @@ fn judge(goal: Option<Goal>, figure: Spread, ratio: Option<Spread>, noise: Optio
         Some(Goal::FigureAtLeast(least)) => figure.median >= least,
         Some(Goal::WithinNoise) => {
             let (ratio, noise) = (ratio?, noise?);
-            ratio.median <= noise.highest && ratio.median >= noise.lowest.min(1.0)
+            ratio.median <= 1.0 + (noise.highest - 1.0).max(1.0 - noise.lowest)
         }
     };
     Some(if is_met { Outcome::Met } else { Outcome::NotMet })
@@ -129,7 +129,7 @@ mod tests {
 
     fn outcome(goal: Goal, figure: f64, ratio: Option<f64>) -> Outcome {
         let spec = Spec { name: "a".into(), what: "".into(), against: "".into(), unit: "".into(), goal: Some(goal) };
-        let noise = Some(Spread { median: 1.0, lowest: 0.98, highest: 1.03 });
+        let noise = Some(Spread { median: 1.0, lowest: 0.96, highest: 1.03 });
         let measured = Measured { ratio: ratio.map(exactly), noise, ..Measured::figure("a", exactly(figure)) };
         Row::measured(spec, measured).outcome
     }
@@ -146,8 +146,8 @@ mod tests {
     #[test]
     fn noise_is_what_nothing_does_to_nothing() {
         assert_eq!(outcome(Goal::WithinNoise, 0.0, Some(1.03)), Outcome::Met);
-        assert_eq!(outcome(Goal::WithinNoise, 0.0, Some(1.04)), Outcome::NotMet);
-        assert_eq!(outcome(Goal::WithinNoise, 0.0, Some(0.97)), Outcome::NotMet);
+        assert_eq!(outcome(Goal::WithinNoise, 0.0, Some(1.05)), Outcome::NotMet);
+        assert_eq!(outcome(Goal::WithinNoise, 0.0, Some(0.9)), Outcome::Met);
     }
 
     #[test]

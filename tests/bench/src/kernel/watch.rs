@@ -138,7 +138,7 @@ impl Watch {
 
     /// Calls of the slot that were seen, ever.
     pub fn seen(&self, slot: ContainerSlot) -> Result<u64> {
-        Ok(self.engine.maps().account(slot)?.seen)
+        Ok(self.engine.maps().account(slot)?.seen())
     }
 
     /// How long records of a load's calls are.
