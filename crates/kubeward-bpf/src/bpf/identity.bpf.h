@@ -54,6 +54,8 @@ static __always_inline u32 own_pid(struct task_struct *task)
 
 	if (level == 0)
 		return nr;
+	/* Copied once more: 6.1 takes no variable offset on a typed pointer. */
+	pid = BPF_CORE_READ(task, group_leader, thread_pid);
 	bpf_probe_read_kernel(&nr, sizeof(nr),
 			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
 				      (u64)level * bpf_core_type_size(struct upid) +

@@ -232,7 +232,7 @@ fn count(engine: &Engine) -> TestResult<(Counts, CallTimes)> {
     let account = engine.maps().account(SLOT)?;
     let counts = Counts {
         calls: made,
-        seen: account.seen,
+        seen: account.seen(),
         missed_returns: account.lost_return + (account.entered - account.left.min(account.entered)),
     };
     Ok((counts, times))
@@ -245,7 +245,7 @@ fn dispatches(engine: &Engine) -> TestResult<bool> {
         return Ok(false);
     }
     let after = engine.maps().account(SLOT)?;
-    let (seen, left) = (after.seen - before.seen, after.left - before.left);
+    let (seen, left) = (after.seen() - before.seen(), after.left - before.left);
     Ok((seen, left) == (COMPAT_CALLS.into(), COMPAT_CALLS.into()))
 }
 
