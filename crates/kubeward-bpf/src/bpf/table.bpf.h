@@ -19,6 +19,24 @@ struct {
 } call_table SEC(".maps");
 
 /*
+ * The same for the results of each container that came first and whose place was free: an array is looked up in a third of the time
+ * of a hash. A place once taken is kept until the slot is cleaned, so that no count ever moves.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, KW_SLOTS);
+	__type(key, u32);
+	__type(value, struct kw_first_results);
+} first_results SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, KW_SLOTS);
+	__type(key, u32);
+	__type(value, struct kw_first_counts);
+} first_counts SEC(".maps");
+
+/*
  * The same for calls that were timed. An entry holds one power of two: a call has some ten of them, where an array of all would
  * take several times the memory, on every CPU.
  */
@@ -88,13 +106,41 @@ static __always_inline bool take_key(u32 slot, u32 table)
 	return false;
 }
 
+/* Where a result of a container may stand among its first: neighbours in number go to different places. */
+static __always_inline u32 place_of(u64 key)
+{
+	return key * 0x9e3779b97f4a7c15ULL >> 59;
+}
+
+static __always_inline bool add_to_first(u32 slot, u64 key)
+{
+	struct kw_first_results *first = bpf_map_lookup_elem(&first_results, &slot);
+	struct kw_first_counts *counts;
+	u32 place = place_of(key) & (KW_FIRST_RESULTS - 1);
+
+	if (!first)
+		return false;
+	if (first->key[place] != key && (first->key[place] || __sync_val_compare_and_swap(&first->key[place], 0, key)))
+		return false;
+	counts = bpf_map_lookup_elem(&first_counts, &slot);
+	if (!counts)
+		return false;
+	count(counts->calls[place]);
+	return true;
+}
+
 /* A function of its own, checked once: five places count. Another CPU may put the same key in first. */
 __noinline int add_to_table(u32 slot_nr, u32 rest)
 {
-	struct kw_table_key key = {
-		.slot = slot_nr >> 16, .nr = slot_nr, .error = rest >> 16, .flags = rest >> 8, .stage = rest};
+	union {
+		struct kw_table_key key;
+		u64 number;
+	} of = {.key = {.slot = slot_nr >> 16, .nr = slot_nr, .error = rest >> 16, .flags = rest >> 8, .stage = rest}};
+	struct kw_table_key key = of.key;
 	u64 *calls, none = 0;
 
+	if (add_to_first(key.slot, of.number))
+		return 0;
 	calls = bpf_map_lookup_elem(&call_table, &key);
 	if (!calls) {
 		if (!take_key(key.slot, KW_RESULT_KEYS))
