@@ -167,7 +167,7 @@ impl Probes {
     /// As [`Probes::new`], with hooks that serve as long as `horizon` says.
     pub fn for_horizon(engine: Arc<Engine>, backend: Backend, horizon: Horizon) -> Result<Self, ProbeError> {
         let lifecycle = attach::lifecycle(&engine).map_err(ProbeError::Lifecycle)?;
-        let verdicts = plan::verdicts(&engine, backend)?;
+        let verdicts = plan::verdicts(&engine, backend, horizon)?;
         Ok(Self {
             raw: RawHooks::new(verdicts.raw_probe()),
             uring: Uring::new(verdicts.raw_probe()),

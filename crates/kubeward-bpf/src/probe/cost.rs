@@ -13,9 +13,7 @@ const BUSY_CALLS_A_CPU: u64 = 20_000;
 /// Calls of the table that programs make in earnest: a policy that names as many names about all that are made.
 const CALLS_IN_USE: usize = 350;
 /// Hooks are worth their attaching if they pay for it within that time.
-const AGENT_LIFE: Duration = Duration::from_secs(3600);
-/// A command that is traced is waited for by somebody, its hooks' coming and going too, and mostly soon over.
-const TRACE_LIFE: Duration = Duration::from_secs(10);
+const LIFE: Duration = Duration::from_secs(3600);
 /// For so long at most may detaching hold up the end of the process, whose hooks go one by one.
 const LONGEST_END: Duration = Duration::from_secs(5);
 
@@ -76,22 +74,14 @@ fn fastest(call: fn()) -> u64 {
     fastest.as_nanos() as u64 / u64::from(TIMED_CALLS)
 }
 
-/// For whom hooks are attached.
+/// For how long hooks are attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Horizon {
     /// Policies that stay.
     Agent,
-    /// One command.
+    /// One command. Somebody waits for it, and for its hooks to come and to go: those on functions would not pay for that, nor
+    /// for trying whether they are exact.
     Trace,
-}
-
-impl Horizon {
-    fn life(self) -> Duration {
-        match self {
-            Self::Agent => AGENT_LIFE,
-            Self::Trace => TRACE_LIFE,
-        }
-    }
 }
 
 /// What is weighed: the two kinds of hook, and where they are to serve.
@@ -101,7 +91,6 @@ pub(super) struct Weighed {
     /// Whether `function` counts for each call, or one link takes any number (kprobe.multi).
     pub(super) is_each: bool,
     pub(super) raw: Cost,
-    pub(super) horizon: Horizon,
     pub(super) cpus: u64,
 }
 
@@ -153,7 +142,7 @@ impl Weighed {
 
     /// CPU seconds a second.
     fn function_load(&self, calls: usize) -> f64 {
-        self.watched_load(calls, self.function.watched_ns) + self.once(calls) / self.horizon.life().as_secs_f64()
+        self.watched_load(calls, self.function.watched_ns) + self.once(calls) / LIFE.as_secs_f64()
     }
 
     fn raw_load(&self, calls: usize) -> f64 {
@@ -184,18 +173,18 @@ mod tests {
         Cost { attach, detach, watched_ns, other_ns }
     }
 
-    fn fentry(horizon: Horizon) -> Weighed {
-        Weighed { function: cost(34, 138, 350, 0), is_each: true, raw: cost(1, 20, 400, 100), horizon, cpus: 2 }
+    fn fentry() -> Weighed {
+        Weighed { function: cost(34, 138, 350, 0), is_each: true, raw: cost(1, 20, 400, 100), cpus: 2 }
     }
 
     fn multi(watched_ns: u64) -> Weighed {
         let function = cost(40, 60, watched_ns, 0);
-        Weighed { function, is_each: false, ..fentry(Horizon::Agent) }
+        Weighed { function, is_each: false, ..fentry() }
     }
 
     #[test]
     fn one_call_on_a_node_is_hooked_itself_and_all_calls_by_the_tracepoint() {
-        let crossover = fentry(Horizon::Agent).crossover();
+        let crossover = fentry().crossover();
         assert!((8..CALLS_IN_USE / 2).contains(&crossover), "{crossover}");
         assert_eq!(
             multi(700).crossover(),
@@ -205,20 +194,20 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_hooks_of_a_short_command_to_go() {
-        assert_eq!(fentry(Horizon::Trace).crossover(), 0);
-        assert!(multi(400).crossover() > 300, "hooks that come at once");
+    fn hooks_that_come_at_once_serve_any_number_of_calls_if_they_are_no_dearer() {
+        assert!(multi(400).crossover() > 300);
+        assert_eq!(Weighed { raw: cost(0, 0, 400, 0), ..multi(500) }.crossover(), 0, "there is no tax to save");
     }
 
     #[test]
     fn the_agents_end_bounds_hooks_that_go_slowly() {
-        let many_cpus = Weighed { cpus: 256, ..fentry(Horizon::Agent) };
+        let many_cpus = Weighed { cpus: 256, ..fentry() };
         assert_eq!(many_cpus.crossover(), 36, "5 s / 138 ms");
     }
 
     #[test]
     fn hooks_pay_for_themselves_after_the_time_that_their_coming_and_going_takes_of_the_tax() {
-        let one = Weighed { cpus: 1, raw: cost(0, 0, 350, 100), ..fentry(Horizon::Agent) };
+        let one = Weighed { cpus: 1, raw: cost(0, 0, 350, 100), ..fentry() };
         // 172 ms at 20,000 calls of 100 ns a second, less the one call's own share.
         assert_eq!(one.pays_after(1).as_secs(), 86);
         let dear = Weighed { raw: cost(0, 0, 350, 0), ..one };

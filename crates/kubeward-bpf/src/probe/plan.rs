@@ -23,7 +23,7 @@ pub(super) struct Verdicts {
 }
 
 /// Tries what `backend` could use. The raw tracepoints are tried always: they serve what the others cannot.
-pub(super) fn verdicts(engine: &Arc<Engine>, backend: Backend) -> Result<Verdicts, ProbeError> {
+pub(super) fn verdicts(engine: &Arc<Engine>, backend: Backend, horizon: Horizon) -> Result<Verdicts, ProbeError> {
     let tp_btf = selftest::run(engine, Probe::TpBtf);
     let mut verdicts = Verdicts::default();
     if !tp_btf.is_exact() {
@@ -37,6 +37,7 @@ pub(super) fn verdicts(engine: &Arc<Engine>, backend: Backend) -> Result<Verdict
             verdicts.kprobe = Some(selftest::run(engine, Probe::Kprobe));
             verdicts.kprobe_multi = Some(selftest::run(engine, Probe::KprobeMulti));
         }
+        Backend::Auto if horizon == Horizon::Trace && verdicts.raw_is_exact() => {}
         Backend::Auto => {
             let fentry = selftest::run(engine, Probe::Fentry);
             if !fentry.is_exact() {
@@ -103,13 +104,12 @@ impl Verdicts {
     }
 
     /// What `auto` weighs; `None` where there is nothing to choose.
-    pub(super) fn weighed(&self, horizon: Horizon) -> Option<Weighed> {
+    pub(super) fn weighed(&self) -> Option<Weighed> {
         let function = self.exact_function()?;
         Some(Weighed {
             function: function.cost()?,
             is_each: function.probe != Probe::KprobeMulti,
             raw: self.raw_trial()?.cost()?,
-            horizon,
             cpus: process::running_cpus(),
         })
     }
@@ -118,7 +118,7 @@ impl Verdicts {
     /// move everything to and fro.
     ///
     /// All calls or none: where the raw tracepoint must be there for one of them, the others may as well come by it.
-    pub(super) fn auto_hooks_functions(&self, wanted: &Wanted<'_>, by_function: bool, horizon: Horizon) -> bool {
+    pub(super) fn auto_hooks_functions(&self, wanted: &Wanted<'_>, by_function: bool) -> bool {
         let Some(function) = self.exact_function() else { return false };
         if !self.raw_is_exact() {
             return true;
@@ -128,7 +128,7 @@ impl Verdicts {
                 || function.probe == Probe::Fentry && call.has_no_fentry()
                 || call.symbol().is_none()
         };
-        let limit = self.weighed(horizon).map_or(0, |weighed| weighed.crossover());
+        let limit = self.weighed().map_or(0, |weighed| weighed.crossover());
         let limit = if by_function { limit + limit / 4 } else { limit };
         wanted.len() <= limit && !wanted.iter().any(needs_raw)
     }
@@ -163,7 +163,10 @@ impl Verdicts {
         let trials = [&self.tp_btf, &self.tracepoint, &self.fentry, &self.kprobe_multi, &self.kprobe];
         let mut lines: Vec<String> = trials.into_iter().flatten().map(Trial::to_string).collect();
         let raw = selftest::name(self.raw_probe());
-        lines.push(match (backend, self.exact_function(), self.weighed(horizon)) {
+        lines.push(match (backend, self.exact_function(), self.weighed()) {
+            (Backend::Auto, None, _) if horizon == Horizon::Trace => {
+                format!("auto: {raw} for every call: it is there at once and gone at once, as one command wants it")
+            }
             (Backend::Auto, None, _) => format!("auto: {raw} for every call: no hook on functions is exact here"),
             (Backend::Auto, Some(function), _) if !self.raw_is_exact() => {
                 let function = selftest::name(function.probe);
@@ -259,7 +262,7 @@ mod tests {
         let only_fentry =
             Verdicts { tp_btf: trial(Probe::TpBtf, SKIPS), fentry: trial(Probe::Fentry, EXACT), ..Verdicts::default() };
         let all: Vec<_> = kubeward_core::syscall::all().iter().map(|call| (call, 0)).collect();
-        assert!(only_fentry.auto_hooks_functions(&all, false, Horizon::Agent), "dear, but exact");
+        assert!(only_fentry.auto_hooks_functions(&all, false), "dear, but exact");
     }
 
     fn both_exact() -> Verdicts {
@@ -268,7 +271,7 @@ mod tests {
 
     #[test]
     fn what_the_tracepoint_must_show_takes_all_others_with_it() {
-        let auto = |wanted: &Wanted<'_>| both_exact().auto_hooks_functions(wanted, false, Horizon::Agent);
+        let auto = |wanted: &Wanted<'_>| both_exact().auto_hooks_functions(wanted, false);
         assert!(auto(&[(call("openat"), 0)]));
         assert!(!auto(&[(call("openat"), 0), (call("connect"), ASK_REFUSED)]), "only the tracepoint shows refusals");
         assert!(!auto(&[(call("openat"), 0), (call("getpid"), 0)]), "getpid has no fentry");
@@ -277,11 +280,10 @@ mod tests {
     #[test]
     fn edits_around_the_border_do_not_move_everything() {
         let verdicts = both_exact();
-        let limit = verdicts.weighed(Horizon::Agent).expect("both are exact").crossover();
+        let limit = verdicts.weighed().expect("both are exact").crossover();
         let all: Vec<_> = kubeward_core::syscall::all().iter().map(|call| (call, 0)).collect();
         let hookable: Vec<_> = all.into_iter().filter(|(call, _)| !call.has_no_fentry()).collect();
-        let auto =
-            |count: usize, by_function| verdicts.auto_hooks_functions(&hookable[..count], by_function, Horizon::Agent);
+        let auto = |count: usize, by_function| verdicts.auto_hooks_functions(&hookable[..count], by_function);
         assert!(limit >= 4 && limit + limit / 4 < hookable.len(), "{limit}");
         assert_eq!([auto(limit, false), auto(limit + 1, false)], [true, false]);
         assert_eq!([auto(limit + 1, true), auto(limit + limit / 4 + 1, true)], [true, false]);

@@ -66,7 +66,7 @@ impl Probes {
 
     fn want(&mut self, asked: &[u8; CALLS]) {
         self.wanted = wanted_calls(asked);
-        self.by_function = self.verdicts.auto_hooks_functions(&self.wanted, self.by_function, self.horizon);
+        self.by_function = self.verdicts.auto_hooks_functions(&self.wanted, self.by_function);
     }
 
     /// What is to serve the call. A call that the kernel has refused to hook takes all others to the raw tracepoint.
@@ -93,7 +93,7 @@ impl Probes {
         if self.backend != Backend::Auto || !self.verdicts.raw_is_exact() {
             return false;
         }
-        let weighed = self.verdicts.weighed(self.horizon);
+        let weighed = self.verdicts.weighed();
         weighed.is_some_and(|weighed| begin.elapsed() < weighed.pays_after(slow))
     }
 
