@@ -248,7 +248,7 @@ impl Maps {
 
     /// Tags a process, by its pidfd: it and what it forks from now on belong to the slot. Slot 0 exempts it from being watched.
     pub fn tag_task(&self, pidfd: BorrowedFd<'_>, slot: u32) -> Result<(), MapError> {
-        let tag = Tag { slot, pad: 0, exec_id: 0 };
+        let tag = Tag { slot, container_pid: 0, exec_id: 0 };
         let updated = self.task_tags.update(&pidfd.as_raw_fd().to_ne_bytes(), tag.as_bytes(), MapFlags::ANY);
         updated.map_err(|source| match source.kind() {
             ErrorKind::NotFound => MapError::TaskGone,

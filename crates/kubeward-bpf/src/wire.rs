@@ -278,7 +278,7 @@ wire! {
     }
     struct Tag = "kw_tag" {
         slot: u32,
-        pad: u32,
+        container_pid: u32,
         exec_id: u64,
     }
     struct Settings = "kw_settings" {

@@ -45,6 +45,22 @@ static __always_inline u32 pid_at_level(struct pid *pid, u32 level)
 	return nr;
 }
 
+/* The task's process in its own pid namespace. Reads through typed pointers are loads; only the last one, at an index, is a copy. */
+static __always_inline u32 own_pid(struct task_struct *task)
+{
+	struct pid *pid = task->group_leader->thread_pid;
+	u32 level = pid->level;
+	int nr = task->tgid;
+
+	if (level == 0)
+		return nr;
+	bpf_probe_read_kernel(&nr, sizeof(nr),
+			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+				      (u64)level * bpf_core_type_size(struct upid) +
+				      bpf_core_field_offset(struct upid, nr));
+	return nr;
+}
+
 static __always_inline struct kw_target *find_ancestor(struct task_struct *task)
 {
 	int level = BPF_CORE_READ(task, cgroups, dfl_cgrp, level);
@@ -95,9 +111,13 @@ static __always_inline bool identify(struct task_struct *task, const struct kw_s
 		owner->slot = tag->slot;
 		owner->exec_id = tag->exec_id;
 		owner->identity = KW_IDENTITY_TASK;
+		if (!tag->container_pid)
+			tag->container_pid = own_pid(task);
+		owner->container_pid = tag->container_pid;
 		return tag->slot != 0;
 	}
 	owner->exec_id = 0;
+	owner->container_pid = 0;
 	owner->identity = KW_IDENTITY_CGROUP;
 	cgroup = bpf_get_current_cgroup_id();
 	target = bpf_map_lookup_elem(&container_map, &cgroup);

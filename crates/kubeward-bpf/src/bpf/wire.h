@@ -295,7 +295,7 @@ struct kw_ns_key {
 /* What a task carries, and hands to its children. Slot 0: this task is not to be watched. */
 struct kw_tag {
 	__u32 slot;
-	__u32 pad;
+	__u32 container_pid; /* of its process in its own pid namespace; 0: not looked up yet */
 	__u64 exec_id;
 };
 
