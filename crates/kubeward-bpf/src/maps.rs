@@ -292,6 +292,31 @@ impl Container {
     }
 }
 
+impl Account {
+    /// Calls that reached a hook.
+    pub fn seen(&self) -> u64 {
+        self.at_once + self.entered
+    }
+
+    /// Calls of which a record was put into the ring: all that are over and have no other end. No counter of its own, which
+    /// every record would pay for; whether it is right shows when all is read.
+    pub fn submitted(&self) -> u64 {
+        let unsent = [
+            self.filtered_setup,
+            self.filtered_policy,
+            self.filtered_errors,
+            self.filtered_duration,
+            self.filtered_count,
+            self.sampled,
+            self.lost_ring,
+            self.lost_share,
+            self.lost_storage,
+            self.lost_return,
+        ];
+        (self.at_once + self.left).saturating_sub(unsent.iter().sum())
+    }
+}
+
 impl Default for Account {
     fn default() -> Self {
         Self::read_from(&[0; size_of::<Self>()]).expect("the buffer has the struct's size")

@@ -21,9 +21,9 @@ const BATCH: usize = 4096;
 /// The table at one moment, CPUs summed. While calls run, its numbers are of slightly different moments.
 #[derive(Debug, Clone, Default)]
 pub struct TableRows {
-    /// How many calls ended so.
+    /// How many calls ended so and were not timed.
     pub counts: Vec<(TableKey, u64)>,
-    /// Of calls whose entry was watched too, in stage run.
+    /// The same of calls whose entry was watched too, in stage run.
     pub times: Vec<(TimesKey, Times)>,
 }
 
@@ -31,7 +31,7 @@ impl TableRows {
     /// The same in the terms of everybody else.
     pub fn calls(&self, room: TableRoom) -> CallTable {
         let mut table = CallTable::new(room.counts as usize);
-        for (key, count) in &self.counts {
+        for (key, count) in self.results() {
             let result = match (key.flags & wire::TABLE_UNFINISHED, key.error) {
                 (0, 0) => CallResult::Success,
                 (0, wire::ERRNO_OTHER) => CallResult::OtherErrno,
@@ -39,13 +39,31 @@ impl TableRows {
                 _ => CallResult::Unfinished,
             };
             let (key, call) = row(key.slot, key.nr, key.flags, key.stage);
-            table.add(key, call, result, *count);
+            table.add(key, call, result, count);
         }
         for (key, times) in &self.times {
-            let (row, _) = self::row(key.slot, key.nr, key.flags, key.stage);
+            let (row, _) = self::row(key.slot, key.nr, key.flags, wire::STAGE_RUN as u8);
             table.add_times(row, key.power.into(), times.calls, times.total_ns);
         }
         table
+    }
+
+    /// How many calls ended so, timed or not.
+    pub fn results(&self) -> BTreeMap<TableKey, u64> {
+        let timed = self.times.iter().map(|(key, times)| (key.result(), times.calls));
+        let mut results = BTreeMap::new();
+        for (key, calls) in self.counts.iter().copied().chain(timed) {
+            *results.entry(key).or_default() += calls;
+        }
+        results
+    }
+}
+
+impl TimesKey {
+    /// The same call and result, whatever time it took.
+    fn result(&self) -> TableKey {
+        let Self { slot, nr, error, flags, .. } = *self;
+        TableKey { slot, nr, error, flags, stage: wire::STAGE_RUN as u8 }
     }
 }
 
@@ -299,7 +317,7 @@ mod tests {
         let (run, setup) = (wire::STAGE_RUN as u8, wire::STAGE_SETUP as u8);
         let key = |error, flags, stage| TableKey { slot: 3, nr: 5, error, flags, stage };
         let counts = vec![
-            (key(0, 0, run), 7),
+            (key(0, 0, run), 1),
             (key(2, 0, run), 1),
             (key(wire::ERRNO_OTHER, 0, run), 3),
             (key(0, wire::TABLE_UNFINISHED, run), 4),
@@ -307,9 +325,10 @@ mod tests {
             (key(0, wire::RECORD_IO_URING, run), 6),
             (key(0, 0, setup), 2),
         ];
+        let timed = |error, power| TimesKey { slot: 3, nr: 5, error, flags: 0, power };
         let times = vec![
-            (TimesKey { slot: 3, nr: 5, power: 0, flags: 0, stage: run }, Times { calls: 6, total_ns: 5 }),
-            (TimesKey { slot: 3, nr: 5, power: 9, flags: 0, stage: run }, Times { calls: 2, total_ns: 1_500 }),
+            (timed(0, 0), Times { calls: 6, total_ns: 5 }),
+            (timed(2, 9), Times { calls: 2, total_ns: 1_500 }),
         ];
         let table = TableRows { counts, times }.calls(TableRoom { counts: 10, times: 10 });
         let told: Vec<_> = table
@@ -319,7 +338,7 @@ mod tests {
         let results = vec![
             (CallResult::Unfinished, 4),
             (CallResult::Success, 7),
-            (CallResult::Errno(2), 1),
+            (CallResult::Errno(2), 3),
             (CallResult::OtherErrno, 3),
         ];
         assert_eq!(

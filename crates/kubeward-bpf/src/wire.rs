@@ -302,8 +302,7 @@ wire! {
         function_hooks: [u8; CALLS],
     }
     struct Account = "kw_account" {
-        seen: u64,
-        submitted: u64,
+        at_once: u64,
         filtered_setup: u64,
         filtered_policy: u64,
         filtered_errors: u64,
@@ -335,9 +334,9 @@ wire! {
     struct TimesKey = "kw_times_key" {
         slot: u16,
         nr: u16,
-        power: u16,
+        error: u16,
         flags: u8,
-        stage: u8,
+        power: u8,
     }
     #[derive(PartialEq, Eq)]
     struct Times = "kw_times" {

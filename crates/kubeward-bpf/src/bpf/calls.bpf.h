@@ -114,11 +114,8 @@ static __always_inline void emit(struct call *call, struct record_buffer *buffer
 		/* Once more: the verifier of 6.1 forgets the bounds of what lay on the stack meanwhile. */
 		checked(bytes);
 		if (bytes > sizeof(*record) + sizeof(buffer->items) ||
-		    bpf_ringbuf_output(&records, buffer, bytes, BPF_RB_NO_WAKEUP)) {
+		    bpf_ringbuf_output(&records, buffer, bytes, BPF_RB_NO_WAKEUP))
 			leave_ring(call, bytes);
-			return;
-		}
-		count(call->account->submitted);
 		return;
 	}
 	if (!enter_ring(call, sizeof(*record)))
@@ -130,7 +127,6 @@ static __always_inline void emit(struct call *call, struct record_buffer *buffer
 	}
 	fill_record(record, call, 0);
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
-	count(call->account->submitted);
 }
 
 static __always_inline struct record_buffer *open_buffer(struct call *call)
@@ -193,7 +189,7 @@ static __always_inline bool is_told_by_count(const struct call *call)
 
 static __always_inline void tell_entry(struct call *call)
 {
-	count(call->account->seen);
+	count(call->account->at_once);
 	tabulate_unfinished(call->account, call->owner.slot, call->nr, call->flags);
 	if (is_told_by_count(call))
 		return;
@@ -247,7 +243,7 @@ static __always_inline void keep_entry(struct call *call)
 	if (!pending) {
 		/* Told at its return alone, unless the return does not know what it is of. */
 		if (call->shape->flags & KW_SHAPE_ENTRY_KNOWS) {
-			count(call->account->seen);
+			count(call->account->at_once);
 			count(call->account->lost_storage);
 			tabulate_unfinished(call->account, call->owner.slot, call->nr, call->flags);
 		}
@@ -255,7 +251,6 @@ static __always_inline void keep_entry(struct call *call)
 	}
 	if (pending->active)
 		give_up(pending);
-	count(call->account->seen);
 	count(call->account->entered);
 	pending->nr = call->native_nr;
 	pending->call_nr = call->nr;
@@ -268,6 +263,7 @@ static __always_inline void keep_entry(struct call *call)
 	if (!(call->want & KW_WANT_COUNT) && read_inputs(call, false))
 		pending->has_items = 1;
 	pending->flags = call->flags;
+	/* Last: what was read here is no part of the call. */
 	pending->mono_ns = bpf_ktime_get_ns();
 	pending->active = 1;
 }
@@ -284,9 +280,9 @@ static __always_inline int on_enter(s32 id, u32 probe)
 	wants = call.want & (KW_WANT_ENTER | KW_WANT_EXIT | KW_WANT_CALL);
 	if (!wants || !claim(&call, KW_HOOK_ENTER))
 		return 0;
-	call.mono_ns = bpf_ktime_get_ns();
 	if (call.shape->flags & KW_SHAPE_NO_RETURN ||
 	    (wants == KW_WANT_ENTER && !(call.shape->flags & KW_SHAPE_EXEC))) {
+		call.mono_ns = bpf_ktime_get_ns();
 		read_args(&call);
 		tell_entry(&call);
 	} else if (wants & KW_WANT_CALL || call.shape->flags & (KW_SHAPE_EXEC | KW_SHAPE_ENTRY_KNOWS)) {
@@ -363,11 +359,9 @@ static __always_inline struct record_buffer *finish_items(struct call *call, con
 	return buffer;
 }
 
-/* Whether a return is to be told; counts why not. */
+/* Whether a return that is not told by its count is to be told; counts why not. */
 static __always_inline bool is_wanted_return(struct call *call)
 {
-	if (is_told_by_count(call))
-		return false;
 	if (!is_wanted_result(call)) {
 		count(call->account->filtered_errors);
 		return false;
@@ -382,12 +376,6 @@ static __always_inline bool is_wanted_return(struct call *call)
 		return false;
 	}
 	return true;
-}
-
-static __always_inline void tell_return(struct call *call, struct pending_call *pending)
-{
-	if (is_wanted_return(call))
-		emit(call, finish_items(call, pending));
 }
 
 /* The return of a call whose entry was kept: its account and arguments are the entry's. */
@@ -416,13 +404,15 @@ static __always_inline void return_kept(struct call *call, struct pending_call *
 		count(account->filtered_policy);
 		return;
 	}
+	if (is_told_by_count(call) || !is_wanted_return(call))
+		return;
 	call->args = pending->args;
 	/* The page was not there at entry; the kernel has fetched it since. */
 	if (call->flags & KW_RECORD_NO_ARGS) {
 		read_args(call);
 		pending = NULL;
 	}
-	tell_return(call, pending);
+	emit(call, finish_items(call, pending));
 }
 
 static __always_inline bool has_shape(u32 nr, u32 flag)
@@ -478,20 +468,24 @@ static __always_inline int on_exit(s32 id, s64 ret, u32 probe)
 		return 0;
 	if (!(call.want & (KW_WANT_EXIT | KW_WANT_CALL)) || !claim(&call, KW_HOOK_EXIT))
 		return 0;
-	count(call.account->seen);
+	count(call.account->at_once);
 	if (is_refused(&call, pending))
 		call.flags |= KW_RECORD_REFUSED;
 	call.phase = KW_PHASE_EXIT;
 	tabulate_result(&call);
+	if (is_told_by_count(&call))
+		return 0;
+	call.mono_ns = bpf_ktime_get_ns();
+	call.duration_ns = 0;
+	if (!is_wanted_return(&call))
+		return 0;
 	/* Its entry was not kept, and the registers are the new program's. */
-	if (call.shape->flags & KW_SHAPE_EXEC && ret == 0 && !(call.want & KW_WANT_COUNT)) {
+	if (call.shape->flags & KW_SHAPE_EXEC && ret == 0) {
 		call.flags |= KW_RECORD_NO_ITEMS;
 		count(call.account->no_buffer);
 	}
-	call.mono_ns = bpf_ktime_get_ns();
-	call.duration_ns = 0;
 	read_args(&call);
-	tell_return(&call, NULL);
+	emit(&call, finish_items(&call, NULL));
 	return 0;
 }
 

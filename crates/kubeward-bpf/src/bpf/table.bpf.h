@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * The exact table: how often each call of each container ended how, and how long it took. Each call is counted once, when its
- * result is known, whether or not a record of it is made: for each container, the table and kw_account.untabled make up seen
- * but for the calls that are kept between entry and return.
+ * result is known, whether or not a record of it is made: in call_times when its entry was watched too, else in call_table. For each
+ * container, the two and kw_account.untabled make up what was seen but for the calls that are kept between entry and return.
  */
 #ifndef KUBEWARD_TABLE_BPF_H
 #define KUBEWARD_TABLE_BPF_H
@@ -19,8 +19,8 @@ struct {
 } call_table SEC(".maps");
 
 /*
- * The same for durations. An entry holds one power of two: a call has some ten of them, where an array of all would take
- * several times the memory, on every CPU.
+ * The same for calls that were timed. An entry holds one power of two: a call has some ten of them, where an array of all would
+ * take several times the memory, on every CPU.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
@@ -126,7 +126,7 @@ static __always_inline u32 log2_of(u64 value)
 __noinline int add_to_times(u32 slot_nr, u32 rest, u64 duration_ns)
 {
 	struct kw_times_key key = {
-		.slot = slot_nr >> 16, .nr = slot_nr, .power = log2_of(duration_ns), .flags = rest >> 8, .stage = rest};
+		.slot = slot_nr >> 16, .nr = slot_nr, .error = rest >> 16, .flags = rest >> 8, .power = log2_of(duration_ns)};
 	struct kw_times *times, none = {};
 
 	times = bpf_map_lookup_elem(&call_times, &key);
@@ -158,11 +158,14 @@ static __always_inline void tabulate_result(const struct call *call)
 
 	if (error > KW_ERRNO_OTHER)
 		error = KW_ERRNO_OTHER;
-	if (add_to_table(slot_nr, error << 16 | rest))
-		count(call->account->untabled);
-	if (call->phase == KW_PHASE_CALL && *call->stage == KW_STAGE_RUN &&
-	    add_to_times(slot_nr, rest, call->duration_ns))
+	rest |= error << 16;
+	if (call->phase == KW_PHASE_CALL && *call->stage == KW_STAGE_RUN) {
+		if (!add_to_times(slot_nr, rest, call->duration_ns))
+			return;
 		count(call->account->untimed);
+	}
+	if (add_to_table(slot_nr, rest))
+		count(call->account->untabled);
 }
 
 /* One whose result will never be known. `nr` is of the caller's table. */

@@ -191,7 +191,6 @@ static __always_inline bool keep_request(struct call *call, u64 id, u64 ring, u6
 	request = bpf_map_lookup_elem(&uring_requests, &id);
 	if (!request)
 		return false;
-	count(call->account->seen);
 	count(call->account->entered);
 	request->items_bytes = keep_items(call, id);
 	call->phase = KW_PHASE_CALL;
@@ -281,7 +280,6 @@ static __always_inline void go_on(struct uring_request *request)
 
 	if (!account)
 		return;
-	count(account->seen);
 	count(account->entered);
 	request->record.mono_ns = bpf_ktime_get_ns();
 }

@@ -338,8 +338,7 @@ struct kw_settings {
 
 /* Per CPU and slot. Counts since the slot was opened; they never fall. */
 struct kw_account {
-	__u64 seen;
-	__u64 submitted; /* records put into the ring */
+	__u64 at_once;	 /* calls told by one hook alone; with entered they are all that were seen */
 	__u64 filtered_setup;
 	__u64 filtered_policy; /* no longer named when the call returned */
 	__u64 filtered_errors;
@@ -355,8 +354,8 @@ struct kw_account {
 	__u64 unreadable;   /* arguments that could not be read; no call is lost by it */
 	__u64 no_buffer;    /* records without strings, for want of memory; no call is lost by it */
 	__u64 lost_exec;    /* programs whose name is unknown, for want of room in the ring */
-	__u64 untabled; /* calls that the table, or the container's share of it, had no room for; they are counted above */
-	__u64 untimed;	/* the same of call_times; their calls are counted above and in the table */
+	__u64 untabled; /* calls that call_table, or the container's share of it, had no room for; they are counted above */
+	__u64 untimed;	/* the same of call_times; their calls are in call_table, as far as that has room */
 	__u64 untagged; /* tasks that got no tag for want of memory: identified anew at each call */
 };
 
@@ -383,7 +382,7 @@ enum kw_table_flag {
 	KW_TABLE_UNFINISHED = 1 << 7, /* told at its entry alone, or its return was never shown */
 };
 
-/* Key of call_table; the value is how many calls of the container ended so, per CPU. */
+/* Key of call_table; the value is how many calls of the container ended so and were not timed, per CPU. */
 struct kw_table_key {
 	__u16 slot;
 	__u16 nr;    /* as in the caller's table */
@@ -392,13 +391,16 @@ struct kw_table_key {
 	__u8 stage; /* enum kw_stage, when the result was known */
 };
 
-/* Key of call_times: durations from 2^power up to, not including, 2^(power + 1) ns; power 0 has those of 0 ns too. */
+/*
+ * Key of call_times: calls of stage run that took from 2^power up to, not including, 2^(power + 1) ns; power 0 has those of 0 ns too.
+ * They are in call_times alone.
+ */
 struct kw_times_key {
 	__u16 slot;
 	__u16 nr;
-	__u16 power;
+	__u16 error; /* as in struct kw_table_key */
 	__u8 flags;
-	__u8 stage;
+	__u8 power;
 };
 
 /* Per CPU. */
