@@ -41,6 +41,8 @@ pub struct Maps {
     task_tags: MapHandle,
     accounts: MapHandle,
     pub(crate) call_table: MapHandle,
+    pub(crate) first_results: MapHandle,
+    pub(crate) first_counts: MapHandle,
     pub(crate) call_times: MapHandle,
     pub(crate) keys_deleted: MapHandle,
     /// Held while slots are cleaned: what is added to `keys_deleted` was read before.
@@ -94,6 +96,8 @@ impl Maps {
             task_tags: find("task_tags")?,
             accounts: find("accounts")?,
             call_table: find("call_table")?,
+            first_results: find("first_results")?,
+            first_counts: find("first_counts")?,
             call_times: find("call_times")?,
             keys_deleted: find("keys_deleted")?,
             cleaning: Mutex::new(()),
@@ -248,7 +252,7 @@ impl Maps {
 
     /// Tags a process, by its pidfd: it and what it forks from now on belong to the slot. Slot 0 exempts it from being watched.
     pub fn tag_task(&self, pidfd: BorrowedFd<'_>, slot: u32) -> Result<(), MapError> {
-        let tag = Tag { slot, container_pid: 0, exec_id: 0 };
+        let tag = Tag { slot, container_pid: 0, exec_id: 0, is_idle: 0 };
         let updated = self.task_tags.update(&pidfd.as_raw_fd().to_ne_bytes(), tag.as_bytes(), MapFlags::ANY);
         updated.map_err(|source| match source.kind() {
             ErrorKind::NotFound => MapError::TaskGone,
@@ -267,7 +271,9 @@ impl Maps {
         let slot = slot.0;
         let cpus = self.accounts.lookup_percpu(&slot.to_ne_bytes(), MapFlags::ANY).map_err(kernel("accounts"))?;
         let accounts = cpus.unwrap_or_default().into_iter().filter_map(|bytes| Account::read_from(&bytes));
-        Ok(accounts.fold(Account::default(), Account::plus))
+        let mut account = accounts.fold(Account::default(), Account::plus);
+        account.at_once += self.first_calls(ContainerSlot(slot))?;
+        Ok(account)
     }
 }
 

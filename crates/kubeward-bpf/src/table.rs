@@ -13,7 +13,7 @@ use libbpf_rs::{libbpf_sys, MapCore, MapFlags, MapHandle};
 use crate::decode::call_of;
 use crate::maps::{self, MapError, Maps};
 use crate::process;
-use crate::wire::{self, TableKey, Times, TimesKey, Wire};
+use crate::wire::{self, FirstCounts, FirstResults, TableKey, Times, TimesKey, Wire};
 
 /// Entries that one system call reads; a bucket of the kernel's hash with more makes it more.
 const BATCH: usize = 4096;
@@ -57,6 +57,10 @@ impl TableRows {
         }
         results
     }
+}
+
+impl FirstResults {
+    const NONE: Self = Self { key: [0; wire::FIRST_RESULTS] };
 }
 
 impl TimesKey {
@@ -104,6 +108,7 @@ impl Maps {
     pub fn table(&self) -> Result<TableRows, MapError> {
         let mut rows = TableRows::default();
         let add = |one: u64, more: u64| one.saturating_add(more);
+        self.each_first(|key, calls| rows.counts.push((key, calls)))?;
         each_entry(&self.call_table, "call_table", |key: TableKey, cpus: &[u64]| {
             rows.counts.push((key, cpus.iter().copied().fold(0, add)));
         })?;
@@ -115,6 +120,48 @@ impl Maps {
             rows.times.push((key, sum));
         })?;
         Ok(rows)
+    }
+
+    /// Calls `visit` with each of the first results of each container.
+    fn each_first(&self, mut visit: impl FnMut(TableKey, u64)) -> Result<(), MapError> {
+        for slot in 1..self.first_results.max_entries() {
+            let keys = self.first_results.lookup(&slot.to_ne_bytes(), MapFlags::ANY);
+            let keys = keys.map_err(maps::kernel("first_results"))?;
+            let Some(keys) = keys.and_then(|bytes| FirstResults::read_from(&bytes)) else { continue };
+            if keys.key == FirstResults::NONE.key {
+                continue;
+            }
+            let counts = self.first_counts.lookup_percpu(&slot.to_ne_bytes(), MapFlags::ANY);
+            let counts = counts.map_err(maps::kernel("first_counts"))?.unwrap_or_default();
+            let counts: Vec<_> = counts.iter().filter_map(|bytes| FirstCounts::read_from(bytes)).collect();
+            for (place, key) in keys.key.iter().enumerate().filter(|(_, key)| **key != 0) {
+                let calls = counts.iter().fold(0_u64, |sum, cpu| sum.saturating_add(cpu.calls[place]));
+                TableKey::read_from(&key.to_ne_bytes()).into_iter().for_each(|key| visit(key, calls));
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls that are counted among the first results of a slot.
+    pub(crate) fn first_calls(&self, slot: ContainerSlot) -> Result<u64, MapError> {
+        if slot.0 >= self.first_counts.max_entries() {
+            return Ok(0);
+        }
+        let counts = self.first_counts.lookup_percpu(&slot.0.to_ne_bytes(), MapFlags::ANY);
+        let counts = counts.map_err(maps::kernel("first_counts"))?.unwrap_or_default();
+        Ok(counts.iter().filter_map(|bytes| FirstCounts::read_from(bytes)).flat_map(|cpu| cpu.calls).sum())
+    }
+
+    fn clear_first(&self, slot: ContainerSlot) -> Result<(), MapError> {
+        let slot = slot.0;
+        if slot >= self.first_results.max_entries() {
+            return Ok(());
+        }
+        let cpus = libbpf_rs::num_possible_cpus().map_err(maps::kernel("first_counts"))?;
+        let zeros = vec![vec![0_u8; size_of::<FirstCounts>()]; cpus];
+        maps::put(&self.first_results, "first_results", slot, &FirstResults::NONE)?;
+        let cleared = self.first_counts.update_percpu(&slot.to_ne_bytes(), &zeros, MapFlags::ANY);
+        cleared.map_err(maps::kernel("first_counts"))
     }
 
     /// The whole table, at the same cost.
@@ -150,6 +197,7 @@ impl Maps {
         each_entry(&self.call_times, "call_times", |key: TimesKey, _: &[Times]| times.push(key))?;
         times.retain(|key| is_theirs(key.slot));
         self.delete_keys(&self.call_times, "call_times", &times, wire::DURATION_KEYS, |key| key.slot)?;
+        slots.iter().try_for_each(|slot| self.clear_first(*slot))?;
         slots.iter().try_for_each(|slot| self.clear_account(*slot))
     }
 

@@ -97,6 +97,7 @@ pub const WANT_CALL: u8 = 1 << 2;
 pub const WANT_ERRORS: u8 = 1 << 3;
 pub const WANT_SLOW: u8 = 1 << 4;
 pub const WANT_COUNT: u8 = 1 << 5;
+pub const WANT_LIMITED: u8 = 1 << 6;
 
 pub const RESULT_KEYS: u32 = 0;
 pub const DURATION_KEYS: u32 = SLOTS;
@@ -104,6 +105,7 @@ pub const DURATION_KEYS: u32 = SLOTS;
 pub const TABLE_UNFINISHED: u8 = 1 << 7;
 
 /// Limits of one profile that the kernel side keeps.
+pub const FIRST_RESULTS: usize = 32;
 pub const LIMITS: usize = 7;
 /// In [`Limits::calls`]: others want the call, too.
 pub const LIMIT_OTHERS: u8 = 1 << LIMITS;
@@ -280,6 +282,7 @@ wire! {
         slot: u32,
         container_pid: u32,
         exec_id: u64,
+        is_idle: u64,
     }
     struct Settings = "kw_settings" {
         silenced: u32,
@@ -329,6 +332,12 @@ wire! {
         error: u16,
         flags: u8,
         stage: u8,
+    }
+    struct FirstResults = "kw_first_results" {
+        key: [u64; FIRST_RESULTS],
+    }
+    struct FirstCounts = "kw_first_counts" {
+        calls: [u64; FIRST_RESULTS],
     }
     #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
     struct TimesKey = "kw_times_key" {

@@ -240,6 +240,8 @@ static __always_inline void keep_entry(struct call *call)
 	struct pending_call *pending;
 
 	pending = bpf_task_storage_get(&pending_calls, call->task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (pending && call->tag)
+		call->tag->is_idle = 0;
 	if (!pending) {
 		/* Told at its return alone, unless the return does not know what it is of. */
 		if (call->shape->flags & KW_SHAPE_ENTRY_KNOWS) {
@@ -275,7 +277,8 @@ static __always_inline int on_enter(s32 id, u32 probe)
 
 	if (!open_call(&call, id, false, probe, KW_HOOK_ENTER))
 		return 0;
-	if (!identify(call.task, call.settings, &call.owner) || !find_account(&call) || !find_want(&call))
+	call.tag = find_tag(call.task);
+	if (!identify(call.task, call.tag, call.settings, &call.owner) || !find_want(&call) || !find_account(&call))
 		return 0;
 	wants = call.want & (KW_WANT_ENTER | KW_WANT_EXIT | KW_WANT_CALL);
 	if (!wants || !claim(&call, KW_HOOK_ENTER))
@@ -309,8 +312,9 @@ static __always_inline bool is_wanted_result(const struct call *call)
  * kept: since the hook and the profile are there, the thread has entered another call or was born. A filter's "trap" leaves the
  * call's number as its result.
  */
-static __always_inline bool is_refused(const struct call *call, const struct pending_call *pending)
+static __always_inline bool is_refused(const struct call *call)
 {
+	const struct pending_call *pending;
 	u64 since = call->container->since_ns;
 
 	if (!(call->want & KW_WANT_CALL) || !is_raw(call->probe) || !call->shape->enter_since_ns)
@@ -321,6 +325,7 @@ static __always_inline bool is_refused(const struct call *call, const struct pen
 		return false;
 	if (call->shape->enter_since_ns > since)
 		since = call->shape->enter_since_ns;
+	pending = bpf_task_storage_get(&pending_calls, call->task, 0, 0);
 	return (pending && pending->mono_ns > since) || call->task->start_time > since;
 }
 
@@ -396,8 +401,8 @@ static __always_inline void return_kept(struct call *call, struct pending_call *
 	call->mono_ns = pending->mono_ns;
 	call->duration_ns = bpf_ktime_get_ns() - pending->mono_ns;
 	call->phase = KW_PHASE_CALL;
-	is_named = find_account(call) && find_want(call) && call->want;
-	if (!call->account || !call->stage)
+	is_named = find_want(call);
+	if (!find_account(call))
 		return;
 	tabulate_result(call);
 	if (!is_named) {
@@ -431,16 +436,32 @@ static __always_inline bool entry_decides(const struct pending_call *pending)
 	return pending && pending->active && has_shape(pending->nr, KW_SHAPE_EXEC | KW_SHAPE_ENTRY_KNOWS);
 }
 
+/* What the task has kept of a call, if any: a tag says when there is nothing. */
+static __always_inline struct pending_call *find_kept(struct task_struct *task, struct kw_tag *tag)
+{
+	struct pending_call *pending;
+
+	if (tag ? tag->is_idle : carries_nothing(task))
+		return NULL;
+	pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
+	if (tag && (!pending || !pending->active))
+		tag->is_idle = 1;
+	return pending;
+}
+
 static __always_inline int on_exit(s32 id, s64 ret, u32 probe)
 {
+	/* The raw tracepoint sees every call of the machine: there the look-ups wait until the call is known to matter. */
+	bool looks_first = !is_raw(probe) || id < 0;
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pending_call *pending = NULL;
+	struct kw_tag *tag = NULL;
 	bool is_native = false;
 	struct call call;
 
-	/* The raw tracepoint sees every call of the machine: there the look-up waits until the call is known to matter. */
-	if (!is_raw(probe) || id < 0) {
-		pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
+	if (looks_first) {
+		tag = find_tag(task);
+		pending = find_kept(task, tag);
 		if (entry_decides(pending)) {
 			id = pending->nr;
 			is_native = true;
@@ -449,8 +470,11 @@ static __always_inline int on_exit(s32 id, s64 ret, u32 probe)
 	if (!open_call(&call, id, is_native, probe, KW_HOOK_EXIT))
 		return 0;
 	call.ret = ret;
-	if (!pending)
-		pending = bpf_task_storage_get(&pending_calls, call.task, 0, 0);
+	if (!looks_first) {
+		tag = find_tag(task);
+		pending = find_kept(task, tag);
+	}
+	call.tag = tag;
 	if (pending && pending->active) {
 		if (call.shape->flags & KW_SHAPE_EXEC && entry_decides(pending))
 			call.native_nr = pending->nr;
@@ -464,12 +488,11 @@ static __always_inline int on_exit(s32 id, s64 ret, u32 probe)
 	}
 	if (call.shape->flags & KW_SHAPE_FORKS && ret == 0)
 		return 0;
-	if (!identify(call.task, call.settings, &call.owner) || !find_account(&call) || !find_want(&call))
+	if (!identify(call.task, tag, call.settings, &call.owner) || !find_want(&call) || !find_account(&call))
 		return 0;
 	if (!(call.want & (KW_WANT_EXIT | KW_WANT_CALL)) || !claim(&call, KW_HOOK_EXIT))
 		return 0;
-	count(call.account->at_once);
-	if (is_refused(&call, pending))
+	if (is_refused(&call))
 		call.flags |= KW_RECORD_REFUSED;
 	call.phase = KW_PHASE_EXIT;
 	tabulate_result(&call);

@@ -92,21 +92,31 @@ static __always_inline void tag_task(struct task_struct *task, u32 slot, u64 exe
 		count(account->untagged);
 }
 
+/* Nothing is stored for most tasks of the host, which saves them the look-ups. */
+static __always_inline bool carries_nothing(struct task_struct *task)
+{
+	return bpf_core_field_exists(task->bpf_storage) && !task->bpf_storage;
+}
+
+static __always_inline struct kw_tag *find_tag(struct task_struct *task)
+{
+	return carries_nothing(task) ? NULL : bpf_task_storage_get(&task_tags, task, 0, 0);
+}
+
 /*
- * Fills `owner` and says whether the current task is a container's.
+ * Fills `owner` and says whether the current task, whose tag is `tag`, is a container's.
  *
  * A tag stays whatever the task does to its namespaces and cgroup. Host tasks never get one: every container's init
  * descends from a host task and is moved later.
  */
-static __always_inline bool identify(struct task_struct *task, const struct kw_settings *settings, struct owner *owner)
+static __always_inline bool identify(struct task_struct *task, struct kw_tag *tag, const struct kw_settings *settings,
+				     struct owner *owner)
 {
 	struct kw_target *target;
 	struct kw_ns_key key;
-	struct kw_tag *tag;
 	u64 cgroup;
 	int nr;
 
-	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
 	if (tag) {
 		owner->slot = tag->slot;
 		owner->exec_id = tag->exec_id;

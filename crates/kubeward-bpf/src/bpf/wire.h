@@ -214,6 +214,7 @@ enum kw_want {
 	KW_WANT_ERRORS = 1 << 3, /* only when the result is one of kw_profile.errors */
 	KW_WANT_SLOW = 1 << 4,	 /* only when it took kw_profile.min_duration_ns, where that is known */
 	KW_WANT_COUNT = 1 << 5,	 /* no record: every policy that names it counts only */
+	KW_WANT_LIMITED = 1 << 6, /* kw_limits of the same profile has limits on it */
 };
 
 /* The weakest union of all policies that select a container. */
@@ -297,6 +298,7 @@ struct kw_tag {
 	__u32 slot;
 	__u32 container_pid; /* of its process in its own pid namespace; 0: not looked up yet */
 	__u64 exec_id;
+	__u64 is_idle; /* 1: no call of its is kept between entry and return; 0: there may be one */
 };
 
 /* Which tasks tag_tasks and adopt_tasks change. */
@@ -338,7 +340,7 @@ struct kw_settings {
 
 /* Per CPU and slot. Counts since the slot was opened; they never fall. */
 struct kw_account {
-	__u64 at_once;	 /* calls told by one hook alone; with entered they are all that were seen */
+	__u64 at_once; /* calls told by one hook alone and not in first_counts; with these and entered they are all that were seen */
 	__u64 filtered_setup;
 	__u64 filtered_policy; /* no longer named when the call returned */
 	__u64 filtered_errors;
@@ -382,13 +384,28 @@ enum kw_table_flag {
 	KW_TABLE_UNFINISHED = 1 << 7, /* told at its entry alone, or its return was never shown */
 };
 
-/* Key of call_table; the value is how many calls of the container ended so and were not timed, per CPU. */
+/* Key of call_table; the value is how many calls of the container ended so and were neither timed nor among its first results, per CPU. */
 struct kw_table_key {
 	__u16 slot;
 	__u16 nr;    /* as in the caller's table */
 	__u16 error; /* errno, KW_ERRNO_OTHER: one beyond 575, 0: it succeeded or is unfinished */
 	__u8 flags;
 	__u8 stage; /* enum kw_stage, when the result was known */
+};
+
+#define KW_FIRST_RESULTS 32
+
+/*
+ * The results of a container that came first, each in the place that place_of gives it; 0: there is none yet. How often they came
+ * stands in first_counts in the same places, and nowhere else.
+ */
+struct kw_first_results {
+	__u64 key[KW_FIRST_RESULTS]; /* struct kw_table_key as a number */
+};
+
+/* Per CPU. */
+struct kw_first_counts {
+	__u64 calls[KW_FIRST_RESULTS];
 };
 
 /*
