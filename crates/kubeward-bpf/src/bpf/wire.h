@@ -362,6 +362,19 @@ struct kw_account {
 	__u64 untagged; /* tasks that got no tag for want of memory: identified anew at each call */
 };
 
+/* In the memory of both sides: whether runs of our programs are timed now. */
+struct kw_window {
+	__u32 is_open;
+	__u32 nothing; /* always 0 */
+};
+
+/* Per CPU: runs that were timed, of all programs, since the object was loaded. */
+struct kw_run_times {
+	__u64 runs;
+	__u64 ns;	/* begin to end, with one reading of the clock in it */
+	__u64 clock_ns; /* what that reading took, measured at each run's end */
+};
+
 /* Where keys_made and keys_deleted count the keys of call_table and call_times, each by slot. */
 #define KW_RESULT_KEYS 0
 #define KW_DURATION_KEYS KW_SLOTS
