@@ -86,6 +86,20 @@ impl Agent {
         })
     }
 
+    /// Returns when so many are watched.
+    pub(super) fn wait_for_containers(&self, count: usize) -> Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            let known = self.ledger()?.containers.len();
+            if known == count {
+                return Ok(());
+            }
+            let late = Instant::now() > deadline;
+            ensure!(!late, "the agent knows {known} of {count} containers after {READY_WITHIN:?}:\n{}", self.log());
+            thread::sleep(10 * LOOK_EVERY);
+        }
+    }
+
     /// The node's accounts once nothing is on its way any more.
     pub(super) fn settled_account(&self) -> Result<GetLedgerResponse> {
         let deadline = Instant::now() + ENDS_WITHIN;

@@ -145,8 +145,7 @@ fn held(containerd: &FakeContainerd, containers: usize, policies: usize) -> Resu
     let room = (containers + 512).max(kubeward_bpf::size::DEFAULT_CONTAINERS as usize).to_string();
     let folder = folder.to_string_lossy();
     let agent = Agent::start(&containerd.socket(), &["-f", &folder, "-o", "/dev/null", "--max-containers", &room])?;
-    let known = agent.ledger()?.containers.len();
-    anyhow::ensure!(known == containers, "the agent knows {known} of {containers} containers");
+    agent.wait_for_containers(containers)?;
     let (mut resident, end) = (0, Instant::now() + WATCHED_FOR);
     while Instant::now() < end {
         resident = agent.resident_bytes()?.max(resident);

@@ -6,4 +6,5 @@ mod fake_containerd;
 pub mod memory;
 mod node;
 mod producer;
+pub mod profile;
 pub mod throughput;
