@@ -64,6 +64,7 @@ pub const SHAPE_NO_RETURN: u16 = 1 << 3;
 pub const SHAPE_EXEC: u16 = 1 << 4;
 pub const SHAPE_FORKS: u16 = 1 << 5;
 pub const SHAPE_ENTRY_KNOWS: u16 = 1 << 6;
+pub const SHAPE_SHARED: u16 = 1 << 7;
 
 pub const URING_OPS: usize = 128;
 pub const URING_FIXED_FILE: u8 = 1 << 0;

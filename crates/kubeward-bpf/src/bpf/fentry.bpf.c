@@ -36,6 +36,19 @@ static __noinline int leave(s64 ret)
 	return timed(on_exit(current_nr(), ret, KW_PROBE_FENTRY));
 }
 
+/* ia32_sys_call(regs, nr), in place of the functions of all 32-bit calls. */
+SEC("?fentry")
+int enter_dispatcher(u64 *ctx)
+{
+	return on_enter(current_nr(), KW_PROBE_FENTRY | KW_DISPATCHER);
+}
+
+SEC("?fexit")
+int exit_dispatcher(u64 *ctx)
+{
+	return on_exit(current_nr(), (s64)ctx[2], KW_PROBE_FENTRY | KW_DISPATCHER);
+}
+
 #define PAIR(n)                                                                                                        \
 	SEC("?fentry") int enter_##n(u64 *ctx)                                                                         \
 	{                                                                                                              \

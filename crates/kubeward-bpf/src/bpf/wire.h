@@ -142,6 +142,7 @@ enum kw_shape_flag {
 	KW_SHAPE_FORKS = 1 << 5,     /* the child's return of 0 is not a call */
 	KW_SHAPE_ENTRY_KNOWS =
 		1 << 6, /* only the entry shows the right number (rt_sigreturn), or all that there is (reboot) */
+	KW_SHAPE_SHARED = 1 << 7, /* of the 32-bit table: its function is the native call's, and hooked as such */
 };
 
 /*

@@ -103,7 +103,7 @@ fn compat_entry() -> String {
     match probe::compat_functions() {
         0 => "this kernel has none (int 0x80 ends a program): it is built without CONFIG_IA32_EMULATION".to_owned(),
         count => format!(
-            "covered: int 0x80 is seen by the tracepoints, and by hooks on {count} functions of its own beside those of native calls"
+            "covered: int 0x80 is seen by the tracepoints, and by hooks on functions: {count} of its own, or the one that all go through"
         ),
     }
 }
