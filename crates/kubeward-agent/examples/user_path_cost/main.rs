@@ -16,7 +16,7 @@ use kubeward_agent::pipeline::{
     commands, Command, Coverage, Doubts, Lines, OwnOutput, Parts, Pipeline, Queue, Watched,
 };
 use kubeward_agent::sinks::LogFile;
-use kubeward_bpf::decode::{decode, Decoded};
+use kubeward_bpf::decode::{decode, CallRecord, Decoded};
 use kubeward_bpf::read::{RecordSink, BATCH};
 use kubeward_core::event::SyscallEvent;
 use kubeward_core::ledger::LossReason;
@@ -63,22 +63,25 @@ struct Stages<'a> {
 impl<'a> Stages<'a> {
     fn new(ring: &'a Ring) -> Self {
         let container = container();
-        let events = ring.records().filter_map(|bytes| match decode(bytes) {
-            Ok(Decoded::Call(record)) => {
-                let mut event = record.event;
-                event.container = Some(container.clone());
-                event.process.exe = Some(Arc::new(records::text(EXE)));
-                event.policies = Arc::from([Arc::from("web")]);
-                Some(event)
+        let events = ring.records().filter_map(|bytes| {
+            let mut record = CallRecord::default();
+            match decode(bytes, &mut record) {
+                Ok(Decoded::Call) => {
+                    let mut event = record.event;
+                    event.container = Some(container.clone());
+                    event.process.exe = Some(Arc::new(records::text(EXE)));
+                    event.policies = Arc::from([Arc::from("web")]);
+                    Some(event)
+                }
+                _ => None,
             }
-            _ => None,
         });
         Self { ring, events: events.collect(), set: policies() }
     }
 
     fn decode(&self) -> u64 {
-        let pass = || self.ring.records().for_each(|bytes| drop(black_box(decode(black_box(bytes)))));
-        self.each(pass)
+        let mut call = CallRecord::default();
+        self.each(|| self.ring.records().for_each(|bytes| drop(decode(black_box(bytes), black_box(&mut call)))))
     }
 
     fn judge(&self) -> u64 {
