@@ -32,6 +32,15 @@ static __always_inline u64 mnt_seq_of(struct task_struct *task)
 	return 0;
 }
 
+/* The verifier of 6.1 takes no variable offset on a pointer whose type it knows: the copy has none. */
+static __always_inline void *untyped(const void *pointer)
+{
+	void *copy = NULL;
+
+	bpf_probe_read_kernel(&copy, sizeof(copy), &pointer);
+	return copy;
+}
+
 /* The number of `pid` in the pid namespace of the agent, which is at `level`; 0 when it is not visible there. */
 static __always_inline u32 pid_at_level(struct pid *pid, u32 level)
 {
@@ -40,8 +49,24 @@ static __always_inline u32 pid_at_level(struct pid *pid, u32 level)
 
 	if (BPF_CORE_READ(pid, level) < level)
 		return 0;
-	upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) + (u64)level * bpf_core_type_size(struct upid);
+	upid = untyped(pid) + bpf_core_field_offset(struct pid, numbers) + (u64)level * bpf_core_type_size(struct upid);
 	bpf_probe_read_kernel(&nr, sizeof(nr), upid + bpf_core_field_offset(struct upid, nr));
+	return nr;
+}
+
+/* The task's process in its own pid namespace. Reads through typed pointers are loads; only the last one, at an index, is a copy. */
+static __always_inline u32 own_pid(struct task_struct *task)
+{
+	struct pid *pid = task->group_leader->thread_pid;
+	u32 level = pid->level;
+	int nr = task->tgid;
+
+	if (level == 0)
+		return nr;
+	bpf_probe_read_kernel(&nr, sizeof(nr),
+			      untyped(pid) + bpf_core_field_offset(struct pid, numbers) +
+				      (u64)level * bpf_core_type_size(struct upid) +
+				      bpf_core_field_offset(struct upid, nr));
 	return nr;
 }
 
@@ -76,28 +101,42 @@ static __always_inline void tag_task(struct task_struct *task, u32 slot, u64 exe
 		count(account->untagged);
 }
 
+/* Nothing is stored for most tasks of the host, which saves them the look-ups. */
+static __always_inline bool carries_nothing(struct task_struct *task)
+{
+	return bpf_core_field_exists(task->bpf_storage) && !task->bpf_storage;
+}
+
+static __always_inline struct kw_tag *find_tag(struct task_struct *task)
+{
+	return carries_nothing(task) ? NULL : bpf_task_storage_get(&task_tags, task, 0, 0);
+}
+
 /*
- * Fills `owner` and says whether the current task is a container's.
+ * Fills `owner` and says whether the current task, whose tag is `tag`, is a container's.
  *
  * A tag stays whatever the task does to its namespaces and cgroup. Host tasks never get one: every container's init
  * descends from a host task and is moved later.
  */
-static __always_inline bool identify(struct task_struct *task, const struct kw_settings *settings, struct owner *owner)
+static __always_inline bool identify(struct task_struct *task, struct kw_tag *tag, const struct kw_settings *settings,
+				     struct owner *owner)
 {
 	struct kw_target *target;
 	struct kw_ns_key key;
-	struct kw_tag *tag;
 	u64 cgroup;
 	int nr;
 
-	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
 	if (tag) {
 		owner->slot = tag->slot;
 		owner->exec_id = tag->exec_id;
 		owner->identity = KW_IDENTITY_TASK;
+		if (!tag->container_pid)
+			tag->container_pid = own_pid(task);
+		owner->container_pid = tag->container_pid;
 		return tag->slot != 0;
 	}
 	owner->exec_id = 0;
+	owner->container_pid = 0;
 	owner->identity = KW_IDENTITY_CGROUP;
 	cgroup = bpf_get_current_cgroup_id();
 	target = bpf_map_lookup_elem(&container_map, &cgroup);
