@@ -271,7 +271,9 @@ impl Maps {
         let slot = slot.0;
         let cpus = self.accounts.lookup_percpu(&slot.to_ne_bytes(), MapFlags::ANY).map_err(kernel("accounts"))?;
         let accounts = cpus.unwrap_or_default().into_iter().filter_map(|bytes| Account::read_from(&bytes));
-        Ok(accounts.fold(Account::default(), Account::plus))
+        let mut account = accounts.fold(Account::default(), Account::plus);
+        account.at_once += self.first_calls(ContainerSlot(slot))?;
+        Ok(account)
     }
 }
 

@@ -142,6 +142,16 @@ impl Maps {
         Ok(())
     }
 
+    /// Calls that are counted among the first results of a slot.
+    pub(crate) fn first_calls(&self, slot: ContainerSlot) -> Result<u64, MapError> {
+        if slot.0 >= self.first_counts.max_entries() {
+            return Ok(0);
+        }
+        let counts = self.first_counts.lookup_percpu(&slot.0.to_ne_bytes(), MapFlags::ANY);
+        let counts = counts.map_err(maps::kernel("first_counts"))?.unwrap_or_default();
+        Ok(counts.iter().filter_map(|bytes| FirstCounts::read_from(bytes)).flat_map(|cpu| cpu.calls).sum())
+    }
+
     fn clear_first(&self, slot: ContainerSlot) -> Result<(), MapError> {
         let slot = slot.0;
         if slot >= self.first_results.max_entries() {

@@ -367,6 +367,16 @@ wire! {
         start_boot_ns: u64,
         comm: [u8; COMM_BYTES],
     }
+    struct Window = "kw_window" {
+        is_open: u32,
+        nothing: u32,
+    }
+    #[derive(PartialEq, Eq, Default)]
+    struct RunTimes = "kw_run_times" {
+        runs: u64,
+        ns: u64,
+        clock_ns: u64,
+    }
     struct Inside = "kw_inside" {
         since_ns: u64,
         nr: u32,

@@ -47,7 +47,7 @@ impl Watch {
         let mut probes = Probes::new(engine.clone(), Backend::Tracepoint).expect("the tracepoint works here");
         let nr = usize::from(syscall::by_name("lseek").expect("the catalogue has it").nr);
         let (mut want, mut asked) = ([0; CALLS], [0; CALLS]);
-        want[nr] = wire::WANT_EXIT;
+        want[nr] = wire::WANT_EXIT | wire::WANT_LIMITED;
         asked[nr] = HOOK_EXIT;
         let profile = Profile { want, errors: [0; wire::ERRNO_WORDS], min_duration_ns: 0, arg_bytes: 0, argv_bytes: 0 };
         engine.maps().set_profile(1, &profile).expect("profile 1 is there");

@@ -492,7 +492,6 @@ static __always_inline int on_exit(s32 id, s64 ret, u32 probe)
 		return 0;
 	if (!(call.want & (KW_WANT_EXIT | KW_WANT_CALL)) || !claim(&call, KW_HOOK_EXIT))
 		return 0;
-	count(call.account->at_once);
 	if (is_refused(&call))
 		call.flags |= KW_RECORD_REFUSED;
 	call.phase = KW_PHASE_EXIT;

@@ -19,8 +19,9 @@ struct {
 } call_table SEC(".maps");
 
 /*
- * The same for the results of each container that came first and whose place was free: an array is looked up in a third of the time
- * of a hash. A place once taken is kept until the slot is cleaned, so that no count ever moves.
+ * The same for results of calls that one hook alone tells, of each container those that came first and whose place was free: an array
+ * is looked up in a third of the time of a hash, and what is counted here needs no counting as seen. A place once taken is kept until
+ * the slot is cleaned, so that no count ever moves.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -112,8 +113,14 @@ static __always_inline u32 place_of(u64 key)
 	return key * 0x9e3779b97f4a7c15ULL >> 59;
 }
 
-static __always_inline bool add_to_first(u32 slot, u64 key)
+static __always_inline bool add_to_first(u32 slot_nr, u32 rest)
 {
+	union {
+		struct kw_table_key fields;
+		u64 number;
+	} of = {.fields = {.slot = slot_nr >> 16, .nr = slot_nr, .error = rest >> 16, .flags = rest >> 8, .stage = rest}};
+	u64 key = of.number;
+	u32 slot = slot_nr >> 16;
 	struct kw_first_results *first = bpf_map_lookup_elem(&first_results, &slot);
 	struct kw_first_counts *counts;
 	u32 place = place_of(key) & (KW_FIRST_RESULTS - 1);
@@ -132,15 +139,10 @@ static __always_inline bool add_to_first(u32 slot, u64 key)
 /* A function of its own, checked once: five places count. Another CPU may put the same key in first. */
 __noinline int add_to_table(u32 slot_nr, u32 rest)
 {
-	union {
-		struct kw_table_key key;
-		u64 number;
-	} of = {.key = {.slot = slot_nr >> 16, .nr = slot_nr, .error = rest >> 16, .flags = rest >> 8, .stage = rest}};
-	struct kw_table_key key = of.key;
+	struct kw_table_key key = {
+		.slot = slot_nr >> 16, .nr = slot_nr, .error = rest >> 16, .flags = rest >> 8, .stage = rest};
 	u64 *calls, none = 0;
 
-	if (add_to_first(key.slot, of.number))
-		return 0;
 	calls = bpf_map_lookup_elem(&call_table, &key);
 	if (!calls) {
 		if (!take_key(key.slot, KW_RESULT_KEYS))
@@ -195,7 +197,7 @@ static __always_inline u32 table_flags(u32 record_flags)
 	return record_flags & (KW_RECORD_COMPAT | KW_RECORD_IO_URING);
 }
 
-/* A call that has been counted as seen and whose result is call->ret. */
+/* A call whose result is call->ret. Here it is counted as seen too, unless it was when it was kept at its entry. */
 static __always_inline void tabulate_result(const struct call *call)
 {
 	u32 error = call->ret < 0 && call->ret >= -4095 ? -call->ret : 0;
@@ -205,6 +207,11 @@ static __always_inline void tabulate_result(const struct call *call)
 	if (error > KW_ERRNO_OTHER)
 		error = KW_ERRNO_OTHER;
 	rest |= error << 16;
+	if (call->phase == KW_PHASE_EXIT) {
+		if (add_to_first(slot_nr, rest))
+			return;
+		count(call->account->at_once);
+	}
 	if (call->phase == KW_PHASE_CALL && *call->stage == KW_STAGE_RUN) {
 		if (!add_to_times(slot_nr, rest, call->duration_ns))
 			return;
