@@ -73,7 +73,8 @@ impl Queue {
     /// The batch stays and grows while the channel is full.
     fn hand_over(&mut self) {
         let Some(sender) = self.sender.as_ref().filter(|_| self.batch.has_news()) else { return };
-        let batch = std::mem::take(&mut self.batch);
+        let next = self.writer.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let batch = std::mem::replace(&mut self.batch, next);
         let length = batch.bytes.len();
         // Before the writer can take it off again.
         self.writer.handed_bytes.fetch_add(length, Ordering::Relaxed);
