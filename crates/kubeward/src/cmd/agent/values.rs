@@ -62,8 +62,8 @@ pub(super) struct Values {
     #[serde(default, deserialize_with = "parsed")]
     pub(super) probe_backend: Option<Backend>,
 
-    /// Containers to have room for at a time, those included that just ended or wait for a name: 1 to 16383; each takes 0.3 KiB
-    /// of the kernel's memory, and 0.16 KiB on every CPU [default: 2000]
+    /// Containers to have room for at a time, those included that just ended or wait for a name: 1 to 16383; each takes 0.6 KiB
+    /// of the kernel's memory, and 0.4 KiB on every CPU [default: 2000]
     #[arg(long, value_name = "N", env = "KUBEWARD_MAX_CONTAINERS")]
     pub(super) max_containers: Option<u32>,
 
