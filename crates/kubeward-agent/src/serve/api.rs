@@ -186,13 +186,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn conditions_are_the_health_services() {
+    async fn conditions_are_the_health_services_and_the_costs() {
         let (asking, _) = questions();
         let info = api(asking).get_info(Request::new(proto::GetInfoRequest {})).await.expect("nobody is asked");
         let told =
             |condition: &proto::Condition| (condition.r#type.clone(), condition.holds, condition.message.clone());
         let conditions: Vec<_> = info.get_ref().conditions.iter().map(told).collect();
-        let expected = [("Alive", true, "it is"), ("Ready", false, "not yet")];
+        let no_limit = "no limit was given (--warn-cpu-percent)";
+        let expected = [("Alive", true, "it is"), ("Ready", false, "not yet"), ("CostAboveLimit", false, no_limit)];
         assert_eq!(conditions, expected.map(|(kind, holds, why)| (kind.to_owned(), holds, why.to_owned())));
+        assert_eq!(info.get_ref().cost, None, "nothing was measured yet");
     }
 }
