@@ -4,7 +4,7 @@
 
 use std::mem::size_of;
 
-use kubeward_bpf::decode::{decode, Decoded};
+use kubeward_bpf::decode::{decode, CallRecord, Decoded};
 use kubeward_bpf::wire::{Item, Record, Wire};
 use kubeward_core::event::SyscallEvent;
 use kubeward_core::redact::Redactor;
@@ -15,10 +15,11 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     // As they come: the header hardly ever fits.
-    let _ = decode(data);
+    let mut call = CallRecord::default();
+    let _ = decode(data, &mut call);
     // And framed as the kernel frames them, so that what is behind the header is reached.
     let Some(framed) = frame(data) else { return };
-    if let Ok(Decoded::Call(mut call)) = decode(&framed) {
+    if let Ok(Decoded::Call) = decode(&framed, &mut call) {
         Redactor::new(&[]).expect("no pattern of a user's").redact_event(&mut call.event);
         check_lines(&call.event);
     }

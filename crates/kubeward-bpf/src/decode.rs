@@ -5,32 +5,27 @@ mod items;
 mod tests;
 
 use std::mem::size_of;
-use std::sync::Arc;
 
 use kubeward_core::container::ContainerSlot;
 use kubeward_core::event::{
     Arg, ArgValue, Call, Identity, Phase, Probe, Process, Stage, SyscallEvent, Text, UringRequest, Via,
 };
-use kubeward_core::syscall::{self, ArgKind, ArgShape, Capture, CompatCall, UNLISTED};
+use kubeward_core::syscall::{self, ArgKind, ArgShape, Capture, CompatCall, Syscall, UNLISTED};
 
 use crate::wire::{self, Record, Wire};
-use items::Items;
 
 /// What one record says.
 #[derive(Debug)]
 pub enum Decoded {
-    Call(Box<CallRecord>),
+    /// A call, which stands where it was to be decoded to.
+    Call,
     /// A process of the container began to run `exe`; later records name it by `exec_id`.
-    Exec {
-        slot: ContainerSlot,
-        exec_id: u64,
-        exe: Text,
-    },
+    Exec { slot: ContainerSlot, exec_id: u64, exe: Text },
 }
 
 /// A call as the kernel told it. Of the event, `seq`, `time_ns`, `process.start_time_ns`, `process.exe`, `container` and
-/// `policies` are the agent's to fill.
-#[derive(Debug)]
+/// `policies` are the agent's to fill: decoding leaves what stood there.
+#[derive(Debug, Default)]
 pub struct CallRecord {
     pub event: SyscallEvent,
     /// Names the exec that started the process's program, 0 when it was not seen.
@@ -52,51 +47,48 @@ pub enum DecodeError {
     Unknown { field: &'static str, value: u8 },
 }
 
-/// Reads one record as the ring holds it: a header and `items_bytes` of items, nothing behind them.
-pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
+/// Reads one record as the ring holds it: a header and `items_bytes` of items, nothing behind them. A call is put in place of
+/// the one that `call` holds, whose memory is used again; after an error `call` means nothing.
+pub fn decode(bytes: &[u8], call: &mut CallRecord) -> Result<Decoded, DecodeError> {
     let record = Record::read_from(bytes).ok_or(DecodeError::Short { bytes: bytes.len() })?;
     let rest = &bytes[size_of::<Record>()..];
     if rest.len() != record.items_bytes as usize {
         return Err(DecodeError::Items { announced: record.items_bytes as usize, carried: rest.len() });
     }
-    let items = Items::parse(rest)?;
     match record.kind {
-        wire::KIND_CALL => Ok(Decoded::Call(Box::new(call(&record, items)?))),
+        wire::KIND_CALL => {
+            fill(call, &record)?;
+            call.event.path = items::take_all(rest, &mut call.event.args)?;
+            Ok(Decoded::Call)
+        }
         wire::KIND_EXEC => Ok(Decoded::Exec {
             slot: ContainerSlot(record.slot),
             exec_id: record.exec_id,
-            exe: items.path.unwrap_or_default(),
+            exe: items::take_all(rest, &mut Vec::new())?.unwrap_or_default(),
         }),
         value => Err(DecodeError::Unknown { field: "record kind", value }),
     }
 }
 
-fn call(record: &Record, items: Items) -> Result<CallRecord, DecodeError> {
+fn fill(call: &mut CallRecord, record: &Record) -> Result<(), DecodeError> {
+    let event = &mut call.event;
     let phase = phase(record.phase)?;
-    let has_return = phase != Phase::Enter;
-    let call = call_of(record.nr, record.flags, record.number);
-    let Items { args, path } = items;
-    let event = SyscallEvent {
-        seq: 0,
-        time_ns: 0,
-        mono_ns: record.mono_ns,
-        phase,
-        stage: if u32::from(record.stage) == wire::STAGE_RUN { Stage::Run } else { Stage::Setup },
-        probe: probe(record.probe)?,
-        identity: identity(record.identity)?,
-        args: arguments(record, args),
-        call,
-        path,
-        ret: has_return.then_some(record.ret),
-        duration_ns: (phase == Phase::Call).then_some(record.duration_ns),
-        refused_by_seccomp: record.flags & wire::RECORD_REFUSED != 0,
-        io_uring: request(record),
-        process: process(record),
-        slot: ContainerSlot(record.slot),
-        container: None,
-        policies: Arc::new([]),
-    };
-    Ok(CallRecord { event, exec_id: record.exec_id, start_boot_ns: record.start_boot_ns })
+    event.mono_ns = record.mono_ns;
+    event.phase = phase;
+    event.stage = if u32::from(record.stage) == wire::STAGE_RUN { Stage::Run } else { Stage::Setup };
+    event.probe = probe(record.probe)?;
+    event.identity = identity(record.identity)?;
+    event.call = call_of(record.nr, record.flags, record.number);
+    event.ret = (phase != Phase::Enter).then_some(record.ret);
+    event.duration_ns = (phase == Phase::Call).then_some(record.duration_ns);
+    event.refused_by_seccomp = record.flags & wire::RECORD_REFUSED != 0;
+    event.io_uring = request(record);
+    event.slot = ContainerSlot(record.slot);
+    fill_process(&mut event.process, record);
+    fill_arguments(&mut event.args, record);
+    call.exec_id = record.exec_id;
+    call.start_boot_ns = record.start_boot_ns;
+    Ok(())
 }
 
 /// The call that a record or a table names by `nr`, and that its caller named by `number`.
@@ -119,55 +111,51 @@ fn request(record: &Record) -> Option<UringRequest> {
     })
 }
 
-/// What the catalogue says of the call's arguments.
-#[derive(Default)]
-struct Signature {
-    args: Option<&'static [ArgShape]>,
-    captures: [Capture; 6],
-}
-
-fn signature(record: &Record) -> Signature {
-    let native = || syscall::by_nr(record.nr.into());
-    let args = match record.flags & wire::RECORD_COMPAT != 0 {
-        true => syscall::compat(record.nr).map(|call| (call.args, call.captures())),
-        false => native().map(|call| (call.args, call.captures())),
-    };
-    args.map_or_else(Signature::default, |(args, captures)| Signature { args, captures })
-}
-
 /// By the catalogue's shape; six raw registers for a call that has none there, or whose arguments could not be read.
-fn arguments(record: &Record, mut values: [Option<ArgValue>; 6]) -> Vec<Arg> {
+fn fill_arguments(args: &mut Vec<Arg>, record: &Record) {
     const RAW: [&str; 6] = ["arg0", "arg1", "arg2", "arg3", "arg4", "arg5"];
-    let Signature { args, captures } = signature(record);
     let is_compat = record.flags & wire::RECORD_COMPAT != 0;
-    let lacks_items = record.flags & wire::RECORD_NO_ITEMS != 0;
-    let mut arg = |at: usize, name, kind| {
-        let unread =
-            if lacks_items && captures[at] != Capture::None { ArgValue::Unreadable } else { ArgValue::Register };
+    args.clear();
+    let raw_of = |at: usize, kind| if is_compat { CompatCall::widen(kind, record.args[at]) } else { record.args[at] };
+    let mut push = |at: usize, name, kind| {
         let kind = ArgKind::among(kind, &record.args);
-        let raw = record.args[at];
-        let raw = if is_compat { CompatCall::widen(kind, raw) } else { raw };
-        Arg { name, kind, raw, value: values[at].take().unwrap_or(unread) }
+        args.push(Arg { name, kind, raw: raw_of(at, kind), value: ArgValue::Register });
     };
-    match args.filter(|_| record.flags & wire::RECORD_NO_ARGS == 0) {
-        Some(shapes) => shapes.iter().take(6).enumerate().map(|(at, shape)| arg(at, shape.name, shape.kind)).collect(),
-        None => RAW.into_iter().enumerate().map(|(at, name)| arg(at, name, ArgKind::Hex)).collect(),
+    match shapes(record).filter(|_| record.flags & wire::RECORD_NO_ARGS == 0) {
+        Some(shapes) => shapes.iter().take(6).enumerate().for_each(|(at, shape)| push(at, shape.name, shape.kind)),
+        None => RAW.into_iter().enumerate().for_each(|(at, name)| push(at, name, ArgKind::Hex)),
+    }
+    if record.flags & wire::RECORD_NO_ITEMS != 0 {
+        let captured = args.iter_mut().zip(captures(record)).filter(|(_, capture)| *capture != Capture::None);
+        captured.for_each(|(arg, _)| arg.value = ArgValue::Unreadable);
     }
 }
 
-fn process(record: &Record) -> Process {
-    let comm = record.comm.split(|&byte| byte == 0).next().unwrap_or_default();
-    Process {
-        pid: record.pid,
-        tid: record.tid,
-        ppid: record.ppid,
-        container_pid: record.container_pid,
-        start_time_ns: 0,
-        uid: record.uid,
-        gid: record.gid,
-        comm: Text { bytes: comm.into(), cut: false, redacted: false },
-        exe: None,
+/// What the catalogue says of the call's arguments.
+fn shapes(record: &Record) -> Option<&'static [ArgShape]> {
+    match record.flags & wire::RECORD_COMPAT != 0 {
+        true => syscall::compat(record.nr)?.args,
+        false => syscall::by_nr(record.nr.into())?.args,
     }
+}
+
+fn captures(record: &Record) -> [Capture; 6] {
+    let captures = match record.flags & wire::RECORD_COMPAT != 0 {
+        true => syscall::compat(record.nr).map(CompatCall::captures),
+        false => syscall::by_nr(record.nr.into()).map(Syscall::captures),
+    };
+    captures.unwrap_or_default()
+}
+
+fn fill_process(process: &mut Process, record: &Record) {
+    let comm = record.comm.split(|&byte| byte == 0).next().unwrap_or_default();
+    process.pid = record.pid;
+    process.tid = record.tid;
+    process.ppid = record.ppid;
+    process.container_pid = record.container_pid;
+    process.uid = record.uid;
+    process.gid = record.gid;
+    process.comm = Text { bytes: comm.into(), cut: false, redacted: false };
 }
 
 fn phase(value: u8) -> Result<Phase, DecodeError> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::bytes::Bytes;
 use crate::container::{Container, ContainerSlot};
 use crate::syscall::{ArgKind, Syscall};
 
@@ -105,7 +106,7 @@ pub struct Call {
 /// Bytes read from the watched process or the kernel: any bytes but NUL, not necessarily UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Text {
-    pub bytes: Box<[u8]>,
+    pub bytes: Bytes,
     /// The original was longer than what was kept.
     pub cut: bool,
     /// Part of it was replaced before it left the agent.
@@ -165,7 +166,7 @@ pub struct Arg {
 }
 
 /// The thread that made the call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Process {
     /// In the agent's pid namespace (the host's, with `hostPID`).
     pub pid: u32,
@@ -216,6 +217,32 @@ pub struct SyscallEvent {
     pub container: Option<Arc<Container>>,
     /// Names of the policies that want this event, in name order.
     pub policies: Arc<[Arc<str>]>,
+}
+
+impl Default for SyscallEvent {
+    /// Of nothing yet, to be filled.
+    fn default() -> Self {
+        SyscallEvent {
+            seq: 0,
+            time_ns: 0,
+            mono_ns: 0,
+            phase: Phase::Exit,
+            stage: Stage::Run,
+            probe: Probe::TpBtf,
+            identity: Identity::Task,
+            call: Call { via: Via::Syscall, nr: u32::MAX, entry: None },
+            args: Vec::new(),
+            path: None,
+            ret: None,
+            duration_ns: None,
+            refused_by_seccomp: false,
+            io_uring: None,
+            process: Process::default(),
+            slot: ContainerSlot(0),
+            container: None,
+            policies: Arc::default(),
+        }
+    }
 }
 
 impl SyscallEvent {

@@ -4,6 +4,7 @@
 //! Kubernetes, containerd or libbpf types, and no `unsafe`. Everything here can be tested in milliseconds
 //! without a kernel.
 
+pub mod bytes;
 pub mod container;
 pub mod event;
 pub mod ledger;

@@ -11,7 +11,8 @@ use kubeward_core::table::{CallKey, CallStats};
 use super::account::settle;
 use super::clock::{monotonic_ns, Clocks};
 use super::command::{Accounts, TableNow};
-use super::flow::{Member, Pipeline};
+use super::flow::Pipeline;
+use super::member::Member;
 
 /// Between two looks at clocks and losses while the ring is quiet, and while it is busy.
 const QUIET_NS: u64 = 1_000_000_000;
@@ -86,7 +87,7 @@ impl Pipeline {
         let from_ns = self.clocks.unix_of_monotonic(self.looked_ns);
         self.looked_ns = monotonic_ns();
         let mut gaps = Vec::new();
-        for (&slot, member) in &mut self.members {
+        for (slot, member) in self.members.iter_mut() {
             let kernel = (self.kernel_account)(slot).unwrap_or_default();
             let in_ring = kernel.lost_ring.saturating_sub(member.gap.ring_told);
             let in_share = kernel.lost_share.saturating_sub(member.gap.share_told);
@@ -125,7 +126,7 @@ impl Pipeline {
     /// Takes back what was booked as emitted and did not get out.
     pub(super) fn book_losses(&mut self) {
         for (slot, count) in self.output.take_losses() {
-            match self.members.get_mut(&slot) {
+            match self.members.get_mut(slot) {
                 Some(member) => member.counts.lose_emitted(count),
                 None => self.ended.lose_emitted(LossReason::Output, count),
             }
@@ -145,7 +146,7 @@ impl Pipeline {
     /// Those that the stream speaks of, in order of their slots. What others did before it was known that no policy selects
     /// them stands in the node's.
     pub(super) fn accounts(&self, is_final: bool) -> Accounts {
-        let of_all = self.members.iter().filter_map(|(&slot, member)| Some((member, self.account(slot, is_final)?)));
+        let of_all = self.members.iter().filter_map(|(slot, member)| Some((member, self.account(slot, is_final)?)));
         let (told, others): (Vec<_>, Vec<_>) = of_all.partition(|(member, _)| member.is_told);
         let containers: Vec<_> = told.into_iter().map(|(_, account)| account).collect();
         let others = others.iter().map(|(_, (_, account))| account);
@@ -157,11 +158,11 @@ impl Pipeline {
     pub(super) fn table_now(&self) -> TableNow {
         let table = (self.kernel_table)().unwrap_or_default();
         let of_member = |(key, stats): (&CallKey, &CallStats)| {
-            let member = self.members.get(&key.slot).filter(|member| member.is_told)?;
+            let member = self.members.get(key.slot).filter(|member| member.is_told)?;
             Some((member.container.clone(), key.stage, stats.clone()))
         };
         let told = self.members.iter().filter(|(_, member)| member.is_told);
-        let untabled = told.filter_map(|(&slot, _)| Some((self.kernel_account)(slot)?.untabled));
+        let untabled = told.filter_map(|(slot, _)| Some((self.kernel_account)(slot)?.untabled));
         TableNow {
             calls: table.iter().filter_map(of_member).collect(),
             used: table.used(),
@@ -182,7 +183,7 @@ impl Pipeline {
     /// that never does is shown as it is where the counters stand still, and at the end; calls that are being counted
     /// are in flight.
     fn account(&self, slot: ContainerSlot, is_final: bool) -> Option<(Arc<Container>, Account)> {
-        let member = self.members.get(&slot)?;
+        let member = self.members.get(slot)?;
         let mut kernel = (self.kernel_account)(slot)?;
         let mut account = member.counts.join(&kernel);
         let mut moves = false;
@@ -209,7 +210,7 @@ impl Pipeline {
             kernel_account(slot).is_none_or(|kernel| member.counts.read >= kernel.submitted())
         };
         let mut over = Vec::new();
-        for (&slot, member) in &mut self.members {
+        for (slot, member) in self.members.iter_mut() {
             let Some(drains) = &mut member.closing else { continue };
             *drains += 1;
             let drains = *drains;
@@ -247,7 +248,7 @@ impl Pipeline {
     }
 
     fn end(&mut self, slot: ContainerSlot) {
-        let is_told = self.members.get(&slot).is_some_and(|member| member.is_told);
+        let is_told = self.members.get(slot).is_some_and(|member| member.is_told);
         if let Some((container, account)) = self.account(slot, true) {
             if is_told {
                 self.tell_account(LedgerScope::Container(&container), &account, true);
@@ -256,7 +257,7 @@ impl Pipeline {
             }
             self.ended.add(&account);
         }
-        self.members.remove(&slot);
+        self.members.remove(slot);
         self.programs.forget(slot);
         self.judge.forget(slot);
         if let Some(previous) = &mut self.previous {

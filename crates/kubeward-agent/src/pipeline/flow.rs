@@ -10,20 +10,20 @@ use kubeward_bpf::wire::{self, Wire};
 use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::event::SyscallEvent;
 use kubeward_core::ledger::{Account, LossReason};
-use kubeward_core::policy::{Judge, PolicySet, Selected, Unwanted, Verdict};
+use kubeward_core::policy::{Judge, PolicySet, Unwanted, Verdict};
 use kubeward_core::redact::Redactor;
 use kubeward_core::render::line::{ContainerChange, Moment, Notice, NoticeLevel, Sight};
 use kubeward_core::table::CallTable;
 use tokio::sync::watch;
 
-use super::account::UserCounts;
-use super::books::Shortages;
+use super::by_slot::BySlot;
 use super::clock::{monotonic_ns, Clocks};
-use super::command::{Command, Doubts, Watched};
+use super::command::{Command, Doubts};
 use super::coverage::Coverage;
 use super::feedback::{Feedback, OwnOutput, Turn};
 use super::held::Holding;
 use super::lines::Lines;
+use super::member::Member;
 use super::output::EventOutput;
 use super::programs::Programs;
 use super::switch::Previous;
@@ -74,8 +74,10 @@ pub struct Pipeline {
     pub(super) coverage: Coverage,
     pub(super) clocks: Clocks,
     pub(super) programs: Programs,
-    pub(super) members: BTreeMap<ContainerSlot, Member>,
+    pub(super) members: BySlot<Member>,
     pub(super) holding: Holding,
+    /// What the next record is decoded to. Absent while one is on its way.
+    spare: Option<Box<CallRecord>>,
     /// Held records are being told.
     is_releasing: bool,
     /// CLOCK_MONOTONIC since when these policies are in force.
@@ -95,30 +97,6 @@ pub struct Pipeline {
     newest_ns: u64,
     /// Records of slots that nobody opened, or that came too late. Never, unless a map was damaged; said once.
     strays: u64,
-}
-
-/// A container whose records may come.
-pub(super) struct Member {
-    pub(super) container: Arc<Container>,
-    selected: Selected,
-    watched: Watched,
-    /// Some policy has selected it, so that the stream speaks of it.
-    pub(super) is_told: bool,
-    pub(super) counts: UserCounts,
-    pub(super) gap: Gap,
-    pub(super) shortages: Shortages,
-    /// Drains since the kernel side stopped looking at it.
-    pub(super) closing: Option<u32>,
-}
-
-/// What gap lines have told of a container's losses.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Gap {
-    pub(super) ring_told: u64,
-    pub(super) share_told: u64,
-    pub(super) output_told: u64,
-    /// Lost by the output when last looked at: a loss that still grows is told when it is over.
-    pub(super) output_seen: u64,
 }
 
 /// What is known when all is read and written.
@@ -147,8 +125,9 @@ impl Pipeline {
             coverage: parts.coverage,
             clocks: Clocks::sample(),
             programs: Programs::default(),
-            members: BTreeMap::new(),
+            members: BySlot::default(),
             holding: Holding::default(),
+            spare: None,
             is_releasing: false,
             policies_since_ns: 0,
             ended: Account::default(),
@@ -181,17 +160,22 @@ impl Pipeline {
 
     fn take(&mut self, bytes: &[u8]) {
         let owner = wire::Record::read_from(bytes).map_or(ContainerSlot(0), |record| ContainerSlot(record.slot));
-        match decode(bytes) {
-            Ok(Decoded::Exec { slot, exec_id, exe }) => self.programs.learn(slot, exec_id, exe),
-            Ok(Decoded::Call(_)) | Err(_) if self.is_held(owner, bytes) => {}
-            Ok(Decoded::Call(call)) => self.call(*call),
+        let mut call = self.spare.take().unwrap_or_default();
+        match decode(bytes, &mut call) {
+            Ok(Decoded::Exec { slot, exec_id, mut exe }) => {
+                self.redactor.redact(&mut exe);
+                self.programs.learn(slot, exec_id, exe);
+            }
+            Ok(Decoded::Call) | Err(_) if self.is_held(owner, bytes) => {}
+            Ok(Decoded::Call) => self.call(&mut call),
             Err(error) => self.undecodable(owner, error),
         }
+        self.spare = Some(call);
     }
 
     /// Whether whose the slot is remains to be told; the record is then kept until it is.
     fn is_held(&mut self, slot: ContainerSlot, bytes: &[u8]) -> bool {
-        if self.members.contains_key(&slot) {
+        if self.members.contains(slot) {
             return false;
         }
         // Its container was told of before the kernel side knew it.
@@ -199,19 +183,19 @@ impl Pipeline {
         self.holding.keep(slot, bytes)
     }
 
-    fn call(&mut self, record: CallRecord) {
-        let CallRecord { mut event, exec_id, start_boot_ns } = record;
-        let Some(member) = self.members.get(&event.slot) else {
+    fn call(&mut self, call: &mut CallRecord) {
+        let CallRecord { event, exec_id, start_boot_ns } = call;
+        let Some(member) = self.members.get(event.slot) else {
             self.stray(event.slot);
             return;
         };
         event.time_ns = self.clocks.unix_of_monotonic(event.mono_ns);
-        event.process.start_time_ns = self.clocks.unix_of_boot(start_boot_ns);
-        event.process.exe = self.programs.find(event.slot, exec_id);
-        event.container = Some(member.container.clone());
-        self.newest_ns = self.newest_ns.max(end_of(&event));
-        let verdict = self.judged(&event);
-        let Some(member) = self.members.get_mut(&event.slot) else { return };
+        event.process.start_time_ns = self.clocks.unix_of_boot(*start_boot_ns);
+        share(&mut event.process.exe, self.programs.find(event.slot, *exec_id));
+        share(&mut event.container, Some(&member.container));
+        self.newest_ns = self.newest_ns.max(end_of(event));
+        let verdict = self.judged(event);
+        let Some(member) = self.members.get_mut(event.slot) else { return };
         // Not before: an account that is told while it is judged has it in flight.
         member.counts.read += 1;
         match verdict {
@@ -220,8 +204,8 @@ impl Pipeline {
             Verdict::Wanted(policies) => {
                 member.counts.emitted += 1;
                 event.policies = policies;
-                if let Some(turn) = self.feedback.event(&event) {
-                    self.turn(&event, turn);
+                if let Some(turn) = self.feedback.event(event) {
+                    self.turn(event, turn);
                 }
                 self.tell_event(event);
             }
@@ -245,7 +229,7 @@ impl Pipeline {
     }
 
     fn judged_by_set(&mut self, event: &SyscallEvent) -> Verdict {
-        let selected = self.members.get(&event.slot).map(|member| member.selected).unwrap_or_default();
+        let selected = self.members.get(event.slot).map(|member| member.selected).unwrap_or_default();
         self.judge.judge(event, &selected, self.moment_of(event))
     }
 
@@ -258,12 +242,13 @@ impl Pipeline {
         }
     }
 
-    fn tell_event(&mut self, mut event: SyscallEvent) {
-        self.redactor.redact_event(&mut event);
+    fn tell_event(&mut self, event: &mut SyscallEvent) {
+        // The program's name was redacted when it was learnt.
+        self.redactor.redact_call(event);
         self.seq += 1;
         event.seq = self.seq;
         let lines = &mut self.lines;
-        self.output.line(Some(event.slot), &mut |out| lines.syscall(out, &event));
+        self.output.line(Some(event.slot), &mut |out| lines.syscall(out, event));
     }
 
     /// A container began to read mostly what we write, or ended it.
@@ -313,7 +298,7 @@ impl Pipeline {
     }
 
     fn undecodable(&mut self, slot: ContainerSlot, error: DecodeError) {
-        match self.members.get_mut(&slot) {
+        match self.members.get_mut(slot) {
             Some(member) => {
                 member.counts.read += 1;
                 member.counts.lost.add(LossReason::Decode, 1);
@@ -336,16 +321,7 @@ impl Pipeline {
         match command {
             Command::Open { slot, container, selected, watched } => {
                 let held = self.holding.end(slot).unwrap_or_default();
-                let member = Member {
-                    container,
-                    selected,
-                    watched,
-                    is_told: false,
-                    counts: held.counts,
-                    gap: Gap::default(),
-                    shortages: Shortages::default(),
-                    closing: None,
-                };
+                let member = Member::new(container, selected, watched, held.counts);
                 self.members.insert(slot, member);
                 self.tell_if_selected(slot, self.policies_since_ns);
                 // One after the other, with nothing between them that came later.
@@ -358,7 +334,7 @@ impl Pipeline {
                 self.holding.ignore(slot);
             }
             Command::Change { slot, container, selected } => {
-                let Some(member) = self.members.get_mut(&slot) else { return };
+                let Some(member) = self.members.get_mut(slot) else { return };
                 let is_news = member.is_told && member.container != container;
                 (member.container, member.selected) = (container.clone(), selected);
                 match is_news {
@@ -367,7 +343,7 @@ impl Pipeline {
                 }
             }
             Command::Close { slot } => {
-                match self.members.get_mut(&slot) {
+                match self.members.get_mut(slot) {
                     Some(member) => member.closing = Some(0),
                     // It was never opened here, so that nothing is left to tell of it.
                     None if self.holding.ignore(slot) => {}
@@ -375,12 +351,12 @@ impl Pipeline {
                 }
             }
             Command::Policies { set, selected } => {
-                let before = self.members.iter().map(|(&slot, member)| (slot, member.selected)).collect();
+                let before = self.members.iter().map(|(slot, member)| (slot, member.selected)).collect();
                 self.previous = Some(Previous::new(self.judge.set().clone(), before));
                 self.policies_since_ns = monotonic_ns();
                 self.judge.replace(set);
                 for (slot, selected) in selected {
-                    if let Some(member) = self.members.get_mut(&slot) {
+                    if let Some(member) = self.members.get_mut(slot) {
                         member.selected = selected;
                         self.tell_if_selected(slot, monotonic_ns());
                     }
@@ -427,7 +403,7 @@ impl Pipeline {
     /// The first policy that selects a container brings it into the stream. What it wants is seen since `hooked_ns`.
     fn tell_if_selected(&mut self, slot: ContainerSlot, hooked_ns: u64) {
         let newly = |member: &&mut Member| !member.is_told && !member.selected.is_empty();
-        if let Some(member) = self.members.get_mut(&slot).filter(newly) {
+        if let Some(member) = self.members.get_mut(slot).filter(newly) {
             member.is_told = true;
             let (container, watched) = (member.container.clone(), member.watched);
             let sight = Sight {
@@ -455,6 +431,14 @@ impl Pipeline {
         self.seq += 1;
         let mono_ns = monotonic_ns();
         Moment { seq: self.seq, time_ns: self.clocks.unix_of_monotonic(mono_ns), mono_ns }
+    }
+}
+
+/// Makes `place` the same as `now`. Counts no reference where it is already, as it mostly is for two events in a row.
+fn share<T>(place: &mut Option<Arc<T>>, now: Option<&Arc<T>>) {
+    match (&*place, now) {
+        (Some(before), Some(now)) if Arc::ptr_eq(before, now) => {}
+        _ => *place = now.cloned(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod account;
 mod books;
+mod by_slot;
 mod clock;
 mod command;
 mod coverage;
@@ -13,6 +14,7 @@ mod feedback;
 mod flow;
 mod held;
 mod lines;
+mod member;
 mod output;
 mod programs;
 mod queue;

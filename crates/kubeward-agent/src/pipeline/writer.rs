@@ -6,7 +6,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kubeward_bpf::wire;
 use kubeward_core::container::ContainerSlot;
 
 use super::output::Losses;
@@ -14,6 +13,12 @@ use crate::sinks::{LineSink, Output, Pushed, ROOM};
 
 /// Between two tries to write to an output that fails.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Batches whose memory is used again: what is at hand on both sides while the output keeps up.
+const SPARE_BATCHES: usize = 4;
+
+/// A batch that has grown beyond this while it waited gives its memory back.
+const SPARE_BYTES: usize = 1 << 20;
 
 type Sink = LineSink<Box<dyn Output + Send>, Option<ContainerSlot>>;
 
@@ -42,6 +47,8 @@ pub(super) enum Message {
 /// What the writer says to the queue.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
+    /// Empty batches.
+    pub(super) spare: Arc<Mutex<Vec<Batch>>>,
     /// Events that it dropped.
     pub(super) losses: Arc<Mutex<Losses>>,
     /// Bytes of batches that were handed over and are not yet in the sink.
@@ -63,12 +70,13 @@ pub(super) struct Writer {
     shared: Shared,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
+impl Shared {
+    pub(super) fn new(slots: u32) -> Self {
         Self {
+            spare: Arc::default(),
             losses: Arc::default(),
             handed_bytes: Arc::default(),
-            done: (0..wire::SLOTS).map(|_| AtomicUsize::new(0)).collect(),
+            done: (0..slots).map(|_| AtomicUsize::new(0)).collect(),
             written_until: Arc::default(),
         }
     }
@@ -86,6 +94,7 @@ impl Writer {
                     self.push(&batch);
                     self.shared.handed_bytes.fetch_sub(batch.bytes.len(), Ordering::Relaxed);
                     self.marked_ns = self.marked_ns.max(batch.marked_ns);
+                    self.recycle(batch);
                     self.flush_when_due();
                 }
                 Ok(Message::Reopen) => {
@@ -109,10 +118,29 @@ impl Writer {
         }
     }
 
+    fn recycle(&self, mut batch: Batch) {
+        if batch.bytes.capacity() > SPARE_BYTES {
+            return;
+        }
+        batch.bytes.clear();
+        batch.lines.clear();
+        batch.marked_ns = 0;
+        let mut spare = self.shared.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_BATCHES {
+            spare.push(batch);
+        }
+    }
+
     fn push(&mut self, batch: &Batch) {
+        let mut taken = 0;
+        if self.sink.failure().is_none() {
+            self.kept = None;
+            taken = self.sink.write_all(&batch.bytes, &batch.lines);
+            self.done_with(&batch.lines[..taken]);
+        }
         let mut losses = Losses::new();
-        let mut start = 0;
-        for &(length, owner) in &batch.lines {
+        let mut start = batch.lines[..taken].iter().map(|(length, _)| length).sum();
+        for &(length, owner) in &batch.lines[taken..] {
             let line = &batch.bytes[start..start + length];
             let pushed = match owner {
                 Some(slot) => self.push_event(line, slot),
@@ -128,6 +156,16 @@ impl Writer {
         }
         if !losses.is_empty() {
             self.add(losses);
+        }
+    }
+
+    /// Lines of one container mostly stand beside each other: it is told once of them.
+    fn done_with(&self, lines: &[(usize, Option<ContainerSlot>)]) {
+        for run in lines.chunk_by(|(_, before), (_, owner)| before == owner) {
+            if let Some(slot) = run[0].1 {
+                let bytes = run.iter().map(|(length, _)| length).sum();
+                self.shared.done[slot.0 as usize].fetch_add(bytes, Ordering::Relaxed);
+            }
         }
     }
 

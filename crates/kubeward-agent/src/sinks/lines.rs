@@ -84,6 +84,30 @@ impl<O: Output, T> LineSink<O, T> {
         Pushed::Kept
     }
 
+    /// Writes many lines, without a copy. `lines` are the length and tag of each. Says how many were taken, which are all until
+    /// the output fails; the others are for [`LineSink::push`].
+    pub fn write_all(&mut self, bytes: &[u8], lines: &[(usize, T)]) -> usize
+    where
+        T: Copy,
+    {
+        if !self.buffer.is_empty() {
+            self.write_out();
+        }
+        let written = self.write_from(bytes, 0);
+        let (mut taken, mut end) = (0, 0);
+        while end < written {
+            end += lines[taken].0;
+            taken += 1;
+        }
+        if end > written {
+            let (length, tag) = lines[taken - 1];
+            self.buffer.extend_from_slice(&bytes[end - length..end]);
+            self.lines.push_back((length, tag));
+            self.keep_unwritten(written - (end - length));
+        }
+        taken
+    }
+
     /// Writes everything kept; after a failure, tries again.
     pub fn flush(&mut self) -> Result<(), &OutputError> {
         self.failure = None;
@@ -129,13 +153,9 @@ impl<O: Output, T> LineSink<O, T> {
     }
 
     fn write_out(&mut self) {
-        let mut written = self.begun;
-        while written < self.buffer.len() && self.failure.is_none() {
-            match self.output.write(&self.buffer[written..]) {
-                Ok(length) => written += length,
-                Err(failure) => self.failure = Some(failure),
-            }
-        }
+        let buffer = std::mem::take(&mut self.buffer);
+        let written = self.write_from(&buffer, self.begun);
+        self.buffer = buffer;
         if written == self.buffer.len() {
             self.buffer.clear();
             self.lines.clear();
@@ -143,6 +163,18 @@ impl<O: Output, T> LineSink<O, T> {
         } else {
             self.keep_unwritten(written);
         }
+    }
+
+    /// Writes `bytes` from `start` on, to their end or the first failure. Gives the end of what is written.
+    fn write_from(&mut self, bytes: &[u8], start: usize) -> usize {
+        let mut written = start;
+        while written < bytes.len() && self.failure.is_none() {
+            match self.output.write(&bytes[written..]) {
+                Ok(length) => written += length,
+                Err(failure) => self.failure = Some(failure),
+            }
+        }
+        written
     }
 
     /// Forgets the lines that `written` bytes hold whole, and settles the one that was torn.
@@ -257,6 +289,19 @@ mod tests {
         sink.output.budget = usize::MAX;
         assert!(sink.flush().is_ok());
         assert_eq!(sink.output.taken, b"two\n");
+    }
+
+    #[test]
+    fn lines_that_are_written_at_once_are_whole_or_not_taken() {
+        for (budget, taken) in [(0, 0), (4, 1), (6, 2), (8, 2), (10, 3), (14, 3)] {
+            let mut sink = sink(budget, false);
+            let lines = [(4, 0), (4, 1), (6, 2)];
+            assert_eq!(sink.write_all(b"one\ntwo\nthree\n", &lines), taken, "{budget}");
+            sink.output.budget = usize::MAX;
+            assert!(sink.flush().is_ok());
+            let end: usize = lines[..taken].iter().map(|(length, _)| length).sum();
+            assert_eq!(sink.output.taken, b"one\ntwo\nthree\n"[..end]);
+        }
     }
 
     #[test]

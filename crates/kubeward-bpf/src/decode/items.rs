@@ -3,56 +3,58 @@
 use std::mem::size_of;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use kubeward_core::event::{ArgValue, SockAddr, Text};
+use kubeward_core::event::{Arg, ArgValue, SockAddr, Text};
 
 use super::DecodeError;
 use crate::wire::{self, Item, Wire};
+
+/// Most arguments that a call has.
+const ARGS: usize = 6;
 
 const AF_UNIX: u16 = libc::AF_UNIX as u16;
 const AF_INET: u16 = libc::AF_INET as u16;
 const AF_INET6: u16 = libc::AF_INET6 as u16;
 
-/// What was read for each argument, and the path of the file that was opened or executed.
-#[derive(Debug, Default)]
-pub(super) struct Items {
-    pub(super) args: [Option<ArgValue>; 6],
-    pub(super) path: Option<Text>,
+/// Puts what was read for each argument in its place. Gives the path of the file that was opened or executed.
+///
+/// An argument that the call does not have may be named: where its arguments could not be read all six are there, and for a call
+/// with fewer nothing reads what is beyond.
+pub(super) fn take_all(mut bytes: &[u8], args: &mut [Arg]) -> Result<Option<Text>, DecodeError> {
+    let whole = bytes.len();
+    let mut opened = None;
+    while !bytes.is_empty() {
+        let at = whole - bytes.len();
+        let item = Item::read_from(bytes).ok_or(DecodeError::ItemEnd { at })?;
+        let rest = &bytes[size_of::<Item>()..];
+        let content = rest.get(..item.bytes as usize).ok_or(DecodeError::ItemEnd { at })?;
+        if item.kind == wire::ITEM_PATH {
+            opened = Some(path(content, item.flags & (wire::ITEM_CUT | wire::ITEM_UNREADABLE) != 0));
+        } else {
+            take(&item, content, args)?;
+        }
+        bytes = &rest[content.len()..];
+    }
+    Ok(opened)
 }
 
-impl Items {
-    pub(super) fn parse(mut bytes: &[u8]) -> Result<Self, DecodeError> {
-        let whole = bytes.len();
-        let mut items = Self::default();
-        while !bytes.is_empty() {
-            let at = whole - bytes.len();
-            let item = Item::read_from(bytes).ok_or(DecodeError::ItemEnd { at })?;
-            let rest = &bytes[size_of::<Item>()..];
-            let content = rest.get(..item.bytes as usize).ok_or(DecodeError::ItemEnd { at })?;
-            items.take(&item, content)?;
-            bytes = &rest[content.len()..];
-        }
-        Ok(items)
+fn take(item: &Item, content: &[u8], args: &mut [Arg]) -> Result<(), DecodeError> {
+    let cut = item.flags & wire::ITEM_CUT != 0;
+    let unreadable = item.flags & wire::ITEM_UNREADABLE != 0;
+    let value = match item.kind {
+        // The first strings of an argv may have been read before one that could not be.
+        wire::ITEM_ARGV if !(unreadable && content.is_empty()) => argv(content, cut || unreadable),
+        _ if unreadable => ArgValue::Unreadable,
+        wire::ITEM_STRING => ArgValue::Str(text(content, cut)),
+        wire::ITEM_SOCKADDR => sockaddr(content, cut),
+        value => return Err(DecodeError::Unknown { field: "item kind", value }),
+    };
+    if usize::from(item.arg) >= ARGS {
+        return Err(DecodeError::Unknown { field: "argument", value: item.arg });
     }
-
-    fn take(&mut self, item: &Item, content: &[u8]) -> Result<(), DecodeError> {
-        let cut = item.flags & wire::ITEM_CUT != 0;
-        let unreadable = item.flags & wire::ITEM_UNREADABLE != 0;
-        let value = match item.kind {
-            wire::ITEM_PATH => {
-                self.path = Some(path(content, cut || unreadable));
-                return Ok(());
-            }
-            // The first strings of an argv may have been read before one that could not be.
-            wire::ITEM_ARGV if !(unreadable && content.is_empty()) => argv(content, cut || unreadable),
-            _ if unreadable => ArgValue::Unreadable,
-            wire::ITEM_STRING => ArgValue::Str(text(content, cut)),
-            wire::ITEM_SOCKADDR => sockaddr(content, cut),
-            value => return Err(DecodeError::Unknown { field: "item kind", value }),
-        };
-        let arg = self.args.get_mut(usize::from(item.arg));
-        *arg.ok_or(DecodeError::Unknown { field: "argument", value: item.arg })? = Some(value);
-        Ok(())
+    if let Some(arg) = args.get_mut(usize::from(item.arg)) {
+        arg.value = value;
     }
+    Ok(())
 }
 
 fn text(bytes: &[u8], cut: bool) -> Text {
@@ -61,16 +63,15 @@ fn text(bytes: &[u8], cut: bool) -> Text {
 
 /// Components from leaf to root, each with its NUL, to an absolute path.
 fn path(content: &[u8], cut: bool) -> Text {
-    let components = content.split(|&byte| byte == 0).filter(|name| !name.is_empty()).collect::<Vec<_>>();
     let mut bytes = Vec::with_capacity(content.len() + 1);
-    for name in components.iter().rev() {
+    for name in content.rsplit(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         bytes.push(b'/');
         bytes.extend_from_slice(name);
     }
     if bytes.is_empty() {
         bytes.push(b'/');
     }
-    text(&bytes, cut)
+    Text { bytes: bytes.into(), cut, redacted: false }
 }
 
 /// Strings with their NULs. The last one lacks its NUL when it was cut there.

@@ -75,11 +75,13 @@ pub struct Judge {
     /// [`Judge::forget`] takes a container's away.
     buckets: HashMap<(usize, ContainerSlot), Bucket>,
     name_lists: HashMap<Selected, Arc<[Arc<str>]>>,
+    /// The list that was asked for last: mostly the next one.
+    last_names: Option<(Selected, Arc<[Arc<str>]>)>,
 }
 
 impl Judge {
     pub fn new(set: Arc<PolicySet>) -> Self {
-        Judge { set, buckets: HashMap::new(), name_lists: HashMap::new() }
+        Judge { set, buckets: HashMap::new(), name_lists: HashMap::new(), last_names: None }
     }
 
     pub fn set(&self) -> &Arc<PolicySet> {
@@ -92,6 +94,7 @@ impl Judge {
         let buckets = std::mem::take(&mut self.buckets).into_iter();
         self.buckets = buckets.filter_map(|((old, slot), bucket)| Some(((new_place[old]?, slot), bucket))).collect();
         self.name_lists.clear();
+        self.last_names = None;
         self.set = set;
     }
 
@@ -121,12 +124,21 @@ impl Judge {
     }
 
     fn names(&mut self, wanting: Selected) -> Arc<[Arc<str>]> {
+        match &self.last_names {
+            Some((last, names)) if *last == wanting => names.clone(),
+            _ => self.listed_names(wanting),
+        }
+    }
+
+    fn listed_names(&mut self, wanting: Selected) -> Arc<[Arc<str>]> {
         if self.name_lists.len() >= MAX_NAME_LISTS {
             self.name_lists.clear();
         }
         let policies = self.set.policies();
         let list = || wanting.iter().map(|place| policies[place].name.clone()).collect();
-        self.name_lists.entry(wanting).or_insert_with(list).clone()
+        let names = self.name_lists.entry(wanting).or_insert_with(list).clone();
+        self.last_names = Some((wanting, names.clone()));
+        names
     }
 }
 

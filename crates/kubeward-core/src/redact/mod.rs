@@ -46,6 +46,16 @@ impl Redactor {
 
     /// Redacts every text of the event that the process or its caller chose.
     pub fn redact_event(&self, event: &mut SyscallEvent) {
+        self.redact_call(event);
+        if let Some(exe) = &mut event.process.exe {
+            if let Some(bytes) = self.redacted(&exe.bytes, exe.cut) {
+                *exe = Arc::new(Text { bytes: bytes.into(), cut: exe.cut, redacted: true });
+            }
+        }
+    }
+
+    /// The same but for the name of the process's program, which many events share.
+    pub fn redact_call(&self, event: &mut SyscallEvent) {
         for arg in &mut event.args {
             match &mut arg.value {
                 ArgValue::Str(text) | ArgValue::Sockaddr(SockAddr::Unix { path: text, .. }) => self.redact(text),
@@ -57,11 +67,6 @@ impl Redactor {
             self.redact(path);
         }
         self.redact(&mut event.process.comm);
-        if let Some(exe) = &mut event.process.exe {
-            if let Some(bytes) = self.redacted(&exe.bytes, exe.cut) {
-                *exe = Arc::new(Text { bytes: bytes.into(), cut: exe.cut, redacted: true });
-            }
-        }
     }
 
     /// Redacts one string on its own. Costs one pass over it where nothing hints at a secret, for the built-in rules

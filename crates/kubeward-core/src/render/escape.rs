@@ -143,26 +143,24 @@ impl Place {
         }
         out.push(b'"');
     }
-
-    /// Appends text of our own making, without control characters.
-    pub(super) fn push_str(self, out: &mut Vec<u8>, text: &str) {
-        match self {
-            Place::Line => out.extend_from_slice(text.as_bytes()),
-            Place::JsonString => json_str(out, text),
-        }
-    }
 }
 
 /// Appends `bytes` in double quotes, escaped as strace does: `\n`, `\"`, other bytes outside printable ASCII in
 /// octal.
 pub(super) fn quoted(out: &mut Vec<u8>, place: Place, bytes: &[u8]) {
     place.push_quote(out);
-    octal(out, place, bytes, b"\"");
+    match is_plain(bytes) {
+        true => out.extend_from_slice(bytes),
+        false => octal(out, place, bytes, b"\""),
+    }
     place.push_quote(out);
 }
 
 /// Appends `bytes` without quotes, escaped as [`quoted`] does and so that no byte of `special` appears as itself.
 pub(super) fn octal(out: &mut Vec<u8>, place: Place, bytes: &[u8], special: &[u8]) {
+    if special.is_empty() && is_plain(bytes) {
+        return out.extend_from_slice(bytes);
+    }
     let mut copied = 0;
     for (at, &byte) in bytes.iter().enumerate() {
         if matches!(byte, b' '..=b'~') && byte != b'\\' && byte != b'"' && !special.contains(&byte) {

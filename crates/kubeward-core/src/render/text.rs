@@ -12,7 +12,7 @@ use super::error_text::{error_text, is_restart};
 use super::escape::{octal, push_display, push_number, Place};
 use super::line::{ContainerChange, Gap, LedgerLine, LedgerScope, Moment, Notice};
 use super::time::{write_clock, write_rfc3339, write_span};
-use super::value::{name_of, via_remark, write_name, write_return, ArgText, Fit};
+use super::value::{name_of, via_remark, write_arg, write_name, write_return, Fit};
 use crate::container::Container;
 use crate::event::{Identity, Phase, Stage, SyscallEvent};
 use crate::ledger::{Account, FilterReason, LossReason};
@@ -43,12 +43,11 @@ const SHOWN: Fit = Fit { text_bytes: 4_096, strings: 256 };
 #[derive(Debug)]
 pub struct TextLines {
     options: TextOptions,
-    arg_text: ArgText,
 }
 
 impl TextLines {
     pub fn new(options: TextOptions) -> TextLines {
-        TextLines { options, arg_text: ArgText::default() }
+        TextLines { options }
     }
 
     /// Appends the line of one call, with its `\n`.
@@ -62,7 +61,7 @@ impl TextLines {
             if position > 0 {
                 out.extend_from_slice(b", ");
             }
-            self.arg_text.write(out, Place::Line, arg, &event.args, &SHOWN);
+            write_arg(out, Place::Line, arg, &event.args, &SHOWN);
         }
         out.push(b')');
         write_outcome(out, event);

@@ -1,8 +1,10 @@
 //! One argument as text, as strace would write it. Lines for people and the `text` member of JSON share this.
 
+use std::net::Ipv4Addr;
+
 use super::escape::{push_display, push_number, quoted, Place};
 use crate::event::{Arg, ArgValue, Call, SockAddr, Text, Via};
-use crate::syscall::{compat_by_nr, ArgKind};
+use crate::syscall::{compat_by_nr, hex, ArgKind};
 
 /// How much of a line's strings to keep. What is cut is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,26 +48,15 @@ pub(super) fn kind_among(arg: &Arg, args: &[Arg]) -> ArgKind {
     }
 }
 
-/// Writes arguments as text. Holds the buffer that the catalogue writes flag names into.
-#[derive(Debug, Default)]
-pub(super) struct ArgText {
-    scratch: String,
-}
-
-impl ArgText {
-    /// Appends the text of `arg`, one of the call's `args`.
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, place: Place, arg: &Arg, args: &[Arg], fit: &Fit) {
-        match &arg.value {
-            ArgValue::Register => {
-                self.scratch.clear();
-                kind_among(arg, args).write_text(arg.raw, &mut self.scratch);
-                place.push_str(out, &self.scratch);
-            }
-            ArgValue::Str(text) => write_text(out, place, text, fit),
-            ArgValue::Argv { strings, cut } => write_strings(out, place, strings, *cut, fit),
-            ArgValue::Sockaddr(address) => write_sockaddr(out, place, address, fit),
-            ArgValue::Unreadable => push_display(out, format_args!("{:#x}", arg.raw)),
-        }
+/// Appends the text of `arg`, one of the call's `args`.
+pub(super) fn write_arg(out: &mut Vec<u8>, place: Place, arg: &Arg, args: &[Arg], fit: &Fit) {
+    match &arg.value {
+        // Names of our own and digits, which need no escaping anywhere.
+        ArgValue::Register => kind_among(arg, args).write_text(arg.raw, out),
+        ArgValue::Str(text) => write_text(out, place, text, fit),
+        ArgValue::Argv { strings, cut } => write_strings(out, place, strings, *cut, fit),
+        ArgValue::Sockaddr(address) => write_sockaddr(out, place, address, fit),
+        ArgValue::Unreadable => hex(arg.raw, out),
     }
 }
 
@@ -96,9 +87,11 @@ fn write_sockaddr(out: &mut Vec<u8>, place: Place, address: &SockAddr, fit: &Fit
     out.extend_from_slice(b"{sa_family=");
     match address {
         SockAddr::Inet { addr, port } => {
-            push_display(out, format_args!("AF_INET, sin_port=htons({port}), sin_addr=inet_addr("));
+            out.extend_from_slice(b"AF_INET, sin_port=htons(");
+            push_number(out, *port);
+            out.extend_from_slice(b"), sin_addr=inet_addr(");
             place.push_quote(out);
-            push_display(out, format_args!("{addr}"));
+            write_ipv4(out, *addr);
             place.push_quote(out);
             out.push(b')');
         }
@@ -138,10 +131,23 @@ fn write_sockaddr(out: &mut Vec<u8>, place: Place, address: &SockAddr, fit: &Fit
 /// Appends an address the short way: `127.0.0.1:80`, `[::1]:80`, `[fe80::1%2]:80`. Nothing for other families.
 pub(super) fn write_endpoint(out: &mut Vec<u8>, address: &SockAddr) {
     match address {
-        SockAddr::Inet { addr, port } => push_display(out, format_args!("{addr}:{port}")),
+        SockAddr::Inet { addr, port } => {
+            write_ipv4(out, *addr);
+            out.push(b':');
+            push_number(out, *port);
+        }
         SockAddr::Inet6 { addr, port, scope_id: 0, .. } => push_display(out, format_args!("[{addr}]:{port}")),
         SockAddr::Inet6 { addr, port, scope_id, .. } => push_display(out, format_args!("[{addr}%{scope_id}]:{port}")),
         SockAddr::Unix { .. } | SockAddr::Other { .. } => {}
+    }
+}
+
+fn write_ipv4(out: &mut Vec<u8>, addr: Ipv4Addr) {
+    for (position, octet) in addr.octets().into_iter().enumerate() {
+        if position > 0 {
+            out.push(b'.');
+        }
+        push_number(out, octet);
     }
 }
 

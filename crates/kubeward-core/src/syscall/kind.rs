@@ -1,6 +1,6 @@
 //! What one argument of a call means, and the text it is shown as.
 
-use std::fmt::Write;
+use std::io::Write;
 
 use super::flags::FlagTable;
 use super::signal_name;
@@ -98,20 +98,24 @@ impl ArgKind {
     }
 
     /// Appends the text of an argument that is known by its register alone; a pointer's is its address or `NULL`.
-    pub fn write_text(self, raw: u64, out: &mut String) {
+    pub fn write_text(self, raw: u64, out: &mut Vec<u8>) {
         use ArgKind::*;
         match self {
-            Path | Str | Argv | SockaddrIn { .. } | SockaddrOut { .. } | Ptr if raw == 0 => out.push_str("NULL"),
+            Path | Str | Argv | SockaddrIn { .. } | SockaddrOut { .. } | Ptr if raw == 0 => {
+                out.extend_from_slice(b"NULL")
+            }
             Path | Str | Argv | SockaddrIn { .. } | SockaddrOut { .. } | Ptr => hex(raw, out),
-            DirFd if signed(raw) == libc::AT_FDCWD => out.push_str("AT_FDCWD"),
-            Hex | By { .. } if raw == 0 => out.push('0'),
+            DirFd if signed(raw) == libc::AT_FDCWD => out.extend_from_slice(b"AT_FDCWD"),
+            Hex | By { .. } if raw == 0 => out.push(b'0'),
             Hex | By { .. } => hex(raw, out),
             Flags(table) => table.write(raw, out),
             Mode => mode(raw as u16, out),
             Signal => match signal_name(raw as u32) {
-                Some(name) => out.push_str(name),
-                None => decimal(signed(raw).into(), out),
+                Some(name) => out.extend_from_slice(name.as_bytes()),
+                None => decimal(signed(raw), out),
             },
+            Int | Fd | DirFd | Pid => decimal(signed(raw), out),
+            ULong | Size => decimal(raw, out),
             _ => decimal(self.integer(raw).expect("every pointer kind is matched above"), out),
         }
     }
@@ -121,16 +125,22 @@ fn signed(raw: u64) -> i32 {
     raw as u32 as i32
 }
 
-fn decimal(number: i128, out: &mut String) {
-    write!(out, "{number}").expect("writing to a String cannot fail");
+fn decimal(number: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-fn hex(number: u64, out: &mut String) {
-    write!(out, "{number:#x}").expect("writing to a String cannot fail");
+/// Appends `0x7f3a`.
+pub(crate) fn hex(number: u64, out: &mut Vec<u8>) {
+    let mut text = *b"0x0000000000000000";
+    let digits = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1) as usize;
+    for (at, digit) in text[2..2 + digits].iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (4 * at) & 0xf) as usize];
+    }
+    out.extend_from_slice(&text[..2 + digits]);
 }
 
 /// `0644`; with the file type of mknod before it (`S_IFCHR|0666`).
-fn mode(mode: u16, out: &mut String) {
+fn mode(mode: u16, out: &mut Vec<u8>) {
     let file_type = match u32::from(mode) & libc::S_IFMT {
         libc::S_IFIFO => "S_IFIFO|",
         libc::S_IFCHR => "S_IFCHR|",
@@ -140,8 +150,8 @@ fn mode(mode: u16, out: &mut String) {
         libc::S_IFSOCK => "S_IFSOCK|",
         _ => "",
     };
-    out.push_str(file_type);
+    out.extend_from_slice(file_type.as_bytes());
     let bits = if file_type.is_empty() { mode } else { mode & 0o7777 };
     let written = if bits == 0 { write!(out, "0") } else { write!(out, "0{bits:02o}") };
-    written.expect("writing to a String cannot fail");
+    written.expect("writing to a Vec cannot fail");
 }

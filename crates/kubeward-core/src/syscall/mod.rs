@@ -28,6 +28,7 @@ pub use errno::{errno_by_name, errno_name};
 pub use flags::FlagTable;
 pub use hooks::{Capture, EntryRule};
 pub use io_uring::{uring_op, uring_ops, uring_ops_of, Field, StandsFor, UringOp, When};
+pub(crate) use kind::hex;
 pub use kind::{ArgKind, ArgShape};
 pub use resolve::{resolve, UnknownCall};
 pub use set::{parse_set, CallSet, SetError};
@@ -59,8 +60,7 @@ pub fn all() -> &'static [Syscall] {
 
 /// The native call with this number.
 pub fn by_nr(nr: u32) -> Option<&'static Syscall> {
-    let at = all().binary_search_by_key(&nr, |call| call.nr.into()).ok()?;
-    Some(&all()[at])
+    table::by_nr(nr)
 }
 
 /// The native call with exactly this name (`openat`, not `sys_openat`: see [`resolve`]).

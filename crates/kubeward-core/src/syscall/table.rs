@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::shapes::{self, CallShape};
-use super::{Category, Syscall};
+use super::{Category, Syscall, UNLISTED};
 
 #[cfg(target_arch = "x86_64")]
 use super::x86_64 as native;
@@ -42,6 +42,16 @@ pub(super) fn native() -> &'static Table {
 pub(super) fn calls() -> &'static [Syscall] {
     static CALLS: LazyLock<Vec<Syscall>> = LazyLock::new(|| join(native(), &shapes_by_name()));
     &CALLS
+}
+
+/// The native call with this number, of those below [`UNLISTED`] and itself.
+pub(super) fn by_nr(nr: u32) -> Option<&'static Syscall> {
+    static BY_NR: LazyLock<Box<[Option<&'static Syscall>]>> = LazyLock::new(|| {
+        let mut by_nr = vec![None; usize::from(UNLISTED) + 1];
+        calls().iter().for_each(|call| by_nr[usize::from(call.nr)] = Some(call));
+        by_nr.into()
+    });
+    *BY_NR.get(nr as usize)?
 }
 
 fn join(table: &Table, shapes: &HashMap<&str, (Category, &'static CallShape)>) -> Vec<Syscall> {

@@ -1,53 +1,38 @@
 //! Lines of kind `syscall`.
 
+use std::sync::Arc;
+
 use super::member::{self, key, Fitting, TextMember};
 use super::JsonLines;
-use crate::event::{Arg, ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text, UringRequest};
+use crate::container::Container;
+use crate::event::{
+    Arg, ArgValue, Call, Identity, Phase, Probe, Process, SockAddr, Stage, SyscallEvent, Text, UringRequest, Via,
+};
 use crate::render::base64;
 use crate::render::escape::{json_bytes, push_display, push_number, Place};
 use crate::render::line::Moment;
 use crate::render::time::write_rfc3339;
-use crate::render::value::{family_name, kind_among, write_endpoint, write_name, Fit};
-use crate::syscall::{errno_name, uring_op, ArgKind, Category};
+use crate::render::value::{family_name, kind_among, write_arg as write_arg_text, write_endpoint, write_name, Fit};
+use crate::syscall::{errno_name, hex, uring_op, ArgKind, Category};
 
 impl JsonLines {
     /// Appends the line of one call, with its `\n`.
     pub fn syscall(&mut self, out: &mut Vec<u8>, event: &SyscallEvent) {
         let moment = Moment { seq: event.seq, time_ns: event.time_ns, mono_ns: event.mono_ns };
         self.line(out, "syscall", moment, |lines, out, fitting| {
-            member::word(out, key!("phase"), phase_name(event.phase));
-            member::word(out, key!("stage"), stage_name(event.stage));
-            member::word(out, key!("probe"), event.probe.name());
-            if event.identity == Identity::Namespace {
-                member::word(out, key!("identity"), "namespace");
-            }
             lines.call(out, event, fitting);
-            process(out, event, &fitting.call);
-            if let Some(container) = &event.container {
-                lines.container_on_event(out, container, fitting);
-            }
-            policies(out, event, fitting);
+            lines.process(out, &event.process, fitting);
+            lines.owner(out, event, fitting);
         });
     }
 
     fn call(&mut self, out: &mut Vec<u8>, event: &SyscallEvent, fitting: &Fitting) {
-        out.extend_from_slice(b",\"syscall\":{\"name\":\"");
-        write_name(out, &event.call);
-        out.extend_from_slice(b"\",\"nr\":");
-        push_number(out, event.call.nr);
-        if let Some(via) = event.call.via.name() {
-            member::word(out, key!("via"), via);
-        }
-        if let Some(request) = &event.io_uring {
-            io_uring(out, request);
-        }
-        member::word(out, key!("category"), category_of(&event.call).name());
-        out.extend_from_slice(b",\"args\":[");
+        self.head_of_call(out, event);
         for (position, arg) in event.args.iter().enumerate() {
             if position > 0 {
                 out.push(b',');
             }
-            self.arg(out, arg, &event.args, &fitting.call);
+            write_arg(out, arg, &event.args, &fitting.call);
         }
         out.push(b']');
         if let Some(path) = &event.path {
@@ -57,24 +42,134 @@ impl JsonLines {
         out.push(b'}');
     }
 
-    fn arg(&mut self, out: &mut Vec<u8>, arg: &Arg, args: &[Arg], fit: &Fit) {
-        out.extend_from_slice(b"{\"name\":\"");
-        out.extend_from_slice(arg.name.as_bytes());
-        out.push(b'"');
-        match &arg.value {
-            ArgValue::Register => register(out, kind_among(arg, args), arg.raw),
-            ArgValue::Str(text) => member::text(out, TextMember::ARG, text, fit),
-            ArgValue::Argv { strings, cut } => list(out, strings, *cut, fit),
-            ArgValue::Sockaddr(address) => sockaddr(out, address, fit),
-            ArgValue::Unreadable => {
-                pointer(out, arg.raw);
-                member::claim(out, key!("unreadable"), true);
-            }
+    /// From the phase to the arguments: a line has one of a few hundred of these.
+    fn head_of_call(&mut self, out: &mut Vec<u8>, event: &SyscallEvent) {
+        let head = CallHead::of(event);
+        let number = u64::from(event.call.nr);
+        if self.seen_calls.write(out, number, |seen| *seen == head) {
+            return;
         }
-        out.extend_from_slice(b",\"text\":\"");
-        self.arg_text.write(out, Place::JsonString, arg, args, fit);
-        out.extend_from_slice(b"\"}");
+        let start = out.len();
+        head_of_call(out, event);
+        self.seen_calls.keep(number, head, &out[start..]);
     }
+
+    /// The same for all calls of a thread between two execs and changes of its name.
+    fn process(&mut self, out: &mut Vec<u8>, process: &Process, fitting: &Fitting) {
+        if !fitting.is_whole() {
+            return write_process(out, process, &fitting.call);
+        }
+        let number = u64::from(process.tid);
+        if self.seen_processes.write(out, number, |seen| seen == process) {
+            return;
+        }
+        let start = out.len();
+        write_process(out, process, &fitting.call);
+        self.seen_processes.keep(number, process.clone(), &out[start..]);
+    }
+
+    /// The container and the policies that want the event.
+    fn owner(&mut self, out: &mut Vec<u8>, event: &SyscallEvent, fitting: &Fitting) {
+        let number = event.container.as_ref().map_or(0, |container| Arc::as_ptr(container) as usize as u64)
+            ^ (event.policies.as_ptr() as usize as u64).rotate_left(32);
+        if fitting.is_whole() && self.seen_owners.write(out, number, |seen| seen.is_of(event)) {
+            return;
+        }
+        let start = out.len();
+        if let Some(container) = &event.container {
+            self.container_on_event(out, container, fitting);
+        }
+        policies(out, event, fitting);
+        if let Some(container) = event.container.clone().filter(|_| fitting.is_whole()) {
+            let owner = Owner { container, policies: event.policies.clone() };
+            self.seen_owners.keep(number, owner, &out[start..]);
+        }
+    }
+}
+
+/// All that decides how the line of a call begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct CallHead {
+    phase: Phase,
+    stage: Stage,
+    probe: Probe,
+    identity: Identity,
+    via: Via,
+    nr: u32,
+    /// The catalogue's number.
+    entry: Option<u16>,
+    io_uring: Option<UringRequest>,
+}
+
+impl CallHead {
+    fn of(event: &SyscallEvent) -> Self {
+        let SyscallEvent { phase, stage, probe, identity, io_uring, call, .. } = event;
+        let (phase, stage, probe, identity, io_uring) = (*phase, *stage, *probe, *identity, *io_uring);
+        CallHead {
+            phase,
+            stage,
+            probe,
+            identity,
+            via: call.via,
+            nr: call.nr,
+            entry: call.entry.map(|entry| entry.nr),
+            io_uring,
+        }
+    }
+}
+
+/// Both held, so that nothing else can be at their addresses.
+#[derive(Debug)]
+pub(super) struct Owner {
+    container: Arc<Container>,
+    policies: Arc<[Arc<str>]>,
+}
+
+impl Owner {
+    fn is_of(&self, event: &SyscallEvent) -> bool {
+        event.container.as_ref().is_some_and(|container| Arc::ptr_eq(container, &self.container))
+            && Arc::ptr_eq(&event.policies, &self.policies)
+    }
+}
+
+fn head_of_call(out: &mut Vec<u8>, event: &SyscallEvent) {
+    member::word(out, key!("phase"), phase_name(event.phase));
+    member::word(out, key!("stage"), stage_name(event.stage));
+    member::word(out, key!("probe"), event.probe.name());
+    if event.identity == Identity::Namespace {
+        member::word(out, key!("identity"), "namespace");
+    }
+    out.extend_from_slice(b",\"syscall\":{\"name\":\"");
+    write_name(out, &event.call);
+    out.extend_from_slice(b"\",\"nr\":");
+    push_number(out, event.call.nr);
+    if let Some(via) = event.call.via.name() {
+        member::word(out, key!("via"), via);
+    }
+    if let Some(request) = &event.io_uring {
+        io_uring(out, request);
+    }
+    member::word(out, key!("category"), category_of(&event.call).name());
+    out.extend_from_slice(b",\"args\":[");
+}
+
+fn write_arg(out: &mut Vec<u8>, arg: &Arg, args: &[Arg], fit: &Fit) {
+    out.extend_from_slice(b"{\"name\":\"");
+    out.extend_from_slice(arg.name.as_bytes());
+    out.push(b'"');
+    match &arg.value {
+        ArgValue::Register => register(out, kind_among(arg, args), arg.raw),
+        ArgValue::Str(text) => member::text(out, TextMember::ARG, text, fit),
+        ArgValue::Argv { strings, cut } => list(out, strings, *cut, fit),
+        ArgValue::Sockaddr(address) => sockaddr(out, address, fit),
+        ArgValue::Unreadable => {
+            pointer(out, arg.raw);
+            member::claim(out, key!("unreadable"), true);
+        }
+    }
+    out.extend_from_slice(b",\"text\":\"");
+    write_arg_text(out, Place::JsonString, arg, args, fit);
+    out.extend_from_slice(b"\"}");
 }
 
 fn io_uring(out: &mut Vec<u8>, request: &UringRequest) {
@@ -105,7 +200,9 @@ fn category_of(call: &Call) -> Category {
 }
 
 fn pointer(out: &mut Vec<u8>, raw: u64) {
-    push_display(out, format_args!(",\"ptr\":\"{raw:#x}\""));
+    out.extend_from_slice(b",\"ptr\":\"");
+    hex(raw, out);
+    out.push(b'"');
 }
 
 fn list(out: &mut Vec<u8>, strings: &[Text], more: bool, fit: &Fit) {
@@ -187,8 +284,7 @@ fn outcome(out: &mut Vec<u8>, event: &SyscallEvent) {
     }
 }
 
-fn process(out: &mut Vec<u8>, event: &SyscallEvent, fit: &Fit) {
-    let process = &event.process;
+fn write_process(out: &mut Vec<u8>, process: &Process, fit: &Fit) {
     for (key, number) in [
         (&b",\"process\":{\"pid\":"[..], process.pid),
         (b",\"tid\":", process.tid),

@@ -1,54 +1,14 @@
 //! The objects about a container and its pod.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::member::{self, key, Fitting};
 use super::JsonLines;
 use crate::container::{Container, PodRef, PodSource};
 
-/// What events of the last containers show of them, as it was written before. Cells by address, the newcomer
-/// displaces; more containers than cells cost time, nothing else.
-#[derive(Debug, Default)]
-pub(super) struct SeenContainers {
-    cells: Vec<Option<SeenContainer>>,
-}
-
-#[derive(Debug)]
-struct SeenContainer {
-    /// Held, so that no other container can be at the same address.
-    container: Arc<Container>,
-    json: Box<[u8]>,
-}
-
-impl SeenContainers {
-    const CELLS: usize = 64;
-
-    fn cell(&mut self, container: &Arc<Container>) -> &mut Option<SeenContainer> {
-        self.cells.resize_with(Self::CELLS, || None);
-        let hash = (Arc::as_ptr(container) as usize as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        &mut self.cells[(hash >> (64 - Self::CELLS.ilog2())) as usize]
-    }
-}
-
 impl JsonLines {
     /// Appends what an event shows of its container, as `,"container":{...},"k8s":{...}`.
-    pub(super) fn container_on_event(&mut self, out: &mut Vec<u8>, container: &Arc<Container>, fitting: &Fitting) {
-        if fitting.name_bytes < usize::MAX {
-            return self.write_on_event(out, container, fitting);
-        }
-        if let Some(seen) = self.seen_containers.cell(container) {
-            if Arc::ptr_eq(&seen.container, container) {
-                return out.extend_from_slice(&seen.json);
-            }
-        }
-        let start = out.len();
-        self.write_on_event(out, container, fitting);
-        let seen = SeenContainer { container: container.clone(), json: out[start..].into() };
-        *self.seen_containers.cell(container) = Some(seen);
-    }
-
-    fn write_on_event(&self, out: &mut Vec<u8>, container: &Container, fitting: &Fitting) {
+    pub(super) fn container_on_event(&self, out: &mut Vec<u8>, container: &Container, fitting: &Fitting) {
         let shown = |labels| self.event_labels.iter().filter_map(move |key| BTreeMap::get_key_value(labels, key));
         write(out, container, fitting, |container| shown(&container.labels), |pod| shown(&pod.labels));
     }

@@ -29,6 +29,11 @@ impl Fitting {
         Fitting::level(16, 6, 48, 6),
     ];
 
+    /// Nothing is cut.
+    pub(super) fn is_whole(&self) -> bool {
+        self.name_bytes == usize::MAX
+    }
+
     const fn level(text_bytes: usize, strings: usize, name_bytes: usize, names: usize) -> Fitting {
         Fitting { call: Fit { text_bytes, strings }, name_bytes, names }
     }

@@ -7,18 +7,20 @@ mod call;
 mod facts;
 mod lines;
 mod member;
+mod seen;
 
 #[cfg(test)]
 mod docs_test;
 #[cfg(test)]
 mod tests;
 
-use self::facts::SeenContainers;
+use self::call::{CallHead, Owner};
 use self::member::Fitting;
+use self::seen::Seen;
 use super::escape::json_str;
 use super::line::{Moment, Stream};
 use super::time::write_rfc3339;
-use super::value::ArgText;
+use crate::event::Process;
 
 /// Longest line with its `\n`. containerd splits container log lines at 16 KiB.
 pub const MAX_LINE_BYTES: usize = 16_000;
@@ -32,8 +34,9 @@ pub struct JsonLines {
     /// `,"node":"...","run":"..."`: the same on every line.
     origin: Vec<u8>,
     event_labels: Vec<String>,
-    seen_containers: SeenContainers,
-    arg_text: ArgText,
+    seen_calls: Seen<CallHead>,
+    seen_processes: Seen<Process>,
+    seen_owners: Seen<Owner>,
 }
 
 impl JsonLines {
@@ -51,8 +54,9 @@ impl JsonLines {
         JsonLines {
             origin,
             event_labels: stream.event_labels.clone(),
-            seen_containers: SeenContainers::default(),
-            arg_text: ArgText::default(),
+            seen_calls: Seen::default(),
+            seen_processes: Seen::default(),
+            seen_owners: Seen::default(),
         }
     }
 

@@ -362,6 +362,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
+    fn event_is_written_the_same_after_any_others(mut events in prop::collection::vec(hostile_event(), 1..4)) {
+        // Parts that were written before are written again: a thread that has another name by now, another container or program.
+        let again = events.clone();
+        events.extend(again);
+        let mut used = JsonLines::new(&stream());
+        for event in &events {
+            let (mut line, mut fresh) = (Vec::new(), Vec::new());
+            used.syscall(&mut line, event);
+            JsonLines::new(&stream()).syscall(&mut fresh, event);
+            prop_assert_eq!(line, fresh);
+        }
+    }
+
+    #[test]
     fn any_event_is_one_valid_harmless_line(event in hostile_event()) {
         let line = line_of(|lines, out| lines.syscall(out, &event));
         prop_assert!(line.len() <= MAX_LINE_BYTES, "{} bytes", line.len());

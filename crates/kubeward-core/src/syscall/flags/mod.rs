@@ -16,7 +16,9 @@ pub(super) mod system;
 pub(super) mod timer;
 pub(super) mod user;
 
-use std::fmt::{self, Write};
+use std::io::Write;
+
+use super::hex;
 
 /// A value and its name.
 pub(super) type Name = (u64, &'static str);
@@ -80,50 +82,50 @@ impl FlagTable {
 
     /// Appends the names of what is set, joined by `|`; what has no name follows in hexadecimal. Nothing set is `0`,
     /// unless that has a name (`O_RDONLY`, `F_OK`). A number with every bit set is no set of flags: `0xffffffff`.
-    pub(super) fn write(&self, raw: u64, out: &mut String) {
+    pub(super) fn write(&self, raw: u64, out: &mut Vec<u8>) {
         let raw = self.significant(raw);
         let field = self.values.iter().find(|(value, _)| self.significant(*value) == raw & self.field);
         let all_set = raw == self.width && self.field != u64::MAX;
         let mut list = List { start: out.len(), out };
         if all_set {
-            list.item(format_args!("{raw:#x}"));
+            hex(raw, list.item());
         } else {
             self.list(raw, field.map(|(_, name)| *name), &mut list);
         }
         if list.is_empty() {
-            out.push_str(self.zero);
+            out.extend_from_slice(self.zero.as_bytes());
         }
     }
 
     fn list(&self, raw: u64, field: Option<&str>, list: &mut List<'_>) {
         let mut rest = if field.is_some() { raw & !self.field } else { raw };
         if let Some(name) = field.filter(|_| !self.field_last) {
-            list.item(format_args!("{name}"));
+            list.item().extend_from_slice(name.as_bytes());
         }
         for (bit, name) in self.bits {
             let bit = self.significant(*bit);
             if rest & bit == bit {
-                list.item(format_args!("{name}"));
+                list.item().extend_from_slice(name.as_bytes());
                 rest &= !bit;
             }
         }
         if let Some(name) = field.filter(|_| self.field_last) {
-            list.item(format_args!("{name}"));
+            list.item().extend_from_slice(name.as_bytes());
         }
         if rest & self.permissions != 0 {
-            list.item(format_args!("0{:02o}", rest & self.permissions));
+            write!(list.item(), "0{:02o}", rest & self.permissions).expect("writing to a Vec cannot fail");
             rest &= !self.permissions;
         }
         if rest != 0 {
-            list.item(format_args!("{rest:#x}"));
+            hex(rest, list.item());
         }
     }
 }
 
-/// Texts joined by `|` at the end of a string.
+/// Texts joined by `|` at the end of what is written.
 struct List<'a> {
     start: usize,
-    out: &'a mut String,
+    out: &'a mut Vec<u8>,
 }
 
 impl List<'_> {
@@ -131,9 +133,12 @@ impl List<'_> {
         self.out.len() == self.start
     }
 
-    fn item(&mut self, text: fmt::Arguments<'_>) {
-        let separator = if self.is_empty() { "" } else { "|" };
-        write!(self.out, "{separator}{text}").expect("writing to a String cannot fail");
+    /// Where the next text is to be written.
+    fn item(&mut self) -> &mut Vec<u8> {
+        if !self.is_empty() {
+            self.out.push(b'|');
+        }
+        self.out
     }
 }
 

@@ -7,9 +7,9 @@ use crate::syscall::*;
 fn text(name: &str, at: usize, registers: &[u64]) -> String {
     let call = by_name(name).unwrap_or_else(|| panic!("{name} is in the catalogue"));
     let args = call.args.unwrap_or_else(|| panic!("{name} has a shape"));
-    let mut out = String::new();
+    let mut out = Vec::new();
     args[at].kind.among(registers).write_text(registers[at], &mut out);
-    out
+    String::from_utf8(out).expect("texts are ASCII")
 }
 
 /// Text of argument `at` when only its own register matters.
@@ -236,8 +236,10 @@ fn every_argument_of_every_call_has_a_text() {
     for call in all() {
         for arg in call.args.unwrap_or_default() {
             for raw in [0, 1, 0x8000_0000, u64::MAX, 0x1234_5678_9abc_def0] {
-                let mut out = String::from("=");
+                let mut out = b"=".to_vec();
                 arg.kind.write_text(raw, &mut out);
+                let out = String::from_utf8(out).expect("texts are ASCII");
+                assert!(!out.contains(['"', '\\']), "needs no escaping in JSON: {out}");
                 assert!(
                     out.len() > 1 && out.bytes().all(|byte| byte.is_ascii_graphic()),
                     "{} {}: {out}",
