@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use kubeward_bpf::probe::Backend;
 
 use kubeward_bench::load::{self, Load};
-use kubeward_bench::product::profile;
+use kubeward_bench::product::{inits, profile};
 use kubeward_bench::registry::{self, Bench};
 use kubeward_bench::report::Report;
 use kubeward_bench::vm::guest;
@@ -52,6 +52,9 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         samples: PathBuf,
     },
+    /// Be tasks that wait
+    #[command(hide = true)]
+    Inits { count: usize },
     /// Make calls as often as standard input says
     #[command(hide = true)]
     Load { load: Load },
@@ -71,6 +74,7 @@ fn main() -> Result<ExitCode> {
     let args = Args::parse();
     match &args.verb {
         Some(Verb::Table { file }) => print!("{}", read(file)?.table()),
+        Some(Verb::Inits { count }) => inits::serve(*count)?,
         Some(Verb::ProfileKernel { seconds }) => print!("{}", profile::kernel(*seconds)?),
         Some(Verb::ProfileUser { seconds, samples }) => profile::user(*seconds, samples)?,
         Some(Verb::Check { file }) => return check(&read(file)?),

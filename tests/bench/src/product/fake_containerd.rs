@@ -1,15 +1,13 @@
 //! A containerd of thousands of containers, of which nothing is there but what discovery asks for. Each container's init is a
-//! thread of this process: a task that lives, which is all that the kernel is asked about it.
+//! thread of some process: a task that lives, which is all that the kernel is asked about it.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use containerd_client::services::v1 as api;
 use containerd_client::types::v1::{Process, Status};
 use containerd_client::types::{Descriptor, Envelope};
@@ -23,11 +21,10 @@ use tonic::body::Body;
 use tonic::server::Grpc;
 use tonic_prost::ProstCodec;
 
+use super::inits::Inits;
+
 /// Containers of a pod: its sandbox, and two that do something.
 const OF_A_POD: usize = 3;
-
-/// A thread that only waits needs little.
-const STACK_BYTES: usize = 16 << 10;
 
 type Response = http::Response<Body>;
 
@@ -35,14 +32,14 @@ type Response = http::Response<Body>;
 pub(super) struct FakeContainerd {
     folder: TempDir,
     runtime: Option<tokio::runtime::Runtime>,
-    inits: Inits,
+    _inits: Inits,
 }
 
 impl FakeContainerd {
     pub(super) fn start(containers: usize) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let inits = Inits::start(containers)?;
-        let node = Arc::new(Node::new(&inits.tids));
+        let node = Arc::new(Node::new(inits.tids()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let listener = UnixListener::bind(folder.path().join("containerd.sock"))?;
         listener.set_nonblocking(true)?;
@@ -51,7 +48,7 @@ impl FakeContainerd {
             tokio::net::UnixListener::from_std(listener)?
         };
         runtime.spawn(serve(listener, node));
-        Ok(Self { folder, runtime: Some(runtime), inits })
+        Ok(Self { folder, runtime: Some(runtime), _inits: inits })
     }
 
     pub(super) fn socket(&self) -> PathBuf {
@@ -67,40 +64,6 @@ impl Drop for FakeContainerd {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
-        }
-        self.inits.end();
-    }
-}
-
-/// Threads that wait until they are told to end.
-struct Inits {
-    tids: Vec<u32>,
-    threads: Vec<(mpsc::Sender<()>, JoinHandle<()>)>,
-}
-
-impl Inits {
-    fn start(count: usize) -> Result<Self> {
-        let (told, tids) = mpsc::channel();
-        let threads = (0..count).map(|_| {
-            let told = told.clone();
-            let (end, ended) = mpsc::channel::<()>();
-            let init = thread::Builder::new().name("pause".to_owned()).stack_size(STACK_BYTES).spawn(move || {
-                // Nobody listens where the start of another failed.
-                let _ = told.send(nix::unistd::gettid().as_raw().cast_unsigned());
-                let _ = ended.recv();
-            });
-            Ok((end, init?))
-        });
-        let threads = threads.collect::<std::io::Result<Vec<_>>>();
-        let threads = threads.with_context(|| format!("starting {count} threads that stand for containers' inits"))?;
-        Ok(Self { tids: tids.iter().take(count).collect(), threads })
-    }
-
-    fn end(&mut self) {
-        for (end, thread) in self.threads.drain(..) {
-            drop(end);
-            // It does not panic.
-            let _ = thread.join();
         }
     }
 }

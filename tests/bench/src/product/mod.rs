@@ -3,6 +3,7 @@
 mod agent;
 pub mod events;
 mod fake_containerd;
+pub mod inits;
 pub mod memory;
 mod node;
 mod producer;
