@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-full lint format bench docker manifests clean
+.PHONY: help setup build run test test-full lint format bench profile-kernel profile-user docker manifests clean
 
 TARGET := x86_64-unknown-linux-gnu
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -41,6 +41,14 @@ format: ## Format the Rust and the C in place
 bench: build ## Measure what watching costs, beside other programs (as root); ROWS="kernel/*" measures some
 	@scripts/setup.sh bench
 	@scripts/bench.sh rows $(if $(ROWS),--only '$(ROWS)') $(if $(ROUNDS),--rounds $(ROUNDS))
+
+profile-kernel: build ## Show runs and time of each of our kernel programs under load (as root)
+	@scripts/setup.sh bench
+	@scripts/profile.sh kernel
+
+profile-user: ## Draw where the agent's time goes under load, target/profile-user.svg (as root)
+	@scripts/setup.sh bench
+	@scripts/profile.sh user
 
 docker: build ## Build the container image from bin/kubeward, as IMAGE
 	@command -v docker >/dev/null || { echo "error: docker is not installed (Debian: apt-get install docker.io)" >&2; exit 1; }

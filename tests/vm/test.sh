@@ -16,7 +16,7 @@ kubeward=${KUBEWARD_BIN:-$root/bin/kubeward}
 backends=(tracepoint kprobe fentry auto)
 programs=(calls64 compat blocked loop)
 machines=("6.1 default" "6.1 preempt=full" "6.12 default" "6.12 preempt=full" "7.x default" "7.x preempt=full" "6.12 cgroup=v2"
-    "6.1 moves" "6.12 moves" "6.1 table" "7.x table" "6.1 io_uring" "7.x io_uring"
+    "6.1 moves" "6.12 moves" "6.1 cost" "6.12 cost" "7.x cost" "6.1 table" "7.x table" "6.1 io_uring" "7.x io_uring"
     "6.1 many" "6.12 many-full" "7.x many" "7.x many-full")
 at_once=2
 
@@ -41,7 +41,7 @@ build_programs() {
         cc -O1 -static -Wall -Wextra -o "$bin/$program" "$root/tests/witness/$program.c"
     done
     local test
-    for test in root_moves root_table root_many root_skips root_uring; do
+    for test in root_moves root_cost root_table root_many root_skips root_uring; do
         program=$(cd "$root" && cargo test --release --locked -p kubeward-bpf --test "$test" --no-run --message-format=json \
             | jq -r --arg test "$test" 'select(.target.name == $test) | .executable // empty')
         strip -o "$bin/$test" "$program"
@@ -149,6 +149,20 @@ judge_moves() { # DIR
     grep -q '^meanwhile \[TpBtf\], then \[Fentry\]' "$file" || echo "moves: no call went from the raw tracepoint to fentry"
 }
 
+# Unselected calls ran no program under hooks on functions, which this kernel has; `auto` went by cost; and where 32-bit calls go through
+# one function that can be hooked, it was.
+judge_cost() { # DIR KERNEL
+    local tests
+    status_is_0 doctor "$1/doctor.status" "$1/doctor.txt"
+    status_is_0 cost "$1/cost.status" "$1/cost"
+    tests=$(sed -n 's/^test result: ok. \([0-9]*\) passed.*/\1/p' "$1/cost")
+    [ "$tests" = 3 ] || echo "cost: ${tests:-no} tests passed instead of 3: $(grep -m1 -A3 'panicked at' "$1/cost" | tr '\n' ' ')"
+    grep -q '; 2 kinds of hooks on functions tried$' "$1/cost" || echo "cost: not all kinds of hooks on functions were tried"
+    grep -q 'auto: .* for up to [0-9]* calls\|auto: .* for any number of calls\|auto: .* for every call' "$1/doctor.txt" \
+        || echo "cost: doctor does not say how auto chooses"
+    [ "$2" = 7.x ] || grep -q '32-bit calls: by one hook under fentry' "$1/doctor.txt" || echo "cost: fentry has no hook for all 32-bit calls"
+}
+
 judge_table() { # DIR
     local backend tests
     for backend in tracepoint auto; do
@@ -211,6 +225,9 @@ boot() { # DIR KERNEL KIND
         moves)
             "$here/run.sh" --timeout 900 --out "$dir" "$kernel" -- "$here/guest/moves.sh" "$bin/root_moves"
             ;;
+        cost)
+            "$here/run.sh" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/cost.sh" "$kubeward" "$bin/root_cost"
+            ;;
         table)
             "$here/run.sh" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/table.sh" "$bin/root_table" "$bin/results" "$bin/made_up"
             ;;
@@ -247,6 +264,9 @@ run_machine() { # MACHINE
         wrong="the machine ended with status $status"$'\n'$(cat "$dir/run.log" && tail -n 5 "$dir/console.log" | tr -d '\r')
     elif [ "$kind" = cgroup=v2 ]; then
         wrong=$(judge_containers "$dir")
+    elif [ "$kind" = cost ]; then
+        wrong=$(judge_cost "$dir" "$kernel")
+        note="$note; $(grep -m1 '^auto: ' "$dir/cost" || true)"
     elif [ "$kind" = table ]; then
         wrong=$(judge_table "$dir")
     elif [ "${kind%-full}" = many ]; then

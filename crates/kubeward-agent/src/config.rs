@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use kubeward_bpf::object::LoadOptions;
 use kubeward_bpf::probe::Backend;
 use kubeward_core::redact::Redactor;
 use kubeward_core::render::line::Stream;
@@ -49,6 +50,8 @@ pub struct Config {
     /// Where the procfs of containerd's pid namespace is mounted.
     pub procfs: PathBuf,
     pub backend: Backend,
+    /// For how many containers there is room, and for how many records.
+    pub room: LoadOptions,
     /// The runtime's calls before a container's own first exec are events too.
     pub emits_setup: bool,
     /// What all lines of this run have in common.

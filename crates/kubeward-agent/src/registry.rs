@@ -1,12 +1,12 @@
 //! Which container has which slot of the kernel's maps, and how the kernel finds it. Pure.
 //!
 //! Invariants: a slot is one container's from [`Registry::open`] until [`Registry::release`]; slots are given out in the order
-//! in which they became free, so that one rests as long as possible. Room: [`Registry::ROOM`] containers.
+//! in which they became free, so that one rests as long as possible. Room: as the maps were made, see [`Registry::new`].
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use kubeward_bpf::wire;
+use kubeward_bpf::size::MOST_CONTAINERS;
 use kubeward_core::container::{CgroupId, Container, ContainerSlot, NsKey};
 
 use crate::discovery::Instance;
@@ -33,30 +33,33 @@ pub struct Registry {
     /// With the kernel side, for containers that it sees before anybody names them.
     lent: BTreeSet<ContainerSlot>,
     free: VecDeque<ContainerSlot>,
+    room: u32,
 }
 
 /// Every slot is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{} containers are watched or just ended, which is the most there is room for", Registry::ROOM)]
-pub struct NoSlot;
-
-impl Default for Registry {
-    fn default() -> Self {
-        // The last slot is the self-test's.
-        Self {
-            by_instance: BTreeMap::new(),
-            lent: BTreeSet::new(),
-            free: (1..wire::SLOTS - 1).map(ContainerSlot).collect(),
-        }
-    }
+#[error(
+    "there is room for {room} containers at a time, those that just ended or wait for a name included; start the agent with a larger --max-containers (at most {MOST_CONTAINERS})"
+)]
+pub struct NoSlot {
+    pub room: u32,
 }
 
 impl Registry {
-    pub const ROOM: usize = wire::SLOTS as usize - 2;
+    /// Of maps with so many slots, of which the first is nobody's and the last the self-test's.
+    pub fn new(slots: u32) -> Self {
+        let free = (1..slots - 1).map(ContainerSlot).collect();
+        Self { by_instance: BTreeMap::new(), lent: BTreeSet::new(), free, room: slots - 2 }
+    }
 
     /// A slot for a new container.
     pub fn reserve(&mut self) -> Result<ContainerSlot, NoSlot> {
-        self.free.pop_front().ok_or(NoSlot)
+        self.free.pop_front().ok_or(NoSlot { room: self.room })
+    }
+
+    /// How many slots are nobody's.
+    pub fn free(&self) -> usize {
+        self.free.len()
     }
 
     /// A slot that the kernel side may give to a container by itself.
@@ -124,6 +127,9 @@ mod tests {
     use super::*;
     use crate::discovery::{BootTicks, InitTask};
 
+    const SLOTS: u32 = 16;
+    const ROOM: u32 = SLOTS - 2;
+
     fn instance(id: &str, pid: u32) -> Instance {
         Instance {
             id: ContainerId(id.to_owned()),
@@ -149,38 +155,38 @@ mod tests {
 
     #[test]
     fn slots_are_distinct_and_never_the_self_tests() {
-        let mut registry = Registry::default();
-        let slots: BTreeSet<u32> = (0..Registry::ROOM).map(|_| registry.reserve().expect("there is room").0).collect();
-        assert_eq!((slots.len(), slots.first(), slots.last()), (4094, Some(&1), Some(&4094)));
-        assert_eq!(registry.reserve(), Err(NoSlot));
+        let mut registry = Registry::new(SLOTS);
+        let slots: BTreeSet<u32> = (0..ROOM).map(|_| registry.reserve().expect("there is room").0).collect();
+        assert_eq!((slots.len(), slots.first(), slots.last()), (14, Some(&1), Some(&14)));
+        assert_eq!(registry.reserve(), Err(NoSlot { room: ROOM }));
     }
 
     #[test]
     fn ended_containers_slot_rests_until_released_and_then_as_long_as_possible() {
-        let mut registry = Registry::default();
+        let mut registry = Registry::new(SLOTS);
         let first = registry.reserve().expect("there is room");
         registry.open(instance("a", 10), entry(first, None));
         assert_eq!(registry.close(&instance("a", 10)).map(|entry| entry.slot), Some(first));
-        assert!((1..Registry::ROOM).all(|_| registry.reserve().expect("there is room") != first));
-        assert_eq!(registry.reserve(), Err(NoSlot));
+        assert!((1..ROOM).all(|_| registry.reserve().expect("there is room") != first));
+        assert_eq!(registry.reserve(), Err(NoSlot { room: ROOM }));
         registry.release(first);
         assert_eq!(registry.reserve(), Ok(first));
     }
 
     #[test]
     fn lent_slot_is_nobodys_until_it_is_taken_back_once() {
-        let mut registry = Registry::default();
+        let mut registry = Registry::new(SLOTS);
         let slot = registry.lend().expect("there is room");
         assert_eq!((registry.lent().len(), registry.iter().count()), (1, 0));
         assert!(registry.take_back(slot) && !registry.take_back(slot));
-        assert!((1..Registry::ROOM).all(|_| registry.reserve().expect("there is room") != slot));
-        assert_eq!(registry.lend(), Err(NoSlot));
+        assert!((1..ROOM).all(|_| registry.reserve().expect("there is room") != slot));
+        assert_eq!(registry.lend(), Err(NoSlot { room: ROOM }));
     }
 
     #[test]
     fn shared_or_reused_namespaces_are_the_container_that_is_left() {
         let ns = NsKey { pid_ns: 3, mnt_ns: 4, mnt_seq: 5 };
-        let mut registry = Registry::default();
+        let mut registry = Registry::new(SLOTS);
         for (id, pid) in [("a", 10), ("b", 11)] {
             let slot = registry.reserve().expect("there is room");
             registry.open(instance(id, pid), entry(slot, Some(ns)));
@@ -195,7 +201,7 @@ mod tests {
 
     #[test]
     fn restart_under_the_same_id_is_another_instance() {
-        let mut registry = Registry::default();
+        let mut registry = Registry::new(SLOTS);
         let slot = registry.reserve().expect("there is room");
         registry.open(instance("a", 10), entry(slot, None));
         assert!(registry.get(&instance("a", 11)).is_none());

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use kubeward_bpf::object::{Engine, LoadOptions};
+use kubeward_bpf::object::Engine;
 use kubeward_bpf::probe::Probes;
 use kubeward_bpf::process::Pidfd;
 use kubeward_bpf::read::Reader;
@@ -99,7 +99,7 @@ impl Agent {
         let socket = config.socket.as_deref().map(Socket::claim).transpose()?;
         let metrics = config.metrics_address.map(Endpoint::claim).transpose()?;
         let coverage = coverage(config.state_file.as_deref());
-        let engine = Arc::new(Engine::load(&LoadOptions::default())?);
+        let engine = Arc::new(Engine::load(&config.room)?);
         engine.maps().share_ring()?;
         engine.maps().share_table()?;
         let probes = Probes::new(engine.clone(), config.backend)?;
@@ -122,7 +122,7 @@ impl Agent {
             policies: Arc::default(),
             redactor: config.redactor.clone(),
             lines: lines(&config),
-            output: Box::new(Queue::spawn(output).context("starting the writer")?),
+            output: Box::new(Queue::spawn(output, engine.maps().slots()).context("starting the writer")?),
             freed: Some(freed_sender),
             heartbeat,
             own_output: own_output(&config),

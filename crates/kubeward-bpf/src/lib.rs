@@ -14,6 +14,7 @@ pub mod process;
 pub mod read;
 mod shapes;
 mod share;
+pub mod size;
 pub mod spawn;
 pub mod support;
 pub mod table;

@@ -9,7 +9,7 @@ use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
 
 use crate::object::LoadError;
-use crate::wire::{self, Account, Container, Profile, Settings, Shape, Tag, Target, Wire, CALLS, SLOTS};
+use crate::wire::{self, Account, Container, Profile, Settings, Shape, Tag, Target, Wire, CALLS};
 
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
@@ -17,8 +17,8 @@ pub enum MapError {
     Full { map: &'static str, source: libbpf_rs::Error },
     #[error("{map}: {source}")]
     Kernel { map: &'static str, source: libbpf_rs::Error },
-    #[error("container slot {0} is outside 1..4095")]
-    Slot(u32),
+    #[error("container slot {slot} is outside 1..{last}")]
+    Slot { slot: u32, last: u32 },
     #[error("the task has ended")]
     TaskGone,
 }
@@ -110,6 +110,25 @@ impl Maps {
         })
     }
 
+    /// Slots there are, as the maps were made: 0 is nobody's, the last this process's own, those between are for containers.
+    pub fn slots(&self) -> u32 {
+        self.containers.max_entries()
+    }
+
+    /// Never given to a container: for the moments in which the process looks at itself.
+    pub(crate) fn own_slot(&self) -> ContainerSlot {
+        ContainerSlot(self.slots() - 1)
+    }
+
+    fn check(&self, slot: ContainerSlot) -> Result<u32, MapError> {
+        let last = self.own_slot().0;
+        if (1..=last).contains(&slot.0) {
+            Ok(slot.0)
+        } else {
+            Err(MapError::Slot { slot: slot.0, last })
+        }
+    }
+
     /// Changes the node's settings. The kernel sees all of the change within one call.
     pub fn change_settings(&self, change: impl FnOnce(&mut Settings)) -> Result<(), MapError> {
         let mut settings = self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -148,7 +167,7 @@ impl Maps {
         if self.account(slot)?.as_bytes().iter().any(|byte| *byte != 0) {
             self.clean_slots(&[slot].into())?;
         }
-        let slot = check(slot)?;
+        let slot = self.check(slot)?;
         put(&self.stages, "stages", slot, &stage)?;
         self.fill_buckets(ContainerSlot(slot), container.profile, true)?;
         let opened_ns = clock_ns(libc::CLOCK_MONOTONIC).unwrap_or(u64::MAX);
@@ -158,13 +177,13 @@ impl Maps {
     pub(crate) fn clear_account(&self, slot: ContainerSlot) -> Result<(), MapError> {
         let cpus = libbpf_rs::num_possible_cpus().map_err(kernel("accounts"))?;
         let clear = vec![vec![0_u8; size_of::<Account>()]; cpus];
-        let slot = check(slot)?.to_ne_bytes();
+        let slot = self.check(slot)?.to_ne_bytes();
         self.accounts.update_percpu(&slot, &clear, MapFlags::ANY).map_err(kernel("accounts"))
     }
 
     /// Points the container at another profile, from its next call on.
     pub fn set_container(&self, slot: ContainerSlot, container: &Container) -> Result<(), MapError> {
-        let slot = check(slot)?;
+        let slot = self.check(slot)?;
         let known = self.containers.lookup(&slot.to_ne_bytes(), MapFlags::ANY).map_err(kernel("containers"))?;
         let opened_ns = known.and_then(|bytes| Container::read_from(&bytes)).map_or(0, |known| known.opened_ns);
         put(&self.containers, "containers", slot, &Container { opened_ns, ..*container })?;
@@ -174,12 +193,12 @@ impl Maps {
 
     /// The workload runs, whatever the kernel saw of its first exec.
     pub fn set_running(&self, slot: ContainerSlot) -> Result<(), MapError> {
-        put(&self.stages, "stages", check(slot)?, &wire::STAGE_RUN)
+        put(&self.stages, "stages", self.check(slot)?, &wire::STAGE_RUN)
     }
 
     /// The container's own program has been seen to run.
     pub fn is_running(&self, slot: ContainerSlot) -> Result<bool, MapError> {
-        let slot = check(slot)?;
+        let slot = self.check(slot)?;
         let stage = self.stages.lookup(&slot.to_ne_bytes(), MapFlags::ANY).map_err(kernel("stages"))?;
         Ok(stage.and_then(|bytes| u32::read_from(&bytes)) == Some(wire::STAGE_RUN))
     }
@@ -195,7 +214,7 @@ impl Maps {
     }
 
     pub fn bind_cgroup(&self, cgroup: CgroupId, slot: ContainerSlot) -> Result<(), MapError> {
-        let target = Target { slot: check(slot)?, flags: wire::TARGET_STICKY };
+        let target = Target { slot: self.check(slot)?, flags: wire::TARGET_STICKY };
         let updated = self.container_map.update(&cgroup.0.to_ne_bytes(), target.as_bytes(), MapFlags::ANY);
         updated.map_err(full("container_map"))
     }
@@ -207,7 +226,7 @@ impl Maps {
 
     /// `sticky`: a task found by it keeps the container when it leaves the namespaces.
     pub fn bind_namespace(&self, key: NsKey, slot: ContainerSlot, sticky: bool) -> Result<(), MapError> {
-        let target = Target { slot: check(slot)?, flags: if sticky { wire::TARGET_STICKY } else { 0 } };
+        let target = Target { slot: self.check(slot)?, flags: if sticky { wire::TARGET_STICKY } else { 0 } };
         let key = wire::NsKey::from(key);
         let updated = self.namespace_map.update(key.as_bytes(), target.as_bytes(), MapFlags::ANY);
         updated.map_err(full("namespace_map"))?;
@@ -235,7 +254,7 @@ impl Maps {
     ) -> Result<T, MapError> {
         let map = &self.own_pid_namespaces;
         let mut put = owners.iter().map(|(pid_ns, slot)| {
-            let slot = slot.map_or(Ok(0), check)?.to_ne_bytes();
+            let slot = slot.map_or(Ok(0), |slot| self.check(slot))?.to_ne_bytes();
             map.update(&pid_ns.to_ne_bytes(), &slot, MapFlags::ANY).map_err(full("own_pid_namespaces"))
         });
         let done = put.try_for_each(|put| put).map(|()| work());
@@ -339,14 +358,6 @@ impl Account {
         let sums = counters(&self).into_iter().zip(counters(&other)).map(|(one, more)| one + more);
         let bytes: Vec<u8> = sums.flat_map(u64::to_ne_bytes).collect();
         Self::read_from(&bytes).expect("there are as many sums as counters")
-    }
-}
-
-fn check(slot: ContainerSlot) -> Result<u32, MapError> {
-    if (1..SLOTS).contains(&slot.0) {
-        Ok(slot.0)
-    } else {
-        Err(MapError::Slot(slot.0))
     }
 }
 

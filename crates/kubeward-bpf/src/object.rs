@@ -5,6 +5,7 @@ use std::sync::Once;
 use libbpf_rs::{MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel};
 
 use crate::maps::Maps;
+use crate::size;
 use crate::support::Support;
 use crate::table::TableRoom;
 
@@ -13,17 +14,20 @@ static MONITOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o"
 /// What user space decides before loading.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadOptions {
-    /// Size of the record ring: a power of two, at least one page.
+    /// Size of the record ring: a power of two, in [`size::RING_BYTES`].
     pub ring_bytes: u32,
+    /// Room for containers at a time, those included that ended a moment ago or wait for a name: 1 to [`size::MOST_CONTAINERS`].
+    pub containers: u32,
     /// Entries of the exact table, and of its durations; `None`: as many as [`TableRoom::on`] gives on this machine. 65,536 take
     /// the kernel some 50 ms to make.
     pub table_entries: Option<u32>,
 }
 
 impl Default for LoadOptions {
-    /// 8 MiB: about 50,000 records, 50 ms of what one busy CPU makes.
+    /// A ring by the number of CPUs: on two 8 MiB, about 50,000 records, 50 ms of what one busy CPU makes.
     fn default() -> Self {
-        Self { ring_bytes: 8 << 20, table_entries: None }
+        let ring_bytes = size::ring_bytes(size::online_cpus());
+        Self { ring_bytes, containers: size::DEFAULT_CONTAINERS, table_entries: None }
     }
 }
 
@@ -33,8 +37,10 @@ pub enum LoadError {
     Privilege { missing: String },
     #[error("this kernel has no type information at /sys/kernel/btf/vmlinux (it needs CONFIG_DEBUG_INFO_BTF=y; every distribution kernel from 5.15 on that we know has it)")]
     NoBtf,
-    #[error("the ring's size must be a power of two of at least 4096 bytes, not {0}")]
-    RingSize(u32),
+    #[error("the ring's size must be a power of two from {least} to {most} bytes, not {bytes}", least = size::RING_BYTES.start(), most = size::RING_BYTES.end())]
+    RingSize { bytes: u32 },
+    #[error("there can be room for 1 to {most} containers, not {containers}", most = size::MOST_CONTAINERS)]
+    Containers { containers: u32 },
     #[error("the kernel refused the object ({step}): {source}\n{log}")]
     Refused {
         step: &'static str,
@@ -62,8 +68,11 @@ impl Engine {
     /// Loads every program that this kernel takes. Nothing is attached yet.
     pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
         silence_libbpf();
-        if !options.ring_bytes.is_power_of_two() || options.ring_bytes < 4096 {
-            return Err(LoadError::RingSize(options.ring_bytes));
+        if !options.ring_bytes.is_power_of_two() || !size::RING_BYTES.contains(&options.ring_bytes) {
+            return Err(LoadError::RingSize { bytes: options.ring_bytes });
+        }
+        if !(1..=size::MOST_CONTAINERS).contains(&options.containers) {
+            return Err(LoadError::Containers { containers: options.containers });
         }
         let support = Support::probe()?;
         let mut open = open(MONITOR)?;
@@ -75,15 +84,10 @@ impl Engine {
         }
         let room = TableRoom::on(libbpf_rs::num_possible_cpus().map_err(refused("counting CPUs"))?);
         for mut map in open.maps_mut() {
-            let entries = match map.name().to_str() {
-                Some("records") => options.ring_bytes,
-                // A table of a size of its own is to have it all.
-                Some("first_results" | "first_counts") if options.table_entries.is_some() => 1,
-                Some("call_table") => options.table_entries.unwrap_or(room.counts),
-                Some("call_times") => options.table_entries.unwrap_or(room.times),
-                _ => continue,
-            };
-            map.set_max_entries(entries).map_err(refused("sizing a map"))?;
+            let name = map.name().to_string_lossy().into_owned();
+            if let Some(entries) = size::entries(&name, options, room) {
+                map.set_max_entries(entries).map_err(refused("sizing a map"))?;
+            }
         }
         let object = open.load().map_err(refused("loading"))?;
         let maps = Maps::of(&object)?;

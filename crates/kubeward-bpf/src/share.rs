@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use libbpf_rs::MapCore;
+
 use crate::maps::Maps;
-use crate::wire::{Record, Wire, SLOTS};
+use crate::wire::{Record, Wire};
 
 /// What the kernel puts before each record (`BPF_RINGBUF_HDR_SZ`); both together are aligned to 8 bytes.
 const HEADER_BYTES: usize = 8;
-
-const MAPPED_BYTES: usize = SLOTS as usize * size_of::<u64>();
 
 /// After so many bytes the kernel side is told of them. Each telling takes the word from the CPU that writes records: one for each
 /// record would cost the watched program more than the sharing itself. It is little beside any ring.
@@ -35,15 +35,14 @@ impl ReadBytes {
         if !maps.is_ring_shared() {
             return Ok(None);
         }
-        let map = maps.ring_read.as_fd().as_raw_fd();
+        let (map, slots) = (maps.ring_read.as_fd().as_raw_fd(), maps.ring_read.max_entries());
+        let (bytes, access) = (mapped_bytes(slots as usize), libc::PROT_READ | libc::PROT_WRITE);
         // SAFETY: a new mapping, wherever the kernel likes, of a descriptor that is open; it aliases nothing of ours.
-        let address = unsafe {
-            libc::mmap(std::ptr::null_mut(), MAPPED_BYTES, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, map, 0)
-        };
+        let address = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, libc::MAP_SHARED, map, 0) };
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let untold = vec![0; SLOTS as usize];
+        let untold = vec![0; slots as usize];
         Ok(NonNull::new(address.cast()).map(|words| Self { words, untold, slots: Vec::new(), untold_bytes: 0 }))
     }
 
@@ -74,7 +73,7 @@ impl ReadBytes {
     }
 
     fn of_slot(&self, slot: u32) -> &AtomicU64 {
-        debug_assert!(slot < SLOTS);
+        debug_assert!((slot as usize) < self.untold.len());
         // SAFETY: the mapping has a word for each of the slots, of which this is one.
         let word = unsafe { self.words.add(slot as usize) };
         // SAFETY: the word is aligned, mapped as long as `self` lives, and reached as an atomic alone.
@@ -85,8 +84,12 @@ impl ReadBytes {
 impl Drop for ReadBytes {
     fn drop(&mut self) {
         // SAFETY: the address and length are those of the mapping, and nothing borrows from it any more.
-        unsafe { libc::munmap(self.words.as_ptr().cast(), MAPPED_BYTES) };
+        unsafe { libc::munmap(self.words.as_ptr().cast(), mapped_bytes(self.untold.len())) };
     }
+}
+
+fn mapped_bytes(slots: usize) -> usize {
+    slots * size_of::<u64>()
 }
 
 fn bytes_in_ring(record_bytes: usize) -> u64 {

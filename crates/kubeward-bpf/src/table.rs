@@ -94,12 +94,17 @@ impl TableRoom {
     /// What the kernel needs for an entry beside its values: the element, and a pointer to each CPU's value.
     const ENTRY_BYTES: usize = 80;
     const LEAST: usize = 8_192;
-    const MOST: usize = 65_536;
+    const MOST_COUNTS: usize = 65_536;
+    /// Policies that ask for durations are few beside those that only count.
+    const MOST_TIMES: usize = 32_768;
 
     /// As many entries as the budget gives on so many CPUs, since each has a value of its own of every entry.
     pub fn on(cpus: usize) -> Self {
-        let entries = |value: usize| (Self::BUDGET / (Self::ENTRY_BYTES + cpus * value)).clamp(Self::LEAST, Self::MOST);
-        Self { counts: entries(size_of::<u64>()) as u32, times: entries(size_of::<Times>()) as u32 }
+        let entries = |value: usize, most| (Self::BUDGET / (Self::ENTRY_BYTES + cpus * value)).clamp(Self::LEAST, most);
+        Self {
+            counts: entries(size_of::<u64>(), Self::MOST_COUNTS) as u32,
+            times: entries(size_of::<Times>(), Self::MOST_TIMES) as u32,
+        }
     }
 }
 
@@ -201,20 +206,21 @@ impl Maps {
         slots.iter().try_for_each(|slot| self.clear_account(*slot))
     }
 
-    /// Deletes the keys, and gives back to each slot, and to all, the room that they took; `base` is where this map's counts begin.
+    /// Deletes the keys, and gives back to each slot, and to all, the room that they took; `table` is which of a
+    /// slot's counts are this map's.
     fn delete_keys<K: Wire>(
         &self,
         map: &MapHandle,
         name: &'static str,
         keys: &[K],
-        base: u32,
+        table: u32,
         slot_of: impl Fn(&K) -> u16,
     ) -> Result<(), MapError> {
         let mut deleted: BTreeMap<u32, u32> = BTreeMap::new();
         let all = keys.iter().try_for_each(|key| {
             if delete(map, name, key)? {
-                *deleted.entry(base + u32::from(slot_of(key))).or_default() += 1;
-                *deleted.entry(base).or_default() += 1;
+                *deleted.entry(2 * u32::from(slot_of(key)) + table).or_default() += 1;
+                *deleted.entry(table).or_default() += 1;
             }
             Ok(())
         });
@@ -405,7 +411,7 @@ mod tests {
 
     #[test]
     fn room_follows_the_number_of_cpus_within_its_bounds() {
-        assert_eq!(TableRoom::on(2), TableRoom { counts: 65_536, times: 65_536 });
+        assert_eq!(TableRoom::on(2), TableRoom { counts: 65_536, times: 32_768 });
         assert_eq!(TableRoom::on(64), TableRoom { counts: 28_339, times: 15_196 });
         assert_eq!(TableRoom::on(1024), TableRoom { counts: 8_192, times: 8_192 });
     }

@@ -12,9 +12,6 @@ use crate::object::{Engine, LoadError};
 use crate::process::Pidfd;
 use crate::wire::{self, Wire};
 
-/// Never given to a container: for the moments in which the process looks at itself.
-pub(crate) const SELF_SLOT: ContainerSlot = ContainerSlot(wire::SLOTS - 1);
-
 /// Over all tasks, to find those that were forked behind the pass before, of a parent that it had not come to: more than two
 /// find nothing but in a fork storm.
 const PASSES: u32 = 8;
@@ -67,10 +64,11 @@ impl Engine {
 
     /// Finds out how deep this process's pid namespace is, which /proc does not tell from inside.
     pub(crate) fn find_pid_level(&self) -> Result<(), TasksError> {
-        self.maps().tag_task(Pidfd::of_this_process()?.as_fd(), SELF_SLOT.0)?;
+        let own = self.maps().own_slot();
+        self.maps().tag_task(Pidfd::of_this_process()?.as_fd(), own.0)?;
         let tasks = self.tasks();
-        self.untag(SELF_SLOT)?;
-        let level = tasks?.iter().find(|task| task.slot == SELF_SLOT.0).map_or(0, |task| task.pid_level);
+        self.untag(own)?;
+        let level = tasks?.iter().find(|task| task.slot == own.0).map_or(0, |task| task.pid_level);
         Ok(self.maps().change_settings(|settings| settings.pid_level = level)?)
     }
 

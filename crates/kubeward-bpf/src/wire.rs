@@ -5,7 +5,8 @@ use std::mem::size_of;
 pub const CALLS: usize = 512;
 pub const SUB_CALLS: u16 = 32;
 pub const SHAPES: u32 = 2 * CALLS as u32 + 2 * SUB_CALLS as u32;
-pub const SLOTS: u32 = 4096;
+/// The most that an engine can be loaded with, the one of nobody and the self-test's included.
+pub const MOST_SLOTS: u32 = 16_385;
 pub const PROFILES: u32 = 1024;
 pub const ERRNO_WORDS: usize = 9;
 pub const ERRNO_OTHER: u16 = 64 * ERRNO_WORDS as u16;
@@ -101,7 +102,7 @@ pub const WANT_COUNT: u8 = 1 << 5;
 pub const WANT_LIMITED: u8 = 1 << 6;
 
 pub const RESULT_KEYS: u32 = 0;
-pub const DURATION_KEYS: u32 = SLOTS;
+pub const DURATION_KEYS: u32 = 1;
 
 pub const TABLE_UNFINISHED: u8 = 1 << 7;
 

@@ -78,7 +78,7 @@ impl Watch {
         maps.set_profile(self.profiles, &profile).expect("there are 1023");
         // An exec in this mount namespace does not begin the workload: the witness's own may be just over when it is tagged.
         let mnt_ns = std::fs::metadata("/proc/self/ns/mnt").expect("/proc is mounted").ino() as u32;
-        maps.open_slot(slot, &Container::watched(self.profiles, mnt_ns), stage).expect("there are 4095");
+        maps.open_slot(slot, &Container::watched(self.profiles, mnt_ns), stage).expect("there are so many");
     }
 
     /// Runs the witness as the container. What it counted.
@@ -208,7 +208,7 @@ fn root_slot_that_is_opened_again_begins_with_nothing() {
 #[test]
 fn root_full_table_counts_what_it_has_no_room_for() {
     const ENTRIES: u32 = 5;
-    let options = LoadOptions { ring_bytes: RING_BYTES, table_entries: Some(ENTRIES) };
+    let options = LoadOptions { ring_bytes: RING_BYTES, table_entries: Some(ENTRIES), ..LoadOptions::default() };
     let mut watch = Watch::begin(&options);
     for want in [wire::WANT_EXIT, wire::WANT_CALL] {
         watch.open(&CALLED, want, wire::STAGE_RUN);
@@ -256,7 +256,7 @@ fn root_errors_that_no_kernel_returns_are_one_result() {
 fn root_container_that_makes_up_results_leaves_room_to_others() {
     const ENTRIES: u32 = 160;
     const RESULTS: u32 = 400;
-    let options = LoadOptions { ring_bytes: RING_BYTES, table_entries: Some(ENTRIES) };
+    let options = LoadOptions { ring_bytes: RING_BYTES, table_entries: Some(ENTRIES), ..LoadOptions::default() };
     let mut watch = Watch::begin_by(&options, Backend::Tracepoint);
     watch.engine.maps().share_table().expect("the settings can be written");
     let want = wire::WANT_EXIT | wire::WANT_COUNT;
@@ -282,7 +282,7 @@ fn root_container_that_makes_up_results_leaves_room_to_others() {
 
     // A container that is gone has left its room to the next.
     for slot in [noisy, second] {
-        watch.engine.maps().close_slot(slot).expect("there are 4095");
+        watch.engine.maps().close_slot(slot).expect("there are so many");
     }
     watch.engine.maps().clean_slots(&[noisy, second].into()).expect("the maps can be written");
     watch.open_slot(noisy, &calls, want, wire::STAGE_RUN);

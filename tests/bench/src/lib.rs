@@ -8,6 +8,7 @@ pub mod kernel;
 pub mod load;
 pub mod measure;
 pub mod peers;
+pub mod product;
 pub mod registry;
 pub mod report;
 pub mod row;

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use kubeward_bpf::probe::Backend;
 
 use kubeward_bench::load::{self, Load};
+use kubeward_bench::product::profile;
 use kubeward_bench::registry::{self, Bench};
 use kubeward_bench::report::Report;
 use kubeward_bench::vm::guest;
@@ -38,6 +39,19 @@ enum Verb {
     Table { file: PathBuf },
     /// Check that a report has every row, each with a figure or the reason why not
     Check { file: PathBuf },
+    /// Print how often and how long each of the agent's programs runs while two containers make calls
+    ProfileKernel {
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
+    /// Sample the agent's stacks with perf while two containers make calls
+    ProfileUser {
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// Where perf writes them
+        #[arg(long, value_name = "FILE")]
+        samples: PathBuf,
+    },
     /// Make calls as often as standard input says
     #[command(hide = true)]
     Load { load: Load },
@@ -57,6 +71,8 @@ fn main() -> Result<ExitCode> {
     let args = Args::parse();
     match &args.verb {
         Some(Verb::Table { file }) => print!("{}", read(file)?.table()),
+        Some(Verb::ProfileKernel { seconds }) => print!("{}", profile::kernel(*seconds)?),
+        Some(Verb::ProfileUser { seconds, samples }) => profile::user(*seconds, samples)?,
         Some(Verb::Check { file }) => return check(&read(file)?),
         Some(Verb::Load { load }) => load::serve(*load)?,
         Some(Verb::Guest { backend, rounds, once }) => {

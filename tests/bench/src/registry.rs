@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use crate::product::{events, memory, throughput};
 use crate::row::{Measured, Row, Spec};
 use crate::{judge, kernel, peers, vm};
 
@@ -42,6 +43,9 @@ pub struct Findings {
 
 pub const GROUPS: &[Group] = &[
     Group { name: "kernel", rows: kernel::rows, run: kernel::run },
+    Group { name: "events", rows: events::rows, run: events::run },
+    Group { name: "throughput", rows: throughput::rows, run: throughput::run },
+    Group { name: "memory", rows: memory::rows, run: memory::run },
     Group { name: "policies", rows: judge::rows, run: judge::run },
     Group { name: "peers", rows: peers::rows, run: peers::run },
     Group { name: "vm", rows: vm::rows, run: vm::run },

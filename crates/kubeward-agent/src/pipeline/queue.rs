@@ -11,7 +11,6 @@ use std::sync::PoisonError;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use kubeward_bpf::wire;
 use kubeward_core::container::ContainerSlot;
 
 use super::output::{EventOutput, Losses};
@@ -49,20 +48,20 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Starts the writer.
-    pub fn spawn(output: Box<dyn Output + Send>) -> std::io::Result<Self> {
-        Self::with_room(output, HELD_BYTES)
+    /// Starts the writer, for events of so many slots.
+    pub fn spawn(output: Box<dyn Output + Send>, slots: u32) -> std::io::Result<Self> {
+        Self::with_room(output, slots, HELD_BYTES)
     }
 
-    fn with_room(output: Box<dyn Output + Send>, room_bytes: usize) -> std::io::Result<Self> {
+    fn with_room(output: Box<dyn Output + Send>, slots: u32, room_bytes: usize) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::sync_channel(BATCHES_WAITING);
-        let shared = Shared::default();
+        let shared = Shared::new(slots);
         let writer = Writer::new(output, shared.clone());
         let thread = thread::Builder::new().name("kubeward-writer".to_owned()).spawn(move || writer.run(&receiver))?;
         Ok(Self {
             batch: Batch::default(),
             room_bytes,
-            taken: vec![0; wire::SLOTS as usize].into(),
+            taken: vec![0; slots as usize].into(),
             losses: Losses::new(),
             dropped_others: 0,
             writer: shared,

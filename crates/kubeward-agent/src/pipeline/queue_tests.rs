@@ -30,6 +30,8 @@ impl Output for Gated {
     }
 }
 
+const SLOTS: u32 = 16;
+
 type Gate = SyncSender<Result<(), OutputError>>;
 
 fn queue() -> (Queue, Gate, Arc<Mutex<Vec<u8>>>) {
@@ -40,7 +42,7 @@ fn queue_with_room(room_bytes: usize) -> (Queue, Gate, Arc<Mutex<Vec<u8>>>) {
     let (sender, gate) = mpsc::sync_channel(1);
     let taken = Arc::new(Mutex::new(Vec::new()));
     let output = Gated { gate, taken: Arc::clone(&taken) };
-    (Queue::with_room(Box::new(output), room_bytes).expect("a thread starts"), sender, taken)
+    (Queue::with_room(Box::new(output), SLOTS, room_bytes).expect("a thread starts"), sender, taken)
 }
 
 fn line(queue: &mut Queue, text: &str) {

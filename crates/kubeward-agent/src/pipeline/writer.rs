@@ -6,7 +6,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kubeward_bpf::wire;
 use kubeward_core::container::ContainerSlot;
 
 use super::output::Losses;
@@ -71,13 +70,13 @@ pub(super) struct Writer {
     shared: Shared,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
+impl Shared {
+    pub(super) fn new(slots: u32) -> Self {
         Self {
             spare: Arc::default(),
             losses: Arc::default(),
             handed_bytes: Arc::default(),
-            done: (0..wire::SLOTS).map(|_| AtomicUsize::new(0)).collect(),
+            done: (0..slots).map(|_| AtomicUsize::new(0)).collect(),
             written_until: Arc::default(),
         }
     }

@@ -17,7 +17,8 @@ use crate::control::{Applier, ApplyError};
 use crate::pipeline::{monotonic_ns, Commands};
 use crate::registry::Registry;
 
-/// Slots that wait in the kernel. A container takes one with its first call, and what is taken is replaced within a look.
+/// Slots that wait in the kernel. A container takes one with its first call, and what is taken is replaced within a look. Fewer
+/// where there are few: of those that are free a quarter at most.
 const POOL: usize = 128;
 
 /// Births with a slot, at most.
@@ -128,7 +129,9 @@ impl Births {
     fn lend(&self, live: &[Birth], registry: &mut Registry, applier: &mut Applier) -> Result<(), ApplyError> {
         let taken = live.iter().filter(|birth| birth.covered.is_some()).count();
         let waiting = registry.lent().len().saturating_sub(taken);
-        let wanted = POOL.min(OUTSTANDING.saturating_sub(taken)).saturating_sub(waiting);
+        // What waits could as well be free.
+        let room = (registry.free() + waiting) / 4;
+        let wanted = POOL.min(room).min(OUTSTANDING.saturating_sub(taken)).saturating_sub(waiting);
         for _ in 0..wanted {
             // Containers that are named go first: without a slot for them there is none to lend.
             let Ok(slot) = registry.lend() else { break };

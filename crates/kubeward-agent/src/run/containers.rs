@@ -75,7 +75,7 @@ impl Containers {
         engine.maps().change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
         let (own_cgroup, has_v2) = (own.cgroup, false);
         let births = Births::new(engine.clone(), &commands);
-        let (registry, pods) = (Registry::default(), Roster::default());
+        let (registry, pods) = (Registry::new(engine.maps().slots()), Roster::default());
         let (resting, in_setup) = (BTreeMap::new(), BTreeSet::new());
         let (runtimes, has_seen_kubelets) = (BTreeMap::new(), false);
         Ok(Self {

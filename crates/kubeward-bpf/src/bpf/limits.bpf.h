@@ -18,7 +18,7 @@ struct {
 /* Written by user space when a container gets another profile, and here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, KW_SLOTS);
+	__uint(max_entries, KW_BY_SLOT);
 	__type(key, u32);
 	__type(value, struct kw_buckets);
 } limit_buckets SEC(".maps");

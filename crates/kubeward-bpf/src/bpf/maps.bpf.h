@@ -5,6 +5,9 @@
 
 #define count(field) __sync_fetch_and_add(&(field), 1)
 
+/* One entry for each slot: user space says before loading how many there are. */
+#define KW_BY_SLOT 1
+
 /* Written by user space; read by every program. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -32,7 +35,7 @@ struct {
 /* Written by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, KW_SLOTS);
+	__uint(max_entries, KW_BY_SLOT);
 	__type(key, u32);
 	__type(value, struct kw_container);
 } containers SEC(".maps");
@@ -41,15 +44,15 @@ struct {
  * its own so that neither side writes over the other. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, KW_SLOTS);
+	__uint(max_entries, KW_BY_SLOT);
 	__type(key, u32);
 	__type(value, u32);
 } stages SEC(".maps");
 
-/* v2 cgroup id -> container. Written by user space, which never puts in more than KW_SLOTS. */
+/* v2 cgroup id -> container. Written by user space, one entry for each slot at most. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, KW_SLOTS);
+	__uint(max_entries, KW_BY_SLOT);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, u64);
 	__type(value, struct kw_target);
@@ -66,22 +69,22 @@ struct {
 /* Open slots for births, put in by user space. When empty, calls are counted in kw_birth.missed. */
 struct {
 	__uint(type, BPF_MAP_TYPE_QUEUE);
-	__uint(max_entries, KW_FREE_SLOTS);
+	__uint(max_entries, KW_BY_SLOT);
 	__type(value, u32);
 } free_slots SEC(".maps");
 
 /* Births with a slot by their parent cgroup, so that one cannot take all slots. Counted here, and anew by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, KW_FREE_SLOTS);
+	__uint(max_entries, KW_BIRTH_PARENTS);
 	__type(key, u64);
 	__type(value, u32);
 } birth_kin SEC(".maps");
 
-/* Pid and mount namespace -> container. Written by user space, which never puts in more than KW_SLOTS. */
+/* Pid and mount namespace -> container. Written by user space, one entry for each slot at most. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, KW_SLOTS);
+	__uint(max_entries, KW_BY_SLOT);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct kw_ns_key);
 	__type(value, struct kw_target);
@@ -171,7 +174,7 @@ struct {
  * share it. Written by user space, which fills it only while adopt_tasks runs: the kernel reuses the numbers. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, KW_SLOTS);
+	__uint(max_entries, KW_BY_SLOT);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, u32);
 	__type(value, u32);
@@ -179,7 +182,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, KW_SLOTS);
+	__uint(max_entries, KW_BY_SLOT);
 	__type(key, u32);
 	__type(value, struct kw_account);
 } accounts SEC(".maps");

@@ -11,7 +11,7 @@
  * at once on several CPUs counts; taken off again when it is not. Never reset: a slot's next container begins with both equal. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, KW_SLOTS);
+	__uint(max_entries, KW_BY_SLOT);
 	__type(key, u32);
 	__type(value, u64);
 } ring_written SEC(".maps");
@@ -20,7 +20,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, KW_SLOTS);
+	__uint(max_entries, KW_BY_SLOT);
 	__type(key, u32);
 	__type(value, u64);
 } ring_read SEC(".maps");

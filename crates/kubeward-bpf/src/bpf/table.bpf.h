@@ -25,14 +25,14 @@ struct {
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, KW_SLOTS);
+	__uint(max_entries, KW_BY_SLOT);
 	__type(key, u32);
 	__type(value, struct kw_first_results);
 } first_results SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, KW_SLOTS);
+	__uint(max_entries, KW_BY_SLOT);
 	__type(key, u32);
 	__type(value, struct kw_first_counts);
 } first_counts SEC(".maps");
@@ -52,13 +52,13 @@ struct {
  * Each container's share of the two: a new key is admitted while its container has no more keys than are free. It is the rule by
  * which the ring is shared (share.bpf.h): a program that makes up results leaves room for those of all others.
  *
- * Keys that were put in for each slot, ever, at 0 for all: of call_table from KW_RESULT_KEYS on, of call_times from
- * KW_DURATION_KEYS on. Added to before the key is put in, and taken off again when it is not. Never reset: what user space has
- * deleted is in keys_deleted, and what is there the difference.
+ * Keys that were put in for each slot, ever, at slot 0 for all: of call_table at 2 * slot + KW_RESULT_KEYS, of call_times at
+ * 2 * slot + KW_DURATION_KEYS. Added to before the key is put in, and taken off again when it is not. Never reset: what user
+ * space has deleted is in keys_deleted, and what is there the difference.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, KW_KEY_COUNTS);
+	__uint(max_entries, 2 * KW_BY_SLOT);
 	__type(key, u32);
 	__type(value, u32);
 } keys_made SEC(".maps");
@@ -66,14 +66,14 @@ struct {
 /* Written by user space, after it has deleted them. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, KW_KEY_COUNTS);
+	__uint(max_entries, 2 * KW_BY_SLOT);
 	__type(key, u32);
 	__type(value, u32);
 } keys_deleted SEC(".maps");
 
 static __always_inline void return_key(u32 slot, u32 table)
 {
-	u32 own = table + slot;
+	u32 own = 2 * slot + table;
 	u32 *own_made = bpf_map_lookup_elem(&keys_made, &own);
 	u32 *all_made = bpf_map_lookup_elem(&keys_made, &table);
 
@@ -86,7 +86,7 @@ static __always_inline void return_key(u32 slot, u32 table)
 /* Whether the container may put in one more key, which is then counted. */
 static __always_inline bool take_key(u32 slot, u32 table)
 {
-	u32 own = table + slot, zero = 0, room, held, used;
+	u32 own = 2 * slot + table, zero = 0, room, held, used;
 	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
 	u32 *own_made = bpf_map_lookup_elem(&keys_made, &own);
 	u32 *all_made = bpf_map_lookup_elem(&keys_made, &table);

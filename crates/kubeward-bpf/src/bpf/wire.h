@@ -13,8 +13,8 @@
 /* Calls that share one number of the 32-bit table, and what tells all shapes: see struct kw_shape. */
 #define KW_SUB_CALLS 32
 #define KW_SHAPES (2 * KW_CALLS + 2 * KW_SUB_CALLS)
-/* Container slots 1..4095; slot 0 is nobody. */
-#define KW_SLOTS 4096
+/* Container slots; slot 0 is nobody. How many there are is said at loading; keys of the table hold 16 bits of them. */
+#define KW_MOST_SLOTS 16385
 /* Profiles 1..1023; profile 0 wants nothing. */
 #define KW_PROFILES 1024
 #define KW_ERRNO_WORDS 9		     /* errno 0..575 */
@@ -27,7 +27,7 @@
 #define KW_SOCKADDR_BYTES 128
 #define KW_BIRTHS 4096	 /* cgroups at a time of which it is not known whether they are a container's */
 #define KW_BIRTH_KIN 128 /* of these, with a slot and in one cgroup */
-#define KW_FREE_SLOTS 1024
+#define KW_BIRTH_PARENTS 1024
 #define KW_BIRTH_NAME_BYTES 128
 
 enum kw_kind {
@@ -375,10 +375,9 @@ struct kw_run_times {
 	__u64 clock_ns; /* what that reading took, measured at each run's end */
 };
 
-/* Where keys_made and keys_deleted count the keys of call_table and call_times, each by slot. */
+/* Which of a slot's two counts in keys_made and keys_deleted: keys of call_table, keys of call_times. */
 #define KW_RESULT_KEYS 0
-#define KW_DURATION_KEYS KW_SLOTS
-#define KW_KEY_COUNTS (2 * KW_SLOTS)
+#define KW_DURATION_KEYS 1
 
 /* kw_table_key.flags: KW_RECORD_COMPAT and KW_RECORD_IO_URING as in a record, and */
 enum kw_table_flag {

@@ -10,7 +10,6 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kubeward_core::container::ContainerSlot;
 use kubeward_core::event::Probe;
 use kubeward_core::syscall::{self, Syscall};
 
@@ -21,10 +20,8 @@ use super::tables::Tables;
 use super::{fentry, raw};
 use crate::object::Engine;
 use crate::process::{self, Pidfd};
-use crate::tasks::SELF_SLOT;
 use crate::wire::{self, CALLS, HOOK_ENTER, HOOK_EXIT};
 
-const SLOT: ContainerSlot = SELF_SLOT;
 const PROFILE: u32 = wire::PROFILES - 1;
 const LOOPS: usize = 3;
 /// Preemptions to wait for: by a thread that wakes, which preempts at once under full preemption, then by ticks, which under
@@ -204,6 +201,7 @@ type TestResult<T> = Result<T, Box<dyn std::error::Error>>;
 /// Nothing is emitted: the profile waits for an error that the calls do not give.
 fn find_out(engine: &Engine, calls: &[&Syscall], has_dispatcher: bool) -> TestResult<(Counts, CallTimes, Entry)> {
     let maps = engine.maps();
+    let slot = maps.own_slot();
     let mut profile = wire::Profile {
         want: [0; CALLS],
         errors: [0; wire::ERRNO_WORDS],
@@ -214,13 +212,13 @@ fn find_out(engine: &Engine, calls: &[&Syscall], has_dispatcher: bool) -> TestRe
     calls.iter().for_each(|call| profile.want[usize::from(call.nr)] = wire::WANT_CALL | wire::WANT_ERRORS);
     maps.set_profile(PROFILE, &profile)?;
     let container = wire::Container::watched(PROFILE, 0);
-    maps.open_slot(SLOT, &container, wire::STAGE_RUN)?;
+    maps.open_slot(slot, &container, wire::STAGE_RUN)?;
     // The test's threads inherit the tag of the thread that starts them.
-    engine.tag_process(&Pidfd::of_this_process()?, SLOT)?;
+    engine.tag_process(&Pidfd::of_this_process()?, slot)?;
     let found = count(engine).and_then(|found| Ok((found, has_dispatcher && dispatches(engine)?)));
-    engine.untag(SLOT)?;
-    maps.close_slot(SLOT)?;
-    maps.clean_slots(&[SLOT].into())?;
+    engine.untag(slot)?;
+    maps.close_slot(slot)?;
+    maps.clean_slots(&[slot].into())?;
     let ((counts, times), dispatches) = found?;
     Ok((counts, times, if dispatches { Entry::Dispatcher } else { Entry::Functions }))
 }
@@ -229,7 +227,7 @@ fn count(engine: &Engine) -> TestResult<(Counts, CallTimes)> {
     let mut made = loops()? + blocked()?;
     let times = CallTimes::measure();
     made += CallTimes::WATCHED_CALLS;
-    let account = engine.maps().account(SLOT)?;
+    let account = engine.maps().account(engine.maps().own_slot())?;
     let counts = Counts {
         calls: made,
         seen: account.seen(),
@@ -240,11 +238,11 @@ fn count(engine: &Engine) -> TestResult<(Counts, CallTimes)> {
 
 /// Whether 32-bit calls are shown by their dispatcher, each one: it may have been inlined where they come in.
 fn dispatches(engine: &Engine) -> TestResult<bool> {
-    let before = engine.maps().account(SLOT)?;
+    let before = engine.maps().account(engine.maps().own_slot())?;
     if !process::make_compat_calls(COMPAT_CALLS) {
         return Ok(false);
     }
-    let after = engine.maps().account(SLOT)?;
+    let after = engine.maps().account(engine.maps().own_slot())?;
     let (seen, left) = (after.seen() - before.seen(), after.left - before.left);
     Ok((seen, left) == (COMPAT_CALLS.into(), COMPAT_CALLS.into()))
 }

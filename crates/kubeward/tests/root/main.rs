@@ -12,6 +12,7 @@ mod escape_ways;
 mod events;
 mod hostile;
 mod local_api;
+mod own_cost;
 mod strace;
 mod trace_calls;
 mod trace_command;

@@ -42,7 +42,7 @@ pub fn run(bench: &Bench) -> Result<Findings> {
             continue;
         }
         let samples = lab.measure(load, &wanted, bench.rounds)?;
-        report(load, &samples, &mut findings);
+        report(load, &samples, &lab, &mut findings);
     }
     Ok(findings)
 }
@@ -59,17 +59,21 @@ fn wanted(bench: &Bench, load: Load) -> Vec<&'static Setting> {
 
 type Samples = BTreeMap<&'static str, Vec<Sample>>;
 
-fn report(load: Load, samples: &Samples, findings: &mut Findings) {
+fn report(load: Load, samples: &Samples, lab: &Lab, findings: &mut Findings) {
     let bare: Vec<f64> = samples.values().flatten().map(|sample| sample.without).collect();
     if let Some(bare) = Spread::of(&bare) {
         findings.measured.push(Measured::figure(row_name("nothing", load), bare));
     }
     for (name, own) in samples {
         let row = row_name(name, load);
-        let against = settings::by_name(name).and_then(|setting| setting.against).and_then(|other| samples.get(other));
+        let setting = settings::by_name(name);
+        let against = setting.and_then(|setting| setting.against).and_then(|other| samples.get(other));
         let ratios = against.map_or_else(|| ratios_to_baseline(own), |other| ratios_of_added(own, other));
         match (Spread::of(&added(own)), Spread::of(&ratios)) {
-            (Some(figure), Some(ratio)) => findings.measured.push(Measured::figure(row, figure).with_ratio(ratio)),
+            (Some(figure), Some(ratio)) => {
+                let note = setting.and_then(|setting| lab.told_bytes(setting, load));
+                findings.measured.push(Measured { note, ..Measured::figure(row, figure).with_ratio(ratio) });
+            }
             _ => {
                 findings.not_run.push((row, "what it is held against added no time that could be measured".to_owned()))
             }
@@ -120,6 +124,15 @@ impl Lab {
         let (counter, read) = reader.stop();
         read.context("reading the ring")?;
         self.watch.record_sizes(&counter, load)
+    }
+
+    /// How much a floor writes for each of the load's calls.
+    fn told_bytes(&self, setting: &Setting, load: Load) -> Option<String> {
+        let Attached::Floor(_, want) = setting.attached else { return None };
+        let (_, sizes) = self.sizes.iter().find(|(of, _)| *of == want)?;
+        let of_call = |name: &&str| Some(sizes.get(&(watch::number(name).ok()? as u16))?.to_string());
+        let bytes: Vec<String> = load.calls().iter().filter_map(of_call).collect();
+        Some(format!("{} bytes", bytes.join(" + ")))
     }
 
     fn measure(&mut self, load: Load, wanted: &[&'static Setting], rounds: usize) -> Result<Samples> {

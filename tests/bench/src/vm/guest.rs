@@ -80,8 +80,8 @@ pub fn measure(backend: Backend, rounds: usize, is_once: bool) -> Result<Finding
 
 /// An emulated call takes some microseconds.
 fn size(load: Load, is_once: bool) -> Size {
-    let calls = if is_once { 100 } else { 1000 };
-    Size { chunks: if is_once { 4 } else { 20 }, turns: calls / load.calls().len() }
+    let calls = if is_once { 100 } else { 500 };
+    Size { chunks: if is_once { 4 } else { 12 }, turns: calls / load.calls().len() }
 }
 
 fn sample(watch: &mut Watch, load: Load, attached: Attached, process: &mut LoadProcess, size: Size) -> Result<Sample> {

@@ -24,13 +24,19 @@ use crate::discovery::{BootTicks, Change, InitTask, Noticed};
 /// Lists in which a running task cannot be seen before it is worth a warning: two seconds.
 const UNSEEN_LISTS: u32 = 4;
 
+/// Look-ups at a time, each of one or two calls. All of a crowded node's at once would take a message's memory each, and the last
+/// would not be answered in time.
+const LOOKUPS_AT_ONCE: usize = 64;
+
 pub(super) struct Following<'s> {
     session: &'s mut Session,
     client: Client,
     version: String,
     path: Arc<Path>,
-    /// At most one list, and for each container one look-up and one doubt. Aborted when the connection ends.
+    /// At most one list, [`LOOKUPS_AT_ONCE`], and for each container one doubt. Aborted when the connection ends.
     calls: JoinSet<Answer>,
+    /// Look-ups among them.
+    lookups: usize,
     list_is_asked: bool,
     /// The last list was complete.
     is_listed: bool,
@@ -55,6 +61,7 @@ impl<'s> Following<'s> {
             version,
             path,
             calls: JoinSet::new(),
+            lookups: 0,
             list_is_asked: false,
             is_listed: false,
             unseen: BTreeMap::new(),
@@ -153,14 +160,22 @@ impl<'s> Following<'s> {
             let client = self.client.clone();
             self.calls.spawn(async move { Answer::Listed(list(&client).await) });
         }
-        for key in self.session.roster.take_wanted() {
-            self.spawn_record(key);
-        }
+        self.look_up_wanted();
         Ok(())
     }
 
+    /// As many as may be at a time; the others when some of these are answered.
+    fn look_up_wanted(&mut self) {
+        let room = LOOKUPS_AT_ONCE.saturating_sub(self.lookups);
+        for key in self.session.roster.take_wanted(room) {
+            self.lookups += 1;
+            self.spawn_record(key);
+        }
+    }
+
     fn look_up(&mut self, key: &Key) {
-        if self.session.roster.take_wanted_one(key) {
+        if self.lookups < LOOKUPS_AT_ONCE && self.session.roster.take_wanted_one(key) {
+            self.lookups += 1;
             self.spawn_record(key.clone());
         }
     }
@@ -195,17 +210,21 @@ impl<'s> Following<'s> {
             Answer::Listed(listed) => self.on_list(listed).await?,
             Answer::Record(key, Ok(record)) => {
                 let (changes, references) = self.session.roster.found_record(&key, record);
-                self.session.tell(changes).await?;
-                if let Some(references) = references {
-                    self.spawn_references(key, references);
+                match references {
+                    Some(references) => self.spawn_references(key, references),
+                    None => self.looked_up(),
                 }
+                self.session.tell(changes).await?;
             }
             Answer::References(key, Ok((image_digest, sandbox))) => {
+                self.looked_up();
                 let changes = self.session.roster.found_references(&key, image_digest, sandbox);
                 self.session.tell(changes).await?;
             }
             Answer::Record(key, Err(error)) | Answer::References(key, Err(error)) => {
                 tracing::debug!(container = %key.id, "{error}");
+                // Tried again at the next tick, and not at once.
+                self.lookups -= 1;
                 let changes = self.session.roster.lookup_failed(&key);
                 self.session.tell(changes).await?;
             }
@@ -220,6 +239,14 @@ impl<'s> Following<'s> {
             self.session.tell_answering(&self.version).await?;
         }
         Ok(())
+    }
+
+    /// One look-up is over: others may begin, several together, since finding those that are wanted goes through all.
+    fn looked_up(&mut self) {
+        self.lookups -= 1;
+        if self.lookups <= LOOKUPS_AT_ONCE / 2 {
+            self.look_up_wanted();
+        }
     }
 
     async fn on_list(&mut self, listed: Result<(Listing, Option<RpcError>), RpcError>) -> Result<(), Trouble> {

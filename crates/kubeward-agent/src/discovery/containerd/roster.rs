@@ -174,9 +174,9 @@ impl Roster {
         Some(Change::ExecStarted { instance: self.instance(key, run.task.init), pid })
     }
 
-    /// The containers to look up now; each is given out once.
-    pub(super) fn take_wanted(&mut self) -> Vec<Key> {
-        let wanted = self.entries.iter_mut().filter(|(_, entry)| entry.lookup == Lookup::Wanted);
+    /// Containers to look up now, so many at most; each is given out once.
+    pub(super) fn take_wanted(&mut self, most: usize) -> Vec<Key> {
+        let wanted = self.entries.iter_mut().filter(|(_, entry)| entry.lookup == Lookup::Wanted).take(most);
         let taken = wanted.map(|(key, entry)| {
             entry.lookup = Lookup::Running;
             key.clone()

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use kubeward_agent::cost::CpuPercent;
 use kubeward_agent::discovery::containerd::AddressError;
+use kubeward_bpf::size;
 use kubeward_core::redact::RedactError;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -26,6 +27,10 @@ pub(crate) enum SettingError {
     RotationWithoutFile,
     #[error("--rotate-keep needs --rotate-size: without it no file is ever full")]
     KeepWithoutSize,
+    #[error("--max-containers {given}: there can be room for 1 to {most} containers on a node; give a number in between", most = size::MOST_CONTAINERS)]
+    MaxContainers { given: u32 },
+    #[error("--ring-size {0}: the kernel takes a power of two from 1M to 1G, for example 16M")]
+    RingSize(u64),
     #[error(transparent)]
     Socket(#[from] AddressError),
     #[error(transparent)]

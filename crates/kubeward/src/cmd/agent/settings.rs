@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
@@ -11,7 +12,9 @@ use kubeward_agent::cost::CpuPercent;
 use kubeward_agent::discovery::containerd::choose;
 use kubeward_agent::serve::client::DEFAULT_SOCKET;
 use kubeward_agent::sinks::Rotation;
+use kubeward_bpf::object::LoadOptions;
 use kubeward_bpf::probe::Backend;
+use kubeward_bpf::size;
 use kubeward_core::redact::Redactor;
 use kubeward_core::render::line::Stream;
 use tracing_subscriber::filter::LevelFilter;
@@ -60,6 +63,8 @@ settings! {
     cri_socket: Vec<String> = Vec::new(),
     procfs_mount: PathBuf = "/proc".into(),
     probe_backend: Backend = Backend::Auto,
+    max_containers: u32 = size::DEFAULT_CONTAINERS,
+    ring_size: ByteSize = ByteSize(size::ring_bytes(size::online_cpus()).into()),
     setup: SetupArg = SetupArg::Count,
     node_name: String = run_id::host_name(),
     cluster_name: Option<String> = None,
@@ -72,6 +77,9 @@ settings! {
     log_level: LevelFilter = LevelFilter::INFO,
     log_format: FormatArg = FormatArg::Text,
 }
+
+/// A smaller ring than 1 MiB has no room for what two containers do between two looks of the reader.
+const RING_SIZES: RangeInclusive<u32> = 1 << 20..=*size::RING_BYTES.end();
 
 /// The path that stands for none.
 const NOWHERE: &str = "none";
@@ -126,6 +134,7 @@ impl Settings {
             sockets: choose(&self.cri_socket)?,
             procfs: self.procfs_mount.clone(),
             backend: self.probe_backend,
+            room: self.room()?,
             emits_setup: self.setup == SetupArg::Emit,
             stream: Stream {
                 cluster: self.cluster_name.clone(),
@@ -137,6 +146,16 @@ impl Settings {
             warn_cpu_percent: self.warn_cpu_percent,
             state_file: self.state_file(),
         })
+    }
+
+    fn room(&self) -> Result<LoadOptions, SettingError> {
+        let (containers, ByteSize(ring)) = (self.max_containers, self.ring_size);
+        if !(1..=size::MOST_CONTAINERS).contains(&containers) {
+            return Err(SettingError::MaxContainers { given: containers });
+        }
+        let ring_bytes = u32::try_from(ring).ok().filter(|bytes| bytes.is_power_of_two() && RING_SIZES.contains(bytes));
+        let ring_bytes = ring_bytes.ok_or(SettingError::RingSize(ring))?;
+        Ok(LoadOptions { ring_bytes, containers, ..LoadOptions::default() })
     }
 
     fn socket(&self) -> Option<PathBuf> {
@@ -275,6 +294,19 @@ mod tests {
         assert!(refused(&["-o", "/tmp/x", "--rotate-keep", "3"]).contains("--rotate-size"));
         assert!(refused(&["-e", "opnat"]).contains("openat"));
         assert!(refused(&["--redact", "("]).contains("("));
+        assert_eq!(
+            refused(&["--max-containers", "16384"]),
+            "--max-containers 16384: there can be room for 1 to 16383 containers on a node; give a number in between"
+        );
+        assert!(refused(&["--max-containers", "0"]).contains("1 to 16383"));
+        assert_eq!(
+            refused(&["--ring-size", "3M"]),
+            "--ring-size 3145728: the kernel takes a power of two from 1M to 1G, for example 16M"
+        );
+        assert!(
+            refused(&["--ring-size", "512K"]).contains("1M to 1G")
+                && refused(&["--ring-size", "8G"]).contains("1M to 1G")
+        );
         assert!(refused(&["--cri-socket", "tcp://x"]).contains("unix://"));
     }
 }

@@ -62,6 +62,16 @@ pub(super) struct Values {
     #[serde(default, deserialize_with = "parsed")]
     pub(super) probe_backend: Option<Backend>,
 
+    /// Containers to have room for at a time, those included that just ended or wait for a name: 1 to 16383; each takes 0.3 KiB
+    /// of the kernel's memory, and 0.16 KiB on every CPU [default: 2000]
+    #[arg(long, value_name = "N", env = "KUBEWARD_MAX_CONTAINERS")]
+    pub(super) max_containers: Option<u32>,
+
+    /// Size of the ring that carries records from the kernel, in bytes (K, M and G are understood): a power of two from 1M to 1G
+    /// [default: 4M for each CPU, 8M to 64M]
+    #[arg(long, value_name = "N", env = "KUBEWARD_RING_SIZE")]
+    pub(super) ring_size: Option<ByteSize>,
+
     /// What becomes of the runtime's own calls before a container's first program runs: count, or emit as events of stage
     /// setup too [default: count]
     #[arg(long, value_enum, value_name = "HOW", env = "KUBEWARD_SETUP")]

@@ -57,7 +57,11 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     // Before any thread is started: they inherit the mask, and a process with threads does not fork.
     let program = Program { argv: args.command.clone(), mask: block_signals()? };
     let container = if args.host { None } else { Some(launch::container(&program)?) };
-    let engine = Arc::new(Engine::load(&LoadOptions { ring_bytes: RING_BYTES, table_entries: Some(TABLE_ENTRIES) })?);
+    let engine = Arc::new(Engine::load(&LoadOptions {
+        ring_bytes: RING_BYTES,
+        table_entries: Some(TABLE_ENTRIES),
+        containers: 1,
+    })?);
     let mut probes = Probes::for_horizon(engine.clone(), args.probe_backend, Horizon::Trace)?;
     let watch = Watch { engine, set };
     watch.attach(&mut probes)?;

@@ -50,13 +50,13 @@ fn unknown_record_is_one_look_up_and_the_digest_follows() {
     let (mut roster, a) = (roster(), key("a"));
     assert_eq!(told(roster.began(&a, task(7), Noticed::AtCreate)), [""; 0]);
     assert!(roster.owes_an_appearance());
-    assert_eq!(roster.take_wanted(), std::slice::from_ref(&a));
+    assert_eq!(roster.take_wanted(usize::MAX), std::slice::from_ref(&a));
     let (changes, references) = roster.found_record(&a, Some(record("web")));
     assert_eq!(told(changes), ["+7 web"]);
     assert_eq!(references, Some(References { image: Some("web".into()), sandbox: None }));
     assert_eq!(told(roster.found_references(&a, Some("sha256:1".into()), None)), ["~7 web sha256:1"]);
     assert!(!roster.owes_an_appearance());
-    assert_eq!(roster.take_wanted(), []);
+    assert_eq!(roster.take_wanted(usize::MAX), []);
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn failed_look_up_does_not_keep_a_container_back_and_is_tried_again() {
     roster.began(&a, task(7), Noticed::InList);
     assert!(roster.take_wanted_one(&a));
     assert_eq!(told(roster.lookup_failed(&a)), ["+7"]);
-    assert_eq!(roster.take_wanted(), std::slice::from_ref(&a));
+    assert_eq!(roster.take_wanted(usize::MAX), std::slice::from_ref(&a));
     assert_eq!(told(roster.found_record(&a, Some(record("web"))).0), ["~7 web"]);
 }
 
@@ -87,7 +87,7 @@ fn change_during_a_look_up_is_looked_up_again() {
     assert!(!roster.take_wanted_one(&a), "one look-up at a time");
     roster.found_record(&a, Some(record("web")));
     roster.found_references(&a, None, None);
-    assert_eq!(roster.take_wanted(), [a]);
+    assert_eq!(roster.take_wanted(usize::MAX), [a]);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn reconnection_forgets_what_has_no_task_and_looks_the_rest_up_again() {
     roster.found_references(&a, Some("sha256:1".into()), None);
     roster.record_changed(&b);
     roster.reconnected();
-    assert_eq!(roster.take_wanted(), std::slice::from_ref(&a));
+    assert_eq!(roster.take_wanted(usize::MAX), std::slice::from_ref(&a));
     assert_eq!(told(roster.found_record(&a, Some(record("web"))).0), [""; 0]);
     assert_eq!(told(roster.found_references(&a, None, None)), [""; 0], "a removed image keeps its digest");
 }
