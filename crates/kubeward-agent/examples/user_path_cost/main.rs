@@ -46,7 +46,7 @@ fn main() -> anyhow::Result<()> {
         let stages = Stages::new(&ring);
         let (decode, judge, redact) = (stages.decode(), stages.judge(), stages.redact());
         let (json, bytes) = stages.json();
-        let pipeline = least(|| run(&ring, events, Lines::None, &PathBuf::from("/dev/null")))?;
+        let pipeline = least(|| run(&ring, events, Lines::None, Path::new("/dev/null")))?;
         let all = least(|| run(&ring, events, Lines::Json(JsonLines::new(&stream())), &output))?;
         println!("{name:10}{decode:>8}{judge:>8}{redact:>8}{json:>8}{pipeline:>10}{all:>8}{bytes:>8}");
     }
