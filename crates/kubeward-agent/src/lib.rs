@@ -8,6 +8,7 @@ pub mod discovery;
 pub mod heartbeat;
 pub mod kubernetes;
 pub mod pipeline;
+pub mod plan;
 pub mod registry;
 pub mod run;
 pub mod serve;

@@ -5,6 +5,7 @@
 //! without a kernel.
 
 pub mod container;
+pub mod cost;
 pub mod event;
 pub mod ledger;
 pub mod policy;
