@@ -41,6 +41,8 @@ pub struct Maps {
     task_tags: MapHandle,
     accounts: MapHandle,
     pub(crate) call_table: MapHandle,
+    pub(crate) first_results: MapHandle,
+    pub(crate) first_counts: MapHandle,
     pub(crate) call_times: MapHandle,
     pub(crate) keys_deleted: MapHandle,
     /// Held while slots are cleaned: what is added to `keys_deleted` was read before.
@@ -94,6 +96,8 @@ impl Maps {
             task_tags: find("task_tags")?,
             accounts: find("accounts")?,
             call_table: find("call_table")?,
+            first_results: find("first_results")?,
+            first_counts: find("first_counts")?,
             call_times: find("call_times")?,
             keys_deleted: find("keys_deleted")?,
             cleaning: Mutex::new(()),
@@ -248,7 +252,7 @@ impl Maps {
 
     /// Tags a process, by its pidfd: it and what it forks from now on belong to the slot. Slot 0 exempts it from being watched.
     pub fn tag_task(&self, pidfd: BorrowedFd<'_>, slot: u32) -> Result<(), MapError> {
-        let tag = Tag { slot, pad: 0, exec_id: 0 };
+        let tag = Tag { slot, container_pid: 0, exec_id: 0, is_idle: 0 };
         let updated = self.task_tags.update(&pidfd.as_raw_fd().to_ne_bytes(), tag.as_bytes(), MapFlags::ANY);
         updated.map_err(|source| match source.kind() {
             ErrorKind::NotFound => MapError::TaskGone,
@@ -267,7 +271,9 @@ impl Maps {
         let slot = slot.0;
         let cpus = self.accounts.lookup_percpu(&slot.to_ne_bytes(), MapFlags::ANY).map_err(kernel("accounts"))?;
         let accounts = cpus.unwrap_or_default().into_iter().filter_map(|bytes| Account::read_from(&bytes));
-        Ok(accounts.fold(Account::default(), Account::plus))
+        let mut account = accounts.fold(Account::default(), Account::plus);
+        account.at_once += self.first_calls(ContainerSlot(slot))?;
+        Ok(account)
     }
 }
 
@@ -289,6 +295,31 @@ impl Container {
     /// One that nobody has named yet: a [`Birth`](crate::births::Birth) may take it.
     pub fn unnamed(profile: u32) -> Self {
         Self { is_unnamed: 1, ..Self::watched(profile, 0) }
+    }
+}
+
+impl Account {
+    /// Calls that reached a hook.
+    pub fn seen(&self) -> u64 {
+        self.at_once + self.entered
+    }
+
+    /// Calls of which a record was put into the ring: all that are over and have no other end. No counter of its own, which
+    /// every record would pay for; whether it is right shows when all is read.
+    pub fn submitted(&self) -> u64 {
+        let unsent = [
+            self.filtered_setup,
+            self.filtered_policy,
+            self.filtered_errors,
+            self.filtered_duration,
+            self.filtered_count,
+            self.sampled,
+            self.lost_ring,
+            self.lost_share,
+            self.lost_storage,
+            self.lost_return,
+        ];
+        (self.at_once + self.left).saturating_sub(unsent.iter().sum())
     }
 }
 

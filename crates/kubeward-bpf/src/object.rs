@@ -77,6 +77,8 @@ impl Engine {
         for mut map in open.maps_mut() {
             let entries = match map.name().to_str() {
                 Some("records") => options.ring_bytes,
+                // A table of a size of its own is to have it all.
+                Some("first_results" | "first_counts") if options.table_entries.is_some() => 1,
                 Some("call_table") => options.table_entries.unwrap_or(room.counts),
                 Some("call_times") => options.table_entries.unwrap_or(room.times),
                 _ => continue,

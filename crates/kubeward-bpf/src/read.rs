@@ -76,11 +76,11 @@ fn run<S: RecordSink>(engine: &Engine, sink: S, stopping: &AtomicBool) -> (S, Re
 }
 
 fn drain<S: RecordSink>(engine: &Engine, sink: &std::cell::RefCell<S>, stopping: &AtomicBool) -> Result<(), ReadError> {
-    let read_bytes = ReadBytes::of(engine.maps()).map_err(ReadError::Shares)?;
+    let read_bytes = std::cell::RefCell::new(ReadBytes::of(engine.maps()).map_err(ReadError::Shares)?);
     let mut builder = RingBufferBuilder::new();
     builder.add(&engine.maps().records, |bytes| {
         sink.borrow_mut().record(bytes);
-        if let Some(read_bytes) = &read_bytes {
+        if let Some(read_bytes) = &mut *read_bytes.borrow_mut() {
             read_bytes.add(bytes);
         }
         0
@@ -96,6 +96,9 @@ fn drain<S: RecordSink>(engine: &Engine, sink: &std::cell::RefCell<S>, stopping:
                 return Err(libbpf_rs::Error::from_raw_os_error(-read).into());
             }
             empty = (read as usize) < BATCH;
+            if let Some(read_bytes) = &mut *read_bytes.borrow_mut() {
+                read_bytes.tell();
+            }
             sink.borrow_mut().drained();
         }
         if last {

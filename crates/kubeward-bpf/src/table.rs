@@ -13,7 +13,7 @@ use libbpf_rs::{libbpf_sys, MapCore, MapFlags, MapHandle};
 use crate::decode::call_of;
 use crate::maps::{self, MapError, Maps};
 use crate::process;
-use crate::wire::{self, TableKey, Times, TimesKey, Wire};
+use crate::wire::{self, FirstCounts, FirstResults, TableKey, Times, TimesKey, Wire};
 
 /// Entries that one system call reads; a bucket of the kernel's hash with more makes it more.
 const BATCH: usize = 4096;
@@ -21,9 +21,9 @@ const BATCH: usize = 4096;
 /// The table at one moment, CPUs summed. While calls run, its numbers are of slightly different moments.
 #[derive(Debug, Clone, Default)]
 pub struct TableRows {
-    /// How many calls ended so.
+    /// How many calls ended so and were not timed.
     pub counts: Vec<(TableKey, u64)>,
-    /// Of calls whose entry was watched too, in stage run.
+    /// The same of calls whose entry was watched too, in stage run.
     pub times: Vec<(TimesKey, Times)>,
 }
 
@@ -31,7 +31,7 @@ impl TableRows {
     /// The same in the terms of everybody else.
     pub fn calls(&self, room: TableRoom) -> CallTable {
         let mut table = CallTable::new(room.counts as usize);
-        for (key, count) in &self.counts {
+        for (key, count) in self.results() {
             let result = match (key.flags & wire::TABLE_UNFINISHED, key.error) {
                 (0, 0) => CallResult::Success,
                 (0, wire::ERRNO_OTHER) => CallResult::OtherErrno,
@@ -39,13 +39,35 @@ impl TableRows {
                 _ => CallResult::Unfinished,
             };
             let (key, call) = row(key.slot, key.nr, key.flags, key.stage);
-            table.add(key, call, result, *count);
+            table.add(key, call, result, count);
         }
         for (key, times) in &self.times {
-            let (row, _) = self::row(key.slot, key.nr, key.flags, key.stage);
+            let (row, _) = self::row(key.slot, key.nr, key.flags, wire::STAGE_RUN as u8);
             table.add_times(row, key.power.into(), times.calls, times.total_ns);
         }
         table
+    }
+
+    /// How many calls ended so, timed or not.
+    pub fn results(&self) -> BTreeMap<TableKey, u64> {
+        let timed = self.times.iter().map(|(key, times)| (key.result(), times.calls));
+        let mut results = BTreeMap::new();
+        for (key, calls) in self.counts.iter().copied().chain(timed) {
+            *results.entry(key).or_default() += calls;
+        }
+        results
+    }
+}
+
+impl FirstResults {
+    const NONE: Self = Self { key: [0; wire::FIRST_RESULTS] };
+}
+
+impl TimesKey {
+    /// The same call and result, whatever time it took.
+    fn result(&self) -> TableKey {
+        let Self { slot, nr, error, flags, .. } = *self;
+        TableKey { slot, nr, error, flags, stage: wire::STAGE_RUN as u8 }
     }
 }
 
@@ -86,6 +108,7 @@ impl Maps {
     pub fn table(&self) -> Result<TableRows, MapError> {
         let mut rows = TableRows::default();
         let add = |one: u64, more: u64| one.saturating_add(more);
+        self.each_first(|key, calls| rows.counts.push((key, calls)))?;
         each_entry(&self.call_table, "call_table", |key: TableKey, cpus: &[u64]| {
             rows.counts.push((key, cpus.iter().copied().fold(0, add)));
         })?;
@@ -97,6 +120,48 @@ impl Maps {
             rows.times.push((key, sum));
         })?;
         Ok(rows)
+    }
+
+    /// Calls `visit` with each of the first results of each container.
+    fn each_first(&self, mut visit: impl FnMut(TableKey, u64)) -> Result<(), MapError> {
+        for slot in 1..self.first_results.max_entries() {
+            let keys = self.first_results.lookup(&slot.to_ne_bytes(), MapFlags::ANY);
+            let keys = keys.map_err(maps::kernel("first_results"))?;
+            let Some(keys) = keys.and_then(|bytes| FirstResults::read_from(&bytes)) else { continue };
+            if keys.key == FirstResults::NONE.key {
+                continue;
+            }
+            let counts = self.first_counts.lookup_percpu(&slot.to_ne_bytes(), MapFlags::ANY);
+            let counts = counts.map_err(maps::kernel("first_counts"))?.unwrap_or_default();
+            let counts: Vec<_> = counts.iter().filter_map(|bytes| FirstCounts::read_from(bytes)).collect();
+            for (place, key) in keys.key.iter().enumerate().filter(|(_, key)| **key != 0) {
+                let calls = counts.iter().fold(0_u64, |sum, cpu| sum.saturating_add(cpu.calls[place]));
+                TableKey::read_from(&key.to_ne_bytes()).into_iter().for_each(|key| visit(key, calls));
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls that are counted among the first results of a slot.
+    pub(crate) fn first_calls(&self, slot: ContainerSlot) -> Result<u64, MapError> {
+        if slot.0 >= self.first_counts.max_entries() {
+            return Ok(0);
+        }
+        let counts = self.first_counts.lookup_percpu(&slot.0.to_ne_bytes(), MapFlags::ANY);
+        let counts = counts.map_err(maps::kernel("first_counts"))?.unwrap_or_default();
+        Ok(counts.iter().filter_map(|bytes| FirstCounts::read_from(bytes)).flat_map(|cpu| cpu.calls).sum())
+    }
+
+    fn clear_first(&self, slot: ContainerSlot) -> Result<(), MapError> {
+        let slot = slot.0;
+        if slot >= self.first_results.max_entries() {
+            return Ok(());
+        }
+        let cpus = libbpf_rs::num_possible_cpus().map_err(maps::kernel("first_counts"))?;
+        let zeros = vec![vec![0_u8; size_of::<FirstCounts>()]; cpus];
+        maps::put(&self.first_results, "first_results", slot, &FirstResults::NONE)?;
+        let cleared = self.first_counts.update_percpu(&slot.to_ne_bytes(), &zeros, MapFlags::ANY);
+        cleared.map_err(maps::kernel("first_counts"))
     }
 
     /// The whole table, at the same cost.
@@ -132,6 +197,7 @@ impl Maps {
         each_entry(&self.call_times, "call_times", |key: TimesKey, _: &[Times]| times.push(key))?;
         times.retain(|key| is_theirs(key.slot));
         self.delete_keys(&self.call_times, "call_times", &times, wire::DURATION_KEYS, |key| key.slot)?;
+        slots.iter().try_for_each(|slot| self.clear_first(*slot))?;
         slots.iter().try_for_each(|slot| self.clear_account(*slot))
     }
 
@@ -299,7 +365,7 @@ mod tests {
         let (run, setup) = (wire::STAGE_RUN as u8, wire::STAGE_SETUP as u8);
         let key = |error, flags, stage| TableKey { slot: 3, nr: 5, error, flags, stage };
         let counts = vec![
-            (key(0, 0, run), 7),
+            (key(0, 0, run), 1),
             (key(2, 0, run), 1),
             (key(wire::ERRNO_OTHER, 0, run), 3),
             (key(0, wire::TABLE_UNFINISHED, run), 4),
@@ -307,9 +373,10 @@ mod tests {
             (key(0, wire::RECORD_IO_URING, run), 6),
             (key(0, 0, setup), 2),
         ];
+        let timed = |error, power| TimesKey { slot: 3, nr: 5, error, flags: 0, power };
         let times = vec![
-            (TimesKey { slot: 3, nr: 5, power: 0, flags: 0, stage: run }, Times { calls: 6, total_ns: 5 }),
-            (TimesKey { slot: 3, nr: 5, power: 9, flags: 0, stage: run }, Times { calls: 2, total_ns: 1_500 }),
+            (timed(0, 0), Times { calls: 6, total_ns: 5 }),
+            (timed(2, 9), Times { calls: 2, total_ns: 1_500 }),
         ];
         let table = TableRows { counts, times }.calls(TableRoom { counts: 10, times: 10 });
         let told: Vec<_> = table
@@ -319,7 +386,7 @@ mod tests {
         let results = vec![
             (CallResult::Unfinished, 4),
             (CallResult::Success, 7),
-            (CallResult::Errno(2), 1),
+            (CallResult::Errno(2), 3),
             (CallResult::OtherErrno, 3),
         ];
         assert_eq!(

@@ -97,6 +97,7 @@ pub const WANT_CALL: u8 = 1 << 2;
 pub const WANT_ERRORS: u8 = 1 << 3;
 pub const WANT_SLOW: u8 = 1 << 4;
 pub const WANT_COUNT: u8 = 1 << 5;
+pub const WANT_LIMITED: u8 = 1 << 6;
 
 pub const RESULT_KEYS: u32 = 0;
 pub const DURATION_KEYS: u32 = SLOTS;
@@ -104,6 +105,7 @@ pub const DURATION_KEYS: u32 = SLOTS;
 pub const TABLE_UNFINISHED: u8 = 1 << 7;
 
 /// Limits of one profile that the kernel side keeps.
+pub const FIRST_RESULTS: usize = 32;
 pub const LIMITS: usize = 7;
 /// In [`Limits::calls`]: others want the call, too.
 pub const LIMIT_OTHERS: u8 = 1 << LIMITS;
@@ -278,8 +280,9 @@ wire! {
     }
     struct Tag = "kw_tag" {
         slot: u32,
-        pad: u32,
+        container_pid: u32,
         exec_id: u64,
+        is_idle: u64,
     }
     struct Settings = "kw_settings" {
         silenced: u32,
@@ -302,8 +305,7 @@ wire! {
         function_hooks: [u8; CALLS],
     }
     struct Account = "kw_account" {
-        seen: u64,
-        submitted: u64,
+        at_once: u64,
         filtered_setup: u64,
         filtered_policy: u64,
         filtered_errors: u64,
@@ -331,13 +333,19 @@ wire! {
         flags: u8,
         stage: u8,
     }
+    struct FirstResults = "kw_first_results" {
+        key: [u64; FIRST_RESULTS],
+    }
+    struct FirstCounts = "kw_first_counts" {
+        calls: [u64; FIRST_RESULTS],
+    }
     #[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
     struct TimesKey = "kw_times_key" {
         slot: u16,
         nr: u16,
-        power: u16,
+        error: u16,
         flags: u8,
-        stage: u8,
+        power: u8,
     }
     #[derive(PartialEq, Eq)]
     struct Times = "kw_times" {

@@ -117,11 +117,11 @@ fn root_a_call_that_nobody_wants_any_more_is_not_lost() {
 
     let account = wait_for(&engine, slot, "the end", |account| account.entered == account.left);
     assert_eq!((account.lost_return, account.filtered_policy), (0, 1), "{account:?}");
-    assert_eq!(account.seen, account.submitted + 1, "{account:?}");
+    assert_eq!(account.seen(), account.submitted() + 1, "{account:?}");
     let table = engine.maps().table().expect("the map can be read").counts;
     let unfinished = table.iter().filter(|(key, _)| key.flags == wire::TABLE_UNFINISHED).map(|(_, calls)| calls);
     assert_eq!(unfinished.sum::<u64>(), 1, "{table:?}");
-    assert_eq!(table.iter().map(|(_, calls)| calls).sum::<u64>(), account.seen, "{table:?}");
+    assert_eq!(table.iter().map(|(_, calls)| calls).sum::<u64>(), account.seen(), "{table:?}");
 }
 
 /// Runs one that waits for a byte, with every moment of these calls watched: its account, and its calls by call, errno and flags.
@@ -165,7 +165,7 @@ fn root_calls_that_their_process_ends_in_return_and_are_not_lost() {
         ((nr("futex"), ERESTARTSYS, 0), THREADS / 2),
     ];
     assert_eq!(results, BTreeMap::from(expected), "{account:?}");
-    assert_eq!((account.seen, account.submitted, account.lost_return), (THREADS + 1, THREADS + 1, 0), "{account:?}");
+    assert_eq!((account.seen(), account.submitted(), account.lost_return), (THREADS + 1, THREADS + 1, 0), "{account:?}");
 }
 
 /// It never returns, which is no hook's fault.
@@ -174,5 +174,5 @@ fn root_call_that_ends_its_caller_is_told_by_its_entry() {
     let (account, results) = run_watched(&["reboot"], &mut Command::new(witness::witness("rebooted")));
     let expected = [((nr("reboot"), libc::EINVAL as u16, 0), 1), ((nr("reboot"), 0, wire::TABLE_UNFINISHED), 1)];
     assert_eq!(results, BTreeMap::from(expected), "{account:?}");
-    assert_eq!((account.seen, account.submitted, account.lost_return), (2, 2, 0), "{account:?}");
+    assert_eq!((account.seen(), account.submitted(), account.lost_return), (2, 2, 0), "{account:?}");
 }

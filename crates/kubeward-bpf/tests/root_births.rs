@@ -103,7 +103,7 @@ fn root_workload_is_counted_from_its_first_exec_on_and_what_set_it_up_apart() {
     assert_eq!((covered.slot, covered.since_ns, birth.has_missed), (SLOT, birth.made_ns, false), "{birth:?}");
     assert!(birth.workload.is_some_and(|workload| workload.exec_ns > birth.made_ns), "{birth:?}");
     let account = engine.maps().account(SLOT).expect("the map can be read");
-    assert_eq!((account.seen, account.filtered_setup, account.submitted), (2, 1, 1), "{account:?}");
+    assert_eq!((account.seen(), account.filtered_setup, account.submitted()), (2, 1, 1), "{account:?}");
     assert_eq!(birth_of(&engine, &cgroup), None);
 }
 

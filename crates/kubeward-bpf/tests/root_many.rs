@@ -217,17 +217,17 @@ fn assert_adds_up(outcome: &Outcome) {
     let Outcome { counted, account, table, told, skipped } = outcome;
     let entered = sum(counted) - sum(&refused(counted));
     assert!(
-        (entered.saturating_sub(*skipped)..=sum(counted)).contains(&account.seen),
+        (entered.saturating_sub(*skipped)..=sum(counted)).contains(&account.seen()),
         "{entered} {skipped} {account:?}"
     );
-    assert_eq!(sum(table) + account.untabled, account.seen, "{account:?}");
+    assert_eq!(sum(table) + account.untabled, account.seen(), "{account:?}");
     let lost = account.lost_ring + account.lost_return + account.lost_storage;
-    assert_eq!(account.submitted + lost, account.seen, "{account:?}");
-    assert_eq!(sum(&told.results), account.submitted, "{account:?}");
+    assert_eq!(account.submitted() + lost, account.seen(), "{account:?}");
+    assert_eq!(sum(&told.results), account.submitted(), "{account:?}");
     println!(
         "{} calls, {} seen, {skipped} runs skipped, {} returns lost",
         sum(counted),
-        account.seen,
+        account.seen(),
         account.lost_return
     );
 }
@@ -236,11 +236,11 @@ fn assert_adds_up(outcome: &Outcome) {
 fn assert_exact(outcome: &Outcome) {
     let Outcome { counted, account, table, told, skipped } = outcome;
     assert_eq!(*skipped, 0, "the backend is exact");
-    assert_eq!(sum(table), account.seen, "{account:?}");
+    assert_eq!(sum(table), account.seen(), "{account:?}");
     assert_same(table, counted, "the table");
-    assert_eq!(account.seen, sum(counted), "{account:?}");
-    assert_eq!(account.submitted + account.lost_ring, account.seen, "{account:?}");
-    assert_eq!(sum(&told.results), account.submitted, "{account:?}");
+    assert_eq!(account.seen(), sum(counted), "{account:?}");
+    assert_eq!(account.submitted() + account.lost_ring, account.seen(), "{account:?}");
+    assert_eq!(sum(&told.results), account.submitted(), "{account:?}");
     let other = (account.lost_return, account.lost_storage, account.lost_share, account.untabled, account.sampled);
     assert_eq!(other, (0, 0, 0, 0, 0), "{account:?}");
     println!(

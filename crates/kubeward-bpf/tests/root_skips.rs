@@ -51,8 +51,8 @@ fn root_calls_that_were_made_are_those_seen_and_those_skipped() {
 
     let skipped = probes.skipped() - before;
     let account = maps.account(SLOT).expect("the map can be read");
-    println!("{backend}: {} calls, {} seen, {skipped} runs skipped", THREADS * ROUNDS, account.seen);
-    assert_eq!(THREADS * ROUNDS, account.seen + skipped, "{account:?}");
+    println!("{backend}: {} calls, {} seen, {skipped} runs skipped", THREADS * ROUNDS, account.seen());
+    assert_eq!(THREADS * ROUNDS, account.seen() + skipped, "{account:?}");
     if backend != Backend::Fentry {
         assert_eq!(skipped, 0, "only fentry is served where it is not exact");
     }

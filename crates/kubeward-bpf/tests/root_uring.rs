@@ -182,7 +182,7 @@ fn root_a_request_answers_for_no_other_after_the_policy_was_away() {
     held.ask(1);
     held.answer(1);
     let account = watch.account(ONE);
-    assert_eq!((account.seen, account.entered, account.left, account.submitted), (3, 3, 3, 2));
+    assert_eq!((account.seen(), account.entered, account.left, account.submitted()), (3, 3, 3, 2));
     assert_eq!(watch.table(ONE), [((IO_URING, 0), 2), ((UNFINISHED, 0), 1)].into());
     held.end();
 }
@@ -249,7 +249,7 @@ fn root_a_request_is_not_counted_for_the_slots_next_container() {
     before.answer(MANY);
     assert_eq!(watch.kept(ONE), (3, 0));
     next.answer(3);
-    assert_eq!((watch.account(ONE).seen, watch.kept(ONE)), (3, (3, 3)));
+    assert_eq!((watch.account(ONE).seen(), watch.kept(ONE)), (3, (3, 3)));
     assert_eq!(watch.table(ONE), [((IO_URING, 0), 3)].into());
     before.end();
     next.end();
@@ -264,7 +264,7 @@ fn root_requests_that_are_only_counted_make_no_record() {
     held.ask(MANY);
     held.answer(MANY);
     let account = watch.account(ONE);
-    assert_eq!((account.seen, account.left, account.filtered_count, account.submitted), (MANY, MANY, MANY, 0));
+    assert_eq!((account.seen(), account.left, account.filtered_count, account.submitted()), (MANY, MANY, MANY, 0));
     assert_eq!(watch.table(ONE), [((IO_URING, 0), MANY)].into());
     held.end();
 }

@@ -12,6 +12,9 @@ pub fn kernel_profile(profile: &Profile, upgrades_exit: bool) -> wire::Profile {
     for (nr, wanted) in profile.want.iter() {
         want[usize::from(nr)] = kernel_want(wanted, upgrades_exit);
     }
+    for (want, limited) in want.iter_mut().zip(profile.limits.calls()).filter(|(_, limited)| limited.limits != 0) {
+        *want |= wire::WANT_LIMITED;
+    }
     let mut errors = [0; ERRNO_WORDS];
     errors.iter_mut().zip(profile.errors.words()).for_each(|(ours, theirs)| *ours = *theirs);
     wire::Profile {
@@ -130,7 +133,10 @@ mod tests {
     fn limits_reach_the_kernel() {
         const { assert!(MAX_KERNEL_LIMITS == wire::LIMITS) };
         let set = set("{syscalls: [{name: read}], limits: {eventsPerSecond: 100, burst: 300}}");
-        let limits = kernel_limits(&set.profile(&set.active()));
+        let profile = set.profile(&set.active());
+        let limits = kernel_limits(&profile);
+        let want = kernel_profile(&profile, false).want;
+        assert_eq!((want[nr("read")], want[nr("write")]), (wire::WANT_EXIT | wire::WANT_LIMITED, 0));
         assert_eq!((limits.of[0].token_ns, limits.of[0].burst_ns), (10_000_000, 3_000_000_000));
         assert_eq!((limits.calls[nr("read")], limits.calls[nr("write")]), (1, 0));
     }

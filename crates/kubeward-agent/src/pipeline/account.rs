@@ -33,15 +33,15 @@ impl UserCounts {
         self.lost.add(LossReason::Output, moved);
     }
 
-    /// Every number comes from a counter of its own; whether they add up is for [`Account::balanced`] to say.
+    /// At rest nothing is in flight: a record that nobody counted shows there.
     pub(super) fn join(&self, kernel: &wire::Account) -> Account {
         let mut account = Account {
-            seen: kernel.seen,
+            seen: kernel.seen(),
             emitted: self.emitted,
             filtered: self.filtered,
             sampled: self.sampled + kernel.sampled,
             lost: self.lost,
-            in_flight: kernel.entered.saturating_sub(kernel.left) + kernel.submitted.saturating_sub(self.read),
+            in_flight: kernel.entered.saturating_sub(kernel.left) + kernel.submitted().saturating_sub(self.read),
             unreadable: kernel.unreadable + kernel.no_buffer,
         };
         account.filtered.add(FilterReason::Setup, kernel.filtered_setup);
@@ -79,8 +79,7 @@ mod tests {
     #[test]
     fn both_sides_add_up_and_what_is_under_way_is_in_flight() {
         let kernel = wire::Account {
-            seen: 30,
-            submitted: 16,
+            at_once: 10,
             filtered_setup: 5,
             filtered_policy: 1,
             filtered_errors: 2,
@@ -103,7 +102,7 @@ mod tests {
 
     #[test]
     fn record_that_nobody_counted_shows() {
-        let kernel = wire::Account { seen: 2, submitted: 2, ..wire::Account::default() };
+        let kernel = wire::Account { at_once: 2, ..wire::Account::default() };
         let user = UserCounts { read: 2, emitted: 1, ..UserCounts::default() };
         assert_eq!(user.join(&kernel).imbalance(), 1);
     }

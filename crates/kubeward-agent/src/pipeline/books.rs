@@ -206,7 +206,7 @@ impl Pipeline {
     pub(super) fn close_ended(&mut self) {
         let kernel_account = &self.kernel_account;
         let is_read = |slot: ContainerSlot, member: &Member| {
-            kernel_account(slot).is_none_or(|kernel| member.counts.read >= kernel.submitted)
+            kernel_account(slot).is_none_or(|kernel| member.counts.read >= kernel.submitted())
         };
         let mut over = Vec::new();
         for (&slot, member) in &mut self.members {
@@ -220,7 +220,7 @@ impl Pipeline {
         over.into_iter().for_each(|slot| self.end(slot));
         for (slot, drains, read) in self.holding.drained() {
             let kernel = (self.kernel_account)(slot).unwrap_or_default();
-            if is_over(drains, read >= kernel.submitted) {
+            if is_over(drains, read >= kernel.submitted()) {
                 self.end_ignored(slot, &kernel);
             }
         }
@@ -238,8 +238,8 @@ impl Pipeline {
     /// that go on with it.
     fn end_ignored(&mut self, slot: ContainerSlot, kernel: &wire::Account) {
         if self.holding.end(slot).is_some() {
-            let mut account = Account { seen: kernel.seen, ..Account::default() };
-            account.filtered.add(FilterReason::Ignored, kernel.seen);
+            let mut account = Account { seen: kernel.seen(), ..Account::default() };
+            account.filtered.add(FilterReason::Ignored, kernel.seen());
             self.ended.add(&account);
         }
         self.programs.forget(slot);

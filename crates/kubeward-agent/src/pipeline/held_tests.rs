@@ -34,7 +34,7 @@ fn what_proves_to_be_no_containers_is_in_the_nodes_account_alone() {
     rig.record(&numbered(A, 1));
     rig.change_kernel(A, |account| {
         // One that never returns, and one of the runtime's.
-        (account.seen, account.entered, account.filtered_setup) = (account.seen + 2, 1, 1);
+        (account.at_once, account.entered, account.filtered_setup) = (account.at_once + 1, 1, 1);
     });
     assert!(rig.commands.send(Command::Ignore { slot: A }));
     rig.record(&numbered(A, 2));

@@ -144,8 +144,7 @@ impl Rig {
     /// The kernel side saw this record and put it into the ring; it is read now.
     fn record(&mut self, record: &Record) {
         self.change_kernel(ContainerSlot(record.slot), |account| {
-            account.seen += 1;
-            account.submitted += 1;
+            account.at_once += 1;
         });
         self.pipeline.record(record.as_bytes());
     }
@@ -199,7 +198,7 @@ fn every_record_ends_in_one_account_and_the_wanted_ones_in_lines() {
         rig.record(&record(A, call, ret));
     }
     rig.change_kernel(A, |account| {
-        (account.seen, account.filtered_setup) = (account.seen + 5, 5);
+        (account.at_once, account.filtered_setup) = (account.at_once + 5, 5);
     });
     let events = rig.output.of("syscall");
     assert_eq!(events.len(), 2);
@@ -229,7 +228,7 @@ fn container_is_known_before_its_first_record_is_told() {
 fn record_that_comes_when_its_container_is_closed_is_counted_once() {
     let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
     rig.open(A, "a");
-    rig.change_kernel(A, |account| (account.seen, account.submitted) = (1, 1));
+    rig.change_kernel(A, |account| account.at_once = 1);
     rig.commands.send(Command::Close { slot: A });
     while rig.freed.try_recv().is_err() {
         rig.pipeline.drained();
@@ -267,7 +266,7 @@ fn closed_container_is_told_when_its_last_record_is_read() {
     rig.open(A, "a");
     rig.record(&record(A, "mkdir", 0));
     // Another one is in the ring when the container ends.
-    rig.change_kernel(A, |account| (account.seen, account.submitted) = (2, 2));
+    rig.change_kernel(A, |account| account.at_once = 2);
     rig.commands.send(Command::Close { slot: A });
     (0..20).for_each(|_| rig.pipeline.drained());
     assert!(rig.freed.try_recv().is_err(), "a record of it is still on its way");
@@ -362,8 +361,8 @@ fn lost_records_are_told_and_move_from_emitted_to_lost() {
     rig.open(A, "a");
     rig.record(&record(A, "mkdir", 0));
     rig.record(&record(A, "mkdir", 0));
-    rig.change_kernel(A, |account| (account.seen, account.lost_ring) = (account.seen + 3, 3));
-    rig.change_kernel(A, |account| (account.seen, account.lost_share) = (account.seen + 5, 5));
+    rig.change_kernel(A, |account| (account.at_once, account.lost_ring) = (account.at_once + 3, 3));
+    rig.change_kernel(A, |account| (account.at_once, account.lost_share) = (account.at_once + 5, 5));
     rig.output.with(|taken| taken.losses.insert(A, 1));
     rig.pipeline.drained();
     let finished = rig.pipeline.finish(Doubts { skipped: 4, missed_returns: 0 });

@@ -6,6 +6,7 @@
 /* All that both moments need to know of the call at hand. */
 struct call {
 	struct task_struct *task;
+	struct kw_tag *tag; /* of the task, NULL: it has none, or none yet */
 	struct kw_settings *settings;
 	struct kw_shape *shape;
 	struct kw_container *container;
@@ -125,21 +126,24 @@ static __always_inline bool open_call(struct call *call, s32 id, bool is_native,
 	return call->settings->function_hooks[bounded(nr)] & moment;
 }
 
-static __always_inline bool find_account(struct call *call)
-{
-	call->container = bpf_map_lookup_elem(&containers, &call->owner.slot);
-	call->account = bpf_map_lookup_elem(&accounts, &call->owner.slot);
-	call->stage = bpf_map_lookup_elem(&stages, &call->owner.slot);
-	return call->container && call->account && call->stage && call->container->active;
-}
-
+/* What is wanted of the call; false: nothing, and most often that is known from the container alone. */
 static __always_inline bool find_want(struct call *call)
 {
+	call->container = bpf_map_lookup_elem(&containers, &call->owner.slot);
+	if (!call->container || !call->container->active || !call->container->profile)
+		return false;
 	call->profile = bpf_map_lookup_elem(&profiles, &call->container->profile);
 	if (!call->profile)
 		return false;
 	call->want = call->profile->want[bounded(call->native_nr)];
-	return true;
+	return call->want != 0;
+}
+
+static __always_inline bool find_account(struct call *call)
+{
+	call->account = bpf_map_lookup_elem(&accounts, &call->owner.slot);
+	call->stage = bpf_map_lookup_elem(&stages, &call->owner.slot);
+	return call->account && call->stage;
 }
 
 #endif

@@ -3,29 +3,40 @@
 #ifndef KUBEWARD_CALLS_BPF_H
 #define KUBEWARD_CALLS_BPF_H
 
-/* Pids as the agent reads them: the helper knows the initial namespace alone. */
+/* Pids as the agent reads them. */
 static __always_inline void fill_pids(struct kw_record *record, struct task_struct *task, u32 level)
 {
-	u64 pid_tgid = bpf_get_current_pid_tgid();
-
 	if (level == 0) {
-		record->pid = pid_tgid >> 32;
-		record->tid = (u32)pid_tgid;
-		record->ppid = BPF_CORE_READ(task, real_parent, tgid);
+		record->pid = task->tgid;
+		record->tid = task->pid;
+		record->ppid = task->real_parent->tgid;
 		return;
 	}
-	record->pid = pid_at_level(BPF_CORE_READ(task, group_leader, thread_pid), level);
-	record->tid = pid_at_level(BPF_CORE_READ(task, thread_pid), level);
-	record->ppid = pid_at_level(BPF_CORE_READ(task, real_parent, group_leader, thread_pid), level);
+	record->pid = pid_at_level(task->group_leader->thread_pid, level);
+	record->tid = pid_at_level(task->thread_pid, level);
+	record->ppid = pid_at_level(task->real_parent->group_leader->thread_pid, level);
 }
 
-/* Who calls what. */
+static __always_inline void fill_user(struct kw_record *record, const struct call *call)
+{
+	const struct cred *cred = call->cred;
+
+	if (cred) {
+		record->uid = BPF_CORE_READ(cred, uid.val);
+		record->gid = BPF_CORE_READ(cred, gid.val);
+		return;
+	}
+	cred = call->task->cred;
+	record->uid = cred->uid.val;
+	record->gid = cred->gid.val;
+}
+
+/* Who calls what. The task's pointers have types: what they lead to is loaded, which costs a tenth of a helper's copy. */
 static __always_inline void fill_caller(struct kw_record *record, const struct call *call)
 {
 	struct task_struct *task = call->task;
-	const struct cred *cred;
-	u32 ns_inum;
-	int container_pid;
+	const u64 *comm = (const u64 *)task->comm;
+	u64 *record_comm = (u64 *)record->comm;
 
 	record->kind = KW_KIND_CALL;
 	record->probe = call->probe;
@@ -42,12 +53,10 @@ static __always_inline void fill_caller(struct kw_record *record, const struct c
 	record->exec_id = call->owner.exec_id;
 	record->start_boot_ns = task->start_boottime;
 	fill_pids(record, task, call->settings->pid_level);
-	read_upid(BPF_CORE_READ(task, group_leader, thread_pid), &container_pid, &ns_inum);
-	record->container_pid = container_pid;
-	cred = call->cred ? call->cred : BPF_CORE_READ(task, cred);
-	record->uid = BPF_CORE_READ(cred, uid.val);
-	record->gid = BPF_CORE_READ(cred, gid.val);
-	bpf_probe_read_kernel(record->comm, sizeof(record->comm), task->comm);
+	record->container_pid = call->owner.container_pid ? call->owner.container_pid : own_pid(task);
+	fill_user(record, call);
+	record_comm[0] = comm[0];
+	record_comm[1] = comm[1];
 	record->uring_opcode = call->uring_opcode;
 	record->uring_flags = call->uring_flags;
 	record->spare = 0;
@@ -105,11 +114,8 @@ static __always_inline void emit(struct call *call, struct record_buffer *buffer
 		/* Once more: the verifier of 6.1 forgets the bounds of what lay on the stack meanwhile. */
 		checked(bytes);
 		if (bytes > sizeof(*record) + sizeof(buffer->items) ||
-		    bpf_ringbuf_output(&records, buffer, bytes, BPF_RB_NO_WAKEUP)) {
+		    bpf_ringbuf_output(&records, buffer, bytes, BPF_RB_NO_WAKEUP))
 			leave_ring(call, bytes);
-			return;
-		}
-		count(call->account->submitted);
 		return;
 	}
 	if (!enter_ring(call, sizeof(*record)))
@@ -121,7 +127,6 @@ static __always_inline void emit(struct call *call, struct record_buffer *buffer
 	}
 	fill_record(record, call, 0);
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
-	count(call->account->submitted);
 }
 
 static __always_inline struct record_buffer *open_buffer(struct call *call)
@@ -184,7 +189,7 @@ static __always_inline bool is_told_by_count(const struct call *call)
 
 static __always_inline void tell_entry(struct call *call)
 {
-	count(call->account->seen);
+	count(call->account->at_once);
 	tabulate_unfinished(call->account, call->owner.slot, call->nr, call->flags);
 	if (is_told_by_count(call))
 		return;
@@ -235,10 +240,12 @@ static __always_inline void keep_entry(struct call *call)
 	struct pending_call *pending;
 
 	pending = bpf_task_storage_get(&pending_calls, call->task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (pending && call->tag)
+		call->tag->is_idle = 0;
 	if (!pending) {
 		/* Told at its return alone, unless the return does not know what it is of. */
 		if (call->shape->flags & KW_SHAPE_ENTRY_KNOWS) {
-			count(call->account->seen);
+			count(call->account->at_once);
 			count(call->account->lost_storage);
 			tabulate_unfinished(call->account, call->owner.slot, call->nr, call->flags);
 		}
@@ -246,7 +253,6 @@ static __always_inline void keep_entry(struct call *call)
 	}
 	if (pending->active)
 		give_up(pending);
-	count(call->account->seen);
 	count(call->account->entered);
 	pending->nr = call->native_nr;
 	pending->call_nr = call->nr;
@@ -259,6 +265,7 @@ static __always_inline void keep_entry(struct call *call)
 	if (!(call->want & KW_WANT_COUNT) && read_inputs(call, false))
 		pending->has_items = 1;
 	pending->flags = call->flags;
+	/* Last: what was read here is no part of the call. */
 	pending->mono_ns = bpf_ktime_get_ns();
 	pending->active = 1;
 }
@@ -270,14 +277,15 @@ static __always_inline int on_enter(s32 id, u32 probe)
 
 	if (!open_call(&call, id, false, probe, KW_HOOK_ENTER))
 		return 0;
-	if (!identify(call.task, call.settings, &call.owner) || !find_account(&call) || !find_want(&call))
+	call.tag = find_tag(call.task);
+	if (!identify(call.task, call.tag, call.settings, &call.owner) || !find_want(&call) || !find_account(&call))
 		return 0;
 	wants = call.want & (KW_WANT_ENTER | KW_WANT_EXIT | KW_WANT_CALL);
 	if (!wants || !claim(&call, KW_HOOK_ENTER))
 		return 0;
-	call.mono_ns = bpf_ktime_get_ns();
 	if (call.shape->flags & KW_SHAPE_NO_RETURN ||
 	    (wants == KW_WANT_ENTER && !(call.shape->flags & KW_SHAPE_EXEC))) {
+		call.mono_ns = bpf_ktime_get_ns();
 		read_args(&call);
 		tell_entry(&call);
 	} else if (wants & KW_WANT_CALL || call.shape->flags & (KW_SHAPE_EXEC | KW_SHAPE_ENTRY_KNOWS)) {
@@ -304,8 +312,9 @@ static __always_inline bool is_wanted_result(const struct call *call)
  * kept: since the hook and the profile are there, the thread has entered another call or was born. A filter's "trap" leaves the
  * call's number as its result.
  */
-static __always_inline bool is_refused(const struct call *call, const struct pending_call *pending)
+static __always_inline bool is_refused(const struct call *call)
 {
+	const struct pending_call *pending;
 	u64 since = call->container->since_ns;
 
 	if (!(call->want & KW_WANT_CALL) || !is_raw(call->probe) || !call->shape->enter_since_ns)
@@ -316,6 +325,7 @@ static __always_inline bool is_refused(const struct call *call, const struct pen
 		return false;
 	if (call->shape->enter_since_ns > since)
 		since = call->shape->enter_since_ns;
+	pending = bpf_task_storage_get(&pending_calls, call->task, 0, 0);
 	return (pending && pending->mono_ns > since) || call->task->start_time > since;
 }
 
@@ -354,11 +364,9 @@ static __always_inline struct record_buffer *finish_items(struct call *call, con
 	return buffer;
 }
 
-/* Whether a return is to be told; counts why not. */
+/* Whether a return that is not told by its count is to be told; counts why not. */
 static __always_inline bool is_wanted_return(struct call *call)
 {
-	if (is_told_by_count(call))
-		return false;
 	if (!is_wanted_result(call)) {
 		count(call->account->filtered_errors);
 		return false;
@@ -373,12 +381,6 @@ static __always_inline bool is_wanted_return(struct call *call)
 		return false;
 	}
 	return true;
-}
-
-static __always_inline void tell_return(struct call *call, struct pending_call *pending)
-{
-	if (is_wanted_return(call))
-		emit(call, finish_items(call, pending));
 }
 
 /* The return of a call whose entry was kept: its account and arguments are the entry's. */
@@ -399,21 +401,23 @@ static __always_inline void return_kept(struct call *call, struct pending_call *
 	call->mono_ns = pending->mono_ns;
 	call->duration_ns = bpf_ktime_get_ns() - pending->mono_ns;
 	call->phase = KW_PHASE_CALL;
-	is_named = find_account(call) && find_want(call) && call->want;
-	if (!call->account || !call->stage)
+	is_named = find_want(call);
+	if (!find_account(call))
 		return;
 	tabulate_result(call);
 	if (!is_named) {
 		count(account->filtered_policy);
 		return;
 	}
+	if (is_told_by_count(call) || !is_wanted_return(call))
+		return;
 	call->args = pending->args;
 	/* The page was not there at entry; the kernel has fetched it since. */
 	if (call->flags & KW_RECORD_NO_ARGS) {
 		read_args(call);
 		pending = NULL;
 	}
-	tell_return(call, pending);
+	emit(call, finish_items(call, pending));
 }
 
 static __always_inline bool has_shape(u32 nr, u32 flag)
@@ -432,16 +436,32 @@ static __always_inline bool entry_decides(const struct pending_call *pending)
 	return pending && pending->active && has_shape(pending->nr, KW_SHAPE_EXEC | KW_SHAPE_ENTRY_KNOWS);
 }
 
+/* What the task has kept of a call, if any: a tag says when there is nothing. */
+static __always_inline struct pending_call *find_kept(struct task_struct *task, struct kw_tag *tag)
+{
+	struct pending_call *pending;
+
+	if (tag ? tag->is_idle : carries_nothing(task))
+		return NULL;
+	pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
+	if (tag && (!pending || !pending->active))
+		tag->is_idle = 1;
+	return pending;
+}
+
 static __always_inline int on_exit(s32 id, s64 ret, u32 probe)
 {
+	/* The raw tracepoint sees every call of the machine: there the look-ups wait until the call is known to matter. */
+	bool looks_first = !is_raw(probe) || id < 0;
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pending_call *pending = NULL;
+	struct kw_tag *tag = NULL;
 	bool is_native = false;
 	struct call call;
 
-	/* The raw tracepoint sees every call of the machine: there the look-up waits until the call is known to matter. */
-	if (!is_raw(probe) || id < 0) {
-		pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
+	if (looks_first) {
+		tag = find_tag(task);
+		pending = find_kept(task, tag);
 		if (entry_decides(pending)) {
 			id = pending->nr;
 			is_native = true;
@@ -450,8 +470,11 @@ static __always_inline int on_exit(s32 id, s64 ret, u32 probe)
 	if (!open_call(&call, id, is_native, probe, KW_HOOK_EXIT))
 		return 0;
 	call.ret = ret;
-	if (!pending)
-		pending = bpf_task_storage_get(&pending_calls, call.task, 0, 0);
+	if (!looks_first) {
+		tag = find_tag(task);
+		pending = find_kept(task, tag);
+	}
+	call.tag = tag;
 	if (pending && pending->active) {
 		if (call.shape->flags & KW_SHAPE_EXEC && entry_decides(pending))
 			call.native_nr = pending->nr;
@@ -465,24 +488,27 @@ static __always_inline int on_exit(s32 id, s64 ret, u32 probe)
 	}
 	if (call.shape->flags & KW_SHAPE_FORKS && ret == 0)
 		return 0;
-	if (!identify(call.task, call.settings, &call.owner) || !find_account(&call) || !find_want(&call))
+	if (!identify(call.task, tag, call.settings, &call.owner) || !find_want(&call) || !find_account(&call))
 		return 0;
 	if (!(call.want & (KW_WANT_EXIT | KW_WANT_CALL)) || !claim(&call, KW_HOOK_EXIT))
 		return 0;
-	count(call.account->seen);
-	if (is_refused(&call, pending))
+	if (is_refused(&call))
 		call.flags |= KW_RECORD_REFUSED;
 	call.phase = KW_PHASE_EXIT;
 	tabulate_result(&call);
+	if (is_told_by_count(&call))
+		return 0;
+	call.mono_ns = bpf_ktime_get_ns();
+	call.duration_ns = 0;
+	if (!is_wanted_return(&call))
+		return 0;
 	/* Its entry was not kept, and the registers are the new program's. */
-	if (call.shape->flags & KW_SHAPE_EXEC && ret == 0 && !(call.want & KW_WANT_COUNT)) {
+	if (call.shape->flags & KW_SHAPE_EXEC && ret == 0) {
 		call.flags |= KW_RECORD_NO_ITEMS;
 		count(call.account->no_buffer);
 	}
-	call.mono_ns = bpf_ktime_get_ns();
-	call.duration_ns = 0;
 	read_args(&call);
-	tell_return(&call, NULL);
+	emit(&call, finish_items(&call, NULL));
 	return 0;
 }
 

@@ -35,7 +35,7 @@ static __always_inline bool recall(struct call *call, struct task_struct *task, 
 	call->flags = pending->flags;
 	call->mono_ns = pending->mono_ns;
 	call->phase = KW_PHASE_ENTER;
-	return call->settings && call->shape && find_account(call) && find_want(call) && call->want;
+	return call->settings && call->shape && find_want(call) && find_account(call);
 }
 
 static __always_inline void tell_unreturned(struct task_struct *task, struct pending_call *pending)

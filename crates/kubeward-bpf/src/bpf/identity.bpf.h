@@ -45,6 +45,22 @@ static __always_inline u32 pid_at_level(struct pid *pid, u32 level)
 	return nr;
 }
 
+/* The task's process in its own pid namespace. Reads through typed pointers are loads; only the last one, at an index, is a copy. */
+static __always_inline u32 own_pid(struct task_struct *task)
+{
+	struct pid *pid = task->group_leader->thread_pid;
+	u32 level = pid->level;
+	int nr = task->tgid;
+
+	if (level == 0)
+		return nr;
+	bpf_probe_read_kernel(&nr, sizeof(nr),
+			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+				      (u64)level * bpf_core_type_size(struct upid) +
+				      bpf_core_field_offset(struct upid, nr));
+	return nr;
+}
+
 static __always_inline struct kw_target *find_ancestor(struct task_struct *task)
 {
 	int level = BPF_CORE_READ(task, cgroups, dfl_cgrp, level);
@@ -76,28 +92,42 @@ static __always_inline void tag_task(struct task_struct *task, u32 slot, u64 exe
 		count(account->untagged);
 }
 
+/* Nothing is stored for most tasks of the host, which saves them the look-ups. */
+static __always_inline bool carries_nothing(struct task_struct *task)
+{
+	return bpf_core_field_exists(task->bpf_storage) && !task->bpf_storage;
+}
+
+static __always_inline struct kw_tag *find_tag(struct task_struct *task)
+{
+	return carries_nothing(task) ? NULL : bpf_task_storage_get(&task_tags, task, 0, 0);
+}
+
 /*
- * Fills `owner` and says whether the current task is a container's.
+ * Fills `owner` and says whether the current task, whose tag is `tag`, is a container's.
  *
  * A tag stays whatever the task does to its namespaces and cgroup. Host tasks never get one: every container's init
  * descends from a host task and is moved later.
  */
-static __always_inline bool identify(struct task_struct *task, const struct kw_settings *settings, struct owner *owner)
+static __always_inline bool identify(struct task_struct *task, struct kw_tag *tag, const struct kw_settings *settings,
+				     struct owner *owner)
 {
 	struct kw_target *target;
 	struct kw_ns_key key;
-	struct kw_tag *tag;
 	u64 cgroup;
 	int nr;
 
-	tag = bpf_task_storage_get(&task_tags, task, 0, 0);
 	if (tag) {
 		owner->slot = tag->slot;
 		owner->exec_id = tag->exec_id;
 		owner->identity = KW_IDENTITY_TASK;
+		if (!tag->container_pid)
+			tag->container_pid = own_pid(task);
+		owner->container_pid = tag->container_pid;
 		return tag->slot != 0;
 	}
 	owner->exec_id = 0;
+	owner->container_pid = 0;
 	owner->identity = KW_IDENTITY_CGROUP;
 	cgroup = bpf_get_current_cgroup_id();
 	target = bpf_map_lookup_elem(&container_map, &cgroup);

@@ -154,6 +154,8 @@ struct signal_struct {
 	struct pid *pids[4];
 };
 
+struct bpf_local_storage;
+
 struct task_struct {
 	struct thread_info thread_info;
 	int pid;
@@ -170,6 +172,7 @@ struct task_struct {
 	struct fs_struct *fs;
 	struct mm_struct *mm;
 	struct seccomp seccomp;
+	struct bpf_local_storage *bpf_storage;
 	char comm[16];
 };
 

@@ -74,9 +74,12 @@ static __always_inline bool passes_filters(const struct call *call)
 static __always_inline bool is_over_limits(const struct call *call)
 {
 	u32 profile = call->container->profile;
-	struct kw_limits *limits = bpf_map_lookup_elem(&profile_limits, &profile);
+	struct kw_limits *limits;
 	u32 limited;
 
+	if (!(call->want & KW_WANT_LIMITED))
+		return false;
+	limits = bpf_map_lookup_elem(&profile_limits, &profile);
 	if (!limits)
 		return false;
 	limited = limits->calls[bounded(call->native_nr)];

@@ -98,7 +98,8 @@ struct {
 /* Whose a task is, and how that is known. */
 struct owner {
 	u32 slot;
-	u32 identity;
+	u16 identity;
+	u32 container_pid; /* 0: not looked up */
 	u64 exec_id;
 };
 

@@ -113,8 +113,8 @@ int task_newtask(u64 *ctx)
 
 	if (!now)
 		return 0;
-	tag = bpf_task_storage_get(&task_tags, parent, 0, 0);
-	if (!tag && identify(parent, now, &owner))
+	tag = find_tag(parent);
+	if (!tag && identify(parent, NULL, now, &owner))
 		tag = bpf_task_storage_get(&task_tags, parent, 0, 0);
 	if (tag)
 		tag_task(child, tag->slot, tag->exec_id);
@@ -216,7 +216,7 @@ static __always_inline int on_exec(u64 filename)
 	struct kw_tag *tag;
 	u32 *stage, zero = 0;
 
-	if (!now || !identify(task, now, &owner))
+	if (!now || !identify(task, find_tag(task), now, &owner))
 		return 0;
 	container = bpf_map_lookup_elem(&containers, &owner.slot);
 	account = bpf_map_lookup_elem(&accounts, &owner.slot);
@@ -272,11 +272,12 @@ int cgroup_mkdir(u64 *ctx)
 {
 	struct cgroup *cgroup = (struct cgroup *)ctx[0];
 	struct kw_settings *now = awake();
+	struct task_struct *task = bpf_get_current_task_btf();
 	struct owner owner;
 
 	if (!now || BPF_CORE_READ(cgroup, root, hierarchy_id) != 0)
 		return 0;
-	if (identify(bpf_get_current_task_btf(), now, &owner) && owner.identity != KW_IDENTITY_NAMESPACE)
+	if (identify(task, find_tag(task), now, &owner) && owner.identity != KW_IDENTITY_NAMESPACE)
 		return 0;
 	return on_birth(cgroup);
 }

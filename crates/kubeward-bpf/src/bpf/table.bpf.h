@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * The exact table: how often each call of each container ended how, and how long it took. Each call is counted once, when its
- * result is known, whether or not a record of it is made: for each container, the table and kw_account.untabled make up seen
- * but for the calls that are kept between entry and return.
+ * result is known, whether or not a record of it is made: in call_times when its entry was watched too, else in call_table. For each
+ * container, the two and kw_account.untabled make up what was seen but for the calls that are kept between entry and return.
  */
 #ifndef KUBEWARD_TABLE_BPF_H
 #define KUBEWARD_TABLE_BPF_H
@@ -19,8 +19,27 @@ struct {
 } call_table SEC(".maps");
 
 /*
- * The same for durations. An entry holds one power of two: a call has some ten of them, where an array of all would take
- * several times the memory, on every CPU.
+ * The same for results of calls that one hook alone tells, of each container those that came first and whose place was free: an array
+ * is looked up in a third of the time of a hash, and what is counted here needs no counting as seen. A place once taken is kept until
+ * the slot is cleaned, so that no count ever moves.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, KW_SLOTS);
+	__type(key, u32);
+	__type(value, struct kw_first_results);
+} first_results SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, KW_SLOTS);
+	__type(key, u32);
+	__type(value, struct kw_first_counts);
+} first_counts SEC(".maps");
+
+/*
+ * The same for calls that were timed. An entry holds one power of two: a call has some ten of them, where an array of all would
+ * take several times the memory, on every CPU.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
@@ -88,6 +107,35 @@ static __always_inline bool take_key(u32 slot, u32 table)
 	return false;
 }
 
+/* Where a result of a container may stand among its first: neighbours in number go to different places. */
+static __always_inline u32 place_of(u64 key)
+{
+	return key * 0x9e3779b97f4a7c15ULL >> 59;
+}
+
+static __always_inline bool add_to_first(u32 slot_nr, u32 rest)
+{
+	union {
+		struct kw_table_key fields;
+		u64 number;
+	} of = {.fields = {.slot = slot_nr >> 16, .nr = slot_nr, .error = rest >> 16, .flags = rest >> 8, .stage = rest}};
+	u64 key = of.number;
+	u32 slot = slot_nr >> 16;
+	struct kw_first_results *first = bpf_map_lookup_elem(&first_results, &slot);
+	struct kw_first_counts *counts;
+	u32 place = place_of(key) & (KW_FIRST_RESULTS - 1);
+
+	if (!first)
+		return false;
+	if (first->key[place] != key && (first->key[place] || __sync_val_compare_and_swap(&first->key[place], 0, key)))
+		return false;
+	counts = bpf_map_lookup_elem(&first_counts, &slot);
+	if (!counts)
+		return false;
+	count(counts->calls[place]);
+	return true;
+}
+
 /* A function of its own, checked once: five places count. Another CPU may put the same key in first. */
 __noinline int add_to_table(u32 slot_nr, u32 rest)
 {
@@ -126,7 +174,7 @@ static __always_inline u32 log2_of(u64 value)
 __noinline int add_to_times(u32 slot_nr, u32 rest, u64 duration_ns)
 {
 	struct kw_times_key key = {
-		.slot = slot_nr >> 16, .nr = slot_nr, .power = log2_of(duration_ns), .flags = rest >> 8, .stage = rest};
+		.slot = slot_nr >> 16, .nr = slot_nr, .error = rest >> 16, .flags = rest >> 8, .power = log2_of(duration_ns)};
 	struct kw_times *times, none = {};
 
 	times = bpf_map_lookup_elem(&call_times, &key);
@@ -149,7 +197,7 @@ static __always_inline u32 table_flags(u32 record_flags)
 	return record_flags & (KW_RECORD_COMPAT | KW_RECORD_IO_URING);
 }
 
-/* A call that has been counted as seen and whose result is call->ret. */
+/* A call whose result is call->ret. Here it is counted as seen too, unless it was when it was kept at its entry. */
 static __always_inline void tabulate_result(const struct call *call)
 {
 	u32 error = call->ret < 0 && call->ret >= -4095 ? -call->ret : 0;
@@ -158,11 +206,19 @@ static __always_inline void tabulate_result(const struct call *call)
 
 	if (error > KW_ERRNO_OTHER)
 		error = KW_ERRNO_OTHER;
-	if (add_to_table(slot_nr, error << 16 | rest))
-		count(call->account->untabled);
-	if (call->phase == KW_PHASE_CALL && *call->stage == KW_STAGE_RUN &&
-	    add_to_times(slot_nr, rest, call->duration_ns))
+	rest |= error << 16;
+	if (call->phase == KW_PHASE_EXIT) {
+		if (add_to_first(slot_nr, rest))
+			return;
+		count(call->account->at_once);
+	}
+	if (call->phase == KW_PHASE_CALL && *call->stage == KW_STAGE_RUN) {
+		if (!add_to_times(slot_nr, rest, call->duration_ns))
+			return;
 		count(call->account->untimed);
+	}
+	if (add_to_table(slot_nr, rest))
+		count(call->account->untabled);
 }
 
 /* One whose result will never be known. `nr` is of the caller's table. */

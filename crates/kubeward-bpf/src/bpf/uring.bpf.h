@@ -108,8 +108,8 @@ static __always_inline bool settle(struct call *call)
 	if (!account || !call->settings || !call->shape)
 		return false;
 	count(account->left);
-	is_named = find_account(call) && find_want(call) && call->want;
-	if (!call->account || !call->stage)
+	is_named = find_want(call);
+	if (!find_account(call))
 		return false;
 	if (call->phase == KW_PHASE_ENTER)
 		tabulate_unfinished(account, call->owner.slot, call->nr, call->flags);
@@ -191,7 +191,6 @@ static __always_inline bool keep_request(struct call *call, u64 id, u64 ring, u6
 	request = bpf_map_lookup_elem(&uring_requests, &id);
 	if (!request)
 		return false;
-	count(call->account->seen);
 	count(call->account->entered);
 	request->items_bytes = keep_items(call, id);
 	call->phase = KW_PHASE_CALL;
@@ -229,7 +228,7 @@ static __always_inline bool open_request(struct call *call, u32 nr, u32 probe)
 		return false;
 	if (!(call->settings->raw_hooks[bounded(nr)] | call->settings->function_hooks[bounded(nr)]))
 		return false;
-	return identify(call->task, call->settings, &call->owner) && find_account(call) && find_want(call) &&
+	return identify(call->task, find_tag(call->task), call->settings, &call->owner) && find_want(call) && find_account(call) &&
 	       call->want & (KW_WANT_ENTER | KW_WANT_EXIT | KW_WANT_CALL);
 }
 
@@ -281,7 +280,6 @@ static __always_inline void go_on(struct uring_request *request)
 
 	if (!account)
 		return;
-	count(account->seen);
 	count(account->entered);
 	request->record.mono_ns = bpf_ktime_get_ns();
 }

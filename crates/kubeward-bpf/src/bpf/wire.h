@@ -214,6 +214,7 @@ enum kw_want {
 	KW_WANT_ERRORS = 1 << 3, /* only when the result is one of kw_profile.errors */
 	KW_WANT_SLOW = 1 << 4,	 /* only when it took kw_profile.min_duration_ns, where that is known */
 	KW_WANT_COUNT = 1 << 5,	 /* no record: every policy that names it counts only */
+	KW_WANT_LIMITED = 1 << 6, /* kw_limits of the same profile has limits on it */
 };
 
 /* The weakest union of all policies that select a container. */
@@ -295,8 +296,9 @@ struct kw_ns_key {
 /* What a task carries, and hands to its children. Slot 0: this task is not to be watched. */
 struct kw_tag {
 	__u32 slot;
-	__u32 pad;
+	__u32 container_pid; /* of its process in its own pid namespace; 0: not looked up yet */
 	__u64 exec_id;
+	__u64 is_idle; /* 1: no call of its is kept between entry and return; 0: there may be one */
 };
 
 /* Which tasks tag_tasks and adopt_tasks change. */
@@ -338,8 +340,7 @@ struct kw_settings {
 
 /* Per CPU and slot. Counts since the slot was opened; they never fall. */
 struct kw_account {
-	__u64 seen;
-	__u64 submitted; /* records put into the ring */
+	__u64 at_once; /* calls told by one hook alone and not in first_counts; with these and entered they are all that were seen */
 	__u64 filtered_setup;
 	__u64 filtered_policy; /* no longer named when the call returned */
 	__u64 filtered_errors;
@@ -355,8 +356,8 @@ struct kw_account {
 	__u64 unreadable;   /* arguments that could not be read; no call is lost by it */
 	__u64 no_buffer;    /* records without strings, for want of memory; no call is lost by it */
 	__u64 lost_exec;    /* programs whose name is unknown, for want of room in the ring */
-	__u64 untabled; /* calls that the table, or the container's share of it, had no room for; they are counted above */
-	__u64 untimed;	/* the same of call_times; their calls are counted above and in the table */
+	__u64 untabled; /* calls that call_table, or the container's share of it, had no room for; they are counted above */
+	__u64 untimed;	/* the same of call_times; their calls are in call_table, as far as that has room */
 	__u64 untagged; /* tasks that got no tag for want of memory: identified anew at each call */
 };
 
@@ -370,7 +371,7 @@ enum kw_table_flag {
 	KW_TABLE_UNFINISHED = 1 << 7, /* told at its entry alone, or its return was never shown */
 };
 
-/* Key of call_table; the value is how many calls of the container ended so, per CPU. */
+/* Key of call_table; the value is how many calls of the container ended so and were neither timed nor among its first results, per CPU. */
 struct kw_table_key {
 	__u16 slot;
 	__u16 nr;    /* as in the caller's table */
@@ -379,13 +380,31 @@ struct kw_table_key {
 	__u8 stage; /* enum kw_stage, when the result was known */
 };
 
-/* Key of call_times: durations from 2^power up to, not including, 2^(power + 1) ns; power 0 has those of 0 ns too. */
+#define KW_FIRST_RESULTS 32
+
+/*
+ * The results of a container that came first, each in the place that place_of gives it; 0: there is none yet. How often they came
+ * stands in first_counts in the same places, and nowhere else.
+ */
+struct kw_first_results {
+	__u64 key[KW_FIRST_RESULTS]; /* struct kw_table_key as a number */
+};
+
+/* Per CPU. */
+struct kw_first_counts {
+	__u64 calls[KW_FIRST_RESULTS];
+};
+
+/*
+ * Key of call_times: calls of stage run that took from 2^power up to, not including, 2^(power + 1) ns; power 0 has those of 0 ns too.
+ * They are in call_times alone.
+ */
 struct kw_times_key {
 	__u16 slot;
 	__u16 nr;
-	__u16 power;
+	__u16 error; /* as in struct kw_table_key */
 	__u8 flags;
-	__u8 stage;
+	__u8 power;
 };
 
 /* Per CPU. */

@@ -172,7 +172,7 @@ fn count(engine: &Engine, calls: &[&Syscall]) -> TestResult<Counts> {
     maps.clean_slots(&[SLOT].into())?;
     Ok(Counts {
         calls: made?,
-        seen: account.seen,
+        seen: account.seen(),
         missed_returns: account.lost_return + (account.entered - account.left.min(account.entered)),
     })
 }
