@@ -50,7 +50,9 @@ impl ReadBytes {
     /// `record` is about to leave the ring. One too short to name its slot cannot come: the kernel side writes whole records.
     pub(crate) fn add(&mut self, record: &[u8]) {
         let slot = record.get(offset_of!(Record, slot)..).and_then(u32::read_from);
-        let Some((slot, untold)) = slot.and_then(|slot| Some((slot, self.untold.get_mut(slot as usize)?))) else { return };
+        let Some((slot, untold)) = slot.and_then(|slot| Some((slot, self.untold.get_mut(slot as usize)?))) else {
+            return;
+        };
         let bytes = bytes_in_ring(record.len());
         if *untold == 0 {
             self.slots.push(slot);

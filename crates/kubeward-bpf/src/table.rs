@@ -374,10 +374,8 @@ mod tests {
             (key(0, 0, setup), 2),
         ];
         let timed = |error, power| TimesKey { slot: 3, nr: 5, error, flags: 0, power };
-        let times = vec![
-            (timed(0, 0), Times { calls: 6, total_ns: 5 }),
-            (timed(2, 9), Times { calls: 2, total_ns: 1_500 }),
-        ];
+        let times =
+            vec![(timed(0, 0), Times { calls: 6, total_ns: 5 }), (timed(2, 9), Times { calls: 2, total_ns: 1_500 })];
         let table = TableRows { counts, times }.calls(TableRoom { counts: 10, times: 10 });
         let told: Vec<_> = table
             .iter()

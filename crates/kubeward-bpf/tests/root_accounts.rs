@@ -165,7 +165,11 @@ fn root_calls_that_their_process_ends_in_return_and_are_not_lost() {
         ((nr("futex"), ERESTARTSYS, 0), THREADS / 2),
     ];
     assert_eq!(results, BTreeMap::from(expected), "{account:?}");
-    assert_eq!((account.seen(), account.submitted(), account.lost_return), (THREADS + 1, THREADS + 1, 0), "{account:?}");
+    assert_eq!(
+        (account.seen(), account.submitted(), account.lost_return),
+        (THREADS + 1, THREADS + 1, 0),
+        "{account:?}"
+    );
 }
 
 /// It never returns, which is no hook's fault.

@@ -219,7 +219,10 @@ fn root_full_table_counts_what_it_has_no_room_for() {
         for (key, calls) in &table {
             // Of timed calls some may have had no room.
             let is_whole = want == wire::WANT_EXIT;
-            assert!(counted.get(key).is_some_and(|made| calls == made || calls < made && !is_whole), "{key:?}: {calls}");
+            assert!(
+                counted.get(key).is_some_and(|made| calls == made || calls < made && !is_whole),
+                "{key:?}: {calls}"
+            );
         }
         assert_eq!(all + account.untabled, account.seen(), "{account:?}");
         assert_eq!(account.seen(), sum(&counted), "{account:?}");

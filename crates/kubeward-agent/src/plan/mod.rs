@@ -6,6 +6,8 @@
 mod estimate;
 mod load;
 mod sample;
+#[cfg(test)]
+mod tests;
 
 pub use estimate::{estimate, CallEstimate, Cpu, Estimate};
 
