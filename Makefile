@@ -23,11 +23,11 @@ run: build ## Show a live trace and a summary of a small workload (as root, no c
 	@scripts/run.sh
 
 test: build ## Run every tier of tests that this machine can run; TIERS="unit kubernetes" runs two
-	@scripts/setup.sh test
+	@scripts/setup.sh bench
 	@scripts/test.sh $(TIERS)
 
 test-full: build ## The same with the numbers of docs/truth.md: ten million calls, 1,000 containers, 100,000 namespaces
-	@scripts/setup.sh test
+	@scripts/setup.sh bench
 	@KUBEWARD_TEST_FULL=1 NEXTEST_PROFILE=full scripts/test.sh $(TIERS)
 
 lint: ## Check form, warnings, licences and dependencies
@@ -38,8 +38,9 @@ format: ## Format the Rust and the C in place
 	@scripts/setup.sh lint
 	@scripts/lint.sh --format
 
-bench: build ## Measure what watching costs per call (as root)
-	@scripts/bench.sh
+bench: build ## Measure what watching costs, beside other programs (as root); ROWS="kernel/*" measures some
+	@scripts/setup.sh bench
+	@scripts/bench.sh rows $(if $(ROWS),--only '$(ROWS)') $(if $(ROUNDS),--rounds $(ROUNDS))
 
 docker: build ## Build the container image from bin/kubeward, as IMAGE
 	@command -v docker >/dev/null || { echo "error: docker is not installed (Debian: apt-get install docker.io)" >&2; exit 1; }

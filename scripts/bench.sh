@@ -1,56 +1,61 @@
 #!/usr/bin/env bash
-# Measurements: bench.sh [calls|apply]. Indicative: run them on a machine that does nothing else.
+# Measurements, on a machine that does nothing else: bench.sh [rows [ARG]...|document|once|apply]
 #
-# calls: what watching costs, in nanoseconds added to each of 400,000 one-byte reads and writes (dd), the median of five runs.
+# rows: everything that docs/performance.md tells of, beside nothing, the bare mechanism and other programs; the table is printed and
+#   target/bench.json has it for programs. ARGs are kubeward-bench's: `--only 'kernel/*'`, `--rounds 9`.
+# document: puts the table of target/bench.json into docs/performance.md.
+# once: one round of small loads, as a test: that each row is there, not what its figure is.
 # apply: how long after the creation of a policy in a Kubernetes API server its first record comes, of 50 policies.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
 is_root || die "watching system calls needs root"
-BLOCKS=200000
-RUNS=5
 
-# took_ns CMD...: how long CMD took.
-took_ns() {
-    local begin
-    begin=$(date +%s%N)
-    "$@" >/dev/null 2>&1
-    echo $(($(date +%s%N) - begin))
+# Other programs look for tracepoints there.
+mount_tracefs() {
+    [ -e /sys/kernel/tracing/events ] || mount -t tracefs none /sys/kernel/tracing 2>/dev/null ||
+        say "tracefs cannot be mounted at /sys/kernel/tracing: bpftrace and perf may not run"
 }
 
-median_ns() {
-    local run
-    for ((run = 0; run < RUNS; run++)); do took_ns "$@"; done | sort -n | sed -n "$((RUNS / 2 + 1))p"
+# built PROFILE: builds the measurements and says where they are.
+built() {
+    cargo build --quiet --locked --package kubeward-bench --profile "$1" --message-format json |
+        jq -r 'select(.target.name == "kubeward-bench") | .executable // empty' | tail -1
+}
+
+rows() {
+    local program
+    program=$(built measure)
+    mount_tracefs
+    KUBEWARD_BENCH_COMMAND="${*:+scripts/bench.sh rows }${*:-make bench}" "$program" --json target/bench.json "$@"
+}
+
+document() {
+    local program page=docs/performance.md table
+    [ -s target/bench.json ] || die "target/bench.json is missing: run 'make bench' first"
+    program=$(built measure)
+    table=$(mktemp)
+    "$program" table target/bench.json >"$table"
+    sed -i -e '/^<!-- table -->$/,/^<!-- end of table -->$/{//!d}' -e "/^<!-- table -->\$/r $table" "$page"
+    rm -f "$table"
+}
+
+once() {
+    local program
+    program=$(built dev)
+    mount_tracefs
+    "$program" --once --json target/bench-once.json >&2
+    "$program" check target/bench-once.json
 }
 
 apply() {
-    export KUBEWARD_BIN
     cargo test --quiet --locked -p kubeward --test containerd_agent -- --ignored --nocapture measure_from_creation |
         grep 'from creation to first record'
 }
 
-case ${1:-calls} in
-calls) ;;
-apply)
-    apply
-    exit
-    ;;
-*) die "bench.sh: no such measurement: $1 (calls or apply)" ;;
+what=${1:-rows}
+[ $# -eq 0 ] || shift
+case $what in
+rows | document | once | apply) "$what" "$@" ;;
+*) die "bench.sh: no such measurement: $what (rows, document, once or apply)" ;;
 esac
-
-workload=(dd if=/dev/zero of=/dev/null bs=1 "count=$BLOCKS" status=none)
-bare=$(median_ns "${workload[@]}")
-
-row() {
-    local name=$1 total
-    shift
-    total=$(median_ns "$@")
-    printf '%-44s %8d\n' "$name" $(((total - bare) / (2 * BLOCKS)))
-}
-
-printf '%-44s %8s\n' "what watches" "ns a call"
-printf '%-44s %8d\n' "nothing (the call itself)" $((bare / (2 * BLOCKS)))
-row "kubeward trace, of calls that dd never makes" "$KUBEWARD_BIN" trace -e connect -o /dev/null -- "${workload[@]}"
-row "kubeward trace --summary" "$KUBEWARD_BIN" trace --summary -e read,write -- "${workload[@]}"
-row "kubeward trace, every call as JSON" "$KUBEWARD_BIN" trace -e read,write --format json -o /dev/null -- "${workload[@]}"
-! have strace || row "strace -c" strace -f -c -e trace=read,write -o /dev/null "${workload[@]}"

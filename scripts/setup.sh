@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what a part of the project needs on Debian 12, Ubuntu 22.04 or later: setup.sh [build|lint|test|all].
+# Installs what a part of the project needs on Debian 12, Ubuntu 22.04 or later: setup.sh [build|lint|test|bench|all].
 # Says nothing and asks nobody when all is there, so that the other targets can call it every time.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
@@ -50,6 +50,14 @@ perl             perl
 procps           ps
 '
 
+# What the rows of `make bench` run beside ours. A distribution may lack one: its rows are then told as not run.
+PEER_PACKAGES='
+linux-perf       perf
+bpftrace         bpftrace
+redis-server     redis-server
+redis-tools      redis-benchmark
+'
+
 # clang_format_package: 19 where the distribution has it (the version that the tree is formatted with), else its own. A new
 # machine has no package lists to look it up in.
 clang_format_package() {
@@ -83,6 +91,39 @@ install_missing() {
     retry 3 5 apt install --no-install-recommends "${packages[@]}" || die "apt-get install failed three times: see its messages above"
 }
 
+# with_no_daemon CMD...: runs CMD, during which no package may start its service: redis is needed as a program alone.
+with_no_daemon() {
+    local policy=/usr/sbin/policy-rc.d status=0
+    if [ -e "$policy" ]; then
+        "$@"
+        return
+    fi
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    "$@" || status=$?
+    rm -f "$policy"
+    return $status
+}
+
+# The peers that this distribution has, each with its dependencies; the others are named.
+install_peers() {
+    local package known=()
+    if ! is_root || ! have apt-get; then
+        say "not installed: $* (what needs them in 'make bench' is told as not run)"
+        return
+    fi
+    # Without lists no package is known.
+    retry 5 5 apt update || die "apt-get update failed five times: see its messages above"
+    for package in "$@"; do
+        if grep -q 'Candidate: [^(]' <<<"$(apt-cache policy "$package")"; then
+            known+=("$package")
+        else
+            say "not to be had here: $package (what needs it in 'make bench' is told as not run)"
+        fi
+    done
+    [ ${#known[@]} -eq 0 ] || with_no_daemon install_missing "${known[@]}"
+}
+
 check_rust() {
     local wanted found
     wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -98,13 +139,14 @@ check_clang() {
     [ "$major" -ge 14 ] || die "clang $major is too old for the kernel side: 14 or newer is needed"
 }
 
-lines=
+lines='' peers=''
 case ${1:-all} in
 build) lines=$BUILD_PACKAGES ;;
 lint) lines=$BUILD_PACKAGES$LINT_PACKAGES ;;
 test) lines=$BUILD_PACKAGES$TEST_PACKAGES ;;
-all) lines=$BUILD_PACKAGES$LINT_PACKAGES$TEST_PACKAGES ;;
-*) die "setup.sh: no such part: $1 (build, lint, test or all)" ;;
+bench) lines=$BUILD_PACKAGES$TEST_PACKAGES peers=$PEER_PACKAGES ;;
+all) lines=$BUILD_PACKAGES$LINT_PACKAGES$TEST_PACKAGES peers=$PEER_PACKAGES ;;
+*) die "setup.sh: no such part: $1 (build, lint, test, bench or all)" ;;
 esac
 
 check_rust
@@ -113,6 +155,8 @@ if [[ $lines == *shellcheck* ]] && ! have clang-format-19 && ! have clang-format
     packages+=("$(clang_format_package)")
 fi
 [ ${#packages[@]} -eq 0 ] || install_missing "${packages[@]}"
+mapfile -t packages < <(missing "$peers")
+[ ${#packages[@]} -eq 0 ] || install_peers "${packages[@]}"
 check_clang
 if [[ $lines == *shellcheck* ]]; then
     { have cargo-fmt && have cargo-clippy; } || rustup component add rustfmt clippy ||

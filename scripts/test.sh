@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every tier that this machine can run, and says which it cannot: test.sh [unit|root|containerd|kubernetes|vm]...
+# Runs every tier that this machine can run, and says which it cannot: test.sh [unit|root|containerd|kubernetes|vm|bench]...
 #
 # A tier that runs no test has failed. A root, containerd, kubernetes or vm test that fails is tried once more. The last line is
 # `N passed, M failed`; the exit status is 0 only when M is 0.
@@ -144,13 +144,18 @@ tier_vm() {
     script vm tests/vm/test.sh
 }
 
+# Every measurement once, with small loads: that it runs, not what it says.
+tier_bench() {
+    script bench scripts/bench.sh once
+}
+
 # Facts of this machine that leave a backend untried here; the vm tier tries it on other kernels.
 name_what_this_kernel_lacks() {
     [ -e /sys/bus/event_source/devices/kprobe ] ||
         echo "not run: kprobe backend natively (CONFIG_KPROBES is off)" >>"$not_run"
 }
 
-[ $# -gt 0 ] || set -- unit root containerd kubernetes vm
+[ $# -gt 0 ] || set -- unit root containerd kubernetes vm bench
 cargo_tool cargo-nextest "$NEXTEST_VERSION"
 [ -x "$KUBEWARD_BIN" ] || die "bin/kubeward is missing: run 'make build' first"
 
@@ -159,7 +164,7 @@ cargo nextest run --workspace --locked --no-run >&2 || die "the tests do not bui
 
 name_what_this_kernel_lacks
 for tier in "$@"; do
-    [ "$(type -t "tier_$tier")" = function ] || die "no such tier: $tier (unit, root, containerd, kubernetes or vm)"
+    [ "$(type -t "tier_$tier")" = function ] || die "no such tier: $tier (unit, root, containerd, kubernetes, vm or bench)"
     reason=$(cannot "$tier")
     if [ -n "$reason" ]; then
         echo "not run: $reason" >>"$not_run"

@@ -1,5 +1,6 @@
 //! What an agent is told before it starts, checked.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use kubeward_bpf::probe::Backend;
@@ -7,6 +8,7 @@ use kubeward_core::redact::Redactor;
 use kubeward_core::render::line::Stream;
 use kubeward_core::syscall::CallSet;
 
+use crate::cost::CpuPercent;
 use crate::discovery::containerd::Sockets;
 use crate::sinks::Rotation;
 
@@ -54,6 +56,10 @@ pub struct Config {
     pub redactor: Redactor,
     /// Where the local API listens; `None`: nowhere.
     pub socket: Option<PathBuf>,
+    /// Where metrics are served; `None`: nowhere.
+    pub metrics_address: Option<SocketAddr>,
+    /// What KubeWard may take of the CPUs before it warns; `None`: it never does.
+    pub warn_cpu_percent: Option<CpuPercent>,
     /// Where it is kept until when this agent watched; `None`: nowhere.
     pub state_file: Option<PathBuf>,
 }

@@ -4,9 +4,11 @@
 
 pub mod config;
 pub mod control;
+pub mod cost;
 pub mod discovery;
 pub mod heartbeat;
 pub mod kubernetes;
+pub mod metrics;
 pub mod pipeline;
 pub mod plan;
 pub mod registry;

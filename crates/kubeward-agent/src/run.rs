@@ -11,6 +11,7 @@ mod answers;
 mod births;
 mod cluster;
 mod containers;
+mod cost;
 #[cfg(test)]
 mod docs_test;
 mod local_api;
@@ -46,18 +47,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Format, Kubernetes, Target};
 use crate::control::{Applier, NodeLabels, PolicyFiles, LOOK_EVERY};
+use crate::cost::Sampler;
 use crate::discovery::{containerd, Change, ProcFs};
 use crate::heartbeat::Heartbeat;
 use crate::kubernetes::client::is_in_pod;
 use crate::kubernetes::pods;
 use crate::kubernetes::report::OwnerPod;
+use crate::metrics::{Endpoint, MetricsServer, Sources};
 use crate::pipeline::{self, Command, Commands, Coverage, Lines, OwnOutput, OwnPod, Parts, Pipeline, Queue};
 use crate::serve::health::Verdict;
-use crate::serve::Socket;
+use crate::serve::{questions, Socket};
 use crate::sinks::{LogFile, Output, Stream};
 use crate::watch_file::{Before, WatchFile};
 use cluster::Cluster;
 use containers::Containers;
+use cost::CostWarning;
 use local_api::LocalApi;
 use policies::Policies;
 use standing::Standing;
@@ -81,6 +85,7 @@ pub struct Agent {
     applier: Applier,
     policies: Policies,
     api: LocalApi,
+    metrics: Option<Endpoint>,
     /// Containers that read our own output.
     feedback: watch::Receiver<BTreeMap<ContainerSlot, String>>,
 }
@@ -94,6 +99,7 @@ impl Agent {
         policies.first_look()?;
         let output = open_output(&config.target)?;
         let socket = config.socket.as_deref().map(Socket::claim).transpose()?;
+        let metrics = config.metrics_address.map(Endpoint::claim).transpose()?;
         let coverage = coverage(config.state_file.as_deref());
         let engine = Arc::new(Engine::load(&LoadOptions::default())?);
         engine.maps().share_ring()?;
@@ -126,12 +132,13 @@ impl Agent {
             coverage,
         });
         let applier = Applier::new(engine.clone(), probes, commands.clone());
-        Ok(Self { config, engine, commands, pipeline, freed, applier, policies, api, feedback })
+        Ok(Self { config, engine, commands, pipeline, freed, applier, policies, api, metrics, feedback })
     }
 
     /// Watches until a signal ends it.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Agent { config, engine, commands, pipeline, freed, mut applier, mut policies, api, mut feedback } = self;
+        let Agent { config, engine, commands, pipeline, freed, mut applier, mut policies, api, metrics, mut feedback } =
+            self;
         let mut ending = Ending::new()?;
         let mut hangup = signal(SignalKind::hangup()).context("taking SIGHUP")?;
         let reader = Reader::spawn(engine.clone(), pipeline)?;
@@ -141,7 +148,13 @@ impl Agent {
         // Slots for what begins from now on.
         containers.look(&mut applier);
         let mut standing = Standing::new(discovery.sockets);
-        let (server, mut questions) = api.start(&standing, &shutdown)?;
+        let sampler = Sampler::start(&engine, config.warn_cpu_percent, &shutdown)?;
+        let (asking, mut questions) = questions();
+        let server = api.start(&standing, asking.clone(), sampler.newest(), &shutdown)?;
+        let sources = Sources { cost: sampler.newest(), questions: asking };
+        let metrics = metrics.map(|endpoint| MetricsServer::start(endpoint, sources, &shutdown)).transpose();
+        let metrics = metrics.context("starting the metrics")?;
+        let mut cost = CostWarning::new(sampler.newest());
         let mut pods = pods::never_told();
         let mut cluster = Cluster::start(&config, &commands, &shutdown).await?;
         if let Some(cluster) = &mut cluster {
@@ -188,7 +201,7 @@ impl Agent {
                     is_news |= policies.look(&mut applier, containers.registry(), &commands);
                     containers.look(&mut applier);
                     if let Some(cluster) = cluster.as_ref().filter(|_| std::mem::take(&mut is_news)) {
-                        cluster.say(about.status(&policies, applier.plan(), containers.runtimes(), &feedback.borrow_and_update()));
+                        cluster.say(about.status(&policies, applier.plan(), containers.runtimes(), &feedback.borrow_and_update(), &cost.now()));
                     }
                     if reader.is_finished() {
                         break;
@@ -199,6 +212,10 @@ impl Agent {
                 }
                 turn = trials.next() => {
                     trials.end(turn, &mut policies, &mut applier, containers.registry(), &commands);
+                }
+                () = cost.turns() => {
+                    is_news = true;
+                    cost.tell(&commands);
                 }
                 _ = ledgers.tick() => {
                     commands.send(Command::Ledger(applier.doubts()));
@@ -226,6 +243,10 @@ impl Agent {
         if let Some(server) = server {
             server.stopped().await;
         }
+        if let Some(metrics) = metrics {
+            metrics.stopped().await;
+        }
+        sampler.stopped().await;
         let doubts = applier.doubts();
         let ended = tokio::task::spawn_blocking(move || {
             let (pipeline, read) = reader.stop();

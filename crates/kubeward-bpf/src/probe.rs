@@ -2,6 +2,7 @@
 
 mod attach;
 mod compat;
+mod cost;
 mod fentry;
 mod plan;
 mod raw;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use kubeward_core::event::Probe;
 use kubeward_core::syscall::{self, EntryRule, Syscall};
@@ -34,6 +36,7 @@ use tables::Tables;
 use uring::Uring;
 
 pub use compat::compat_functions;
+pub use cost::Horizon;
 pub use settle::Settling;
 pub use survey::{survey, BackendVerdict};
 pub use uring::{uring_support, UringSupport};
@@ -127,7 +130,12 @@ pub struct Report {
 pub struct Probes {
     engine: Arc<Engine>,
     backend: Backend,
+    horizon: Horizon,
     verdicts: Verdicts,
+    /// Whether `auto` hooks the functions of what is wanted.
+    by_function: bool,
+    /// Since when the raw tracepoint serves calls in place of slow hooks that shall.
+    raw_since: Option<Instant>,
     raw: RawHooks,
     uring: Uring,
     tables: Tables,
@@ -153,19 +161,27 @@ impl Probes {
     /// Attaches what follows forks and execs, and finds out what `backend` may use here: a fraction of
     /// a second on an idle machine, up to two for each kind of hook on a busy one.
     pub fn new(engine: Arc<Engine>, backend: Backend) -> Result<Self, ProbeError> {
+        Self::for_horizon(engine, backend, Horizon::Agent)
+    }
+
+    /// As [`Probes::new`], with hooks that serve as long as `horizon` says.
+    pub fn for_horizon(engine: Arc<Engine>, backend: Backend, horizon: Horizon) -> Result<Self, ProbeError> {
         let lifecycle = attach::lifecycle(&engine).map_err(ProbeError::Lifecycle)?;
-        let verdicts = plan::verdicts(&engine, backend)?;
+        let verdicts = plan::verdicts(&engine, backend, horizon)?;
         Ok(Self {
             raw: RawHooks::new(verdicts.raw_probe()),
             uring: Uring::new(verdicts.raw_probe()),
             skipped_in_trials: attach::recursion_misses(engine.object()),
             engine,
             backend,
+            horizon,
+            by_function: false,
+            raw_since: None,
+            shared: SharedHooks::new(verdicts.compat_entry()),
             verdicts,
             tables: Tables::NOTHING,
             wanted: Vec::new(),
             hooks: BTreeMap::new(),
-            shared: SharedHooks::default(),
             unhookable: BTreeSet::new(),
             retirement: Retirement::default(),
             trouble: None,
@@ -221,7 +237,7 @@ impl Probes {
 
     /// Why the backend serves calls as it does, in sentences.
     pub fn explain(&self) -> Vec<String> {
-        self.verdicts.explain(self.backend)
+        self.verdicts.explain(self.backend, self.horizon)
     }
 }
 

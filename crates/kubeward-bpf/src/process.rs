@@ -58,6 +58,47 @@ pub(crate) fn getpgid_self() {
     unsafe { libc::syscall(libc::SYS_getpgid, 0) };
 }
 
+/// One getppid, which cannot fail.
+pub(crate) fn getppid_self() {
+    // SAFETY: getppid takes nothing and touches no memory of ours.
+    unsafe { libc::syscall(libc::SYS_getppid) };
+}
+
+/// CPUs that run; 1 where the system does not say.
+pub(crate) fn running_cpus() -> u64 {
+    // SAFETY: sysconf takes a number and touches no memory of ours.
+    let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    u64::try_from(cpus).unwrap_or(1).max(1)
+}
+
+/// Has a child make `calls` getpgid(0) of the 32-bit table and end. False: it could not, and may have been killed for it, as where the
+/// kernel has no such calls.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn make_compat_calls(calls: u32) -> bool {
+    const COMPAT_GETPGID: u64 = 132;
+    // No signal tells of the child's end: nobody else shall wait for it.
+    const NO_SIGNAL: u64 = 0;
+    // SAFETY: as fork, but for glibc's own handlers: the child has a copy of this thread's memory, takes no lock, allocates nothing,
+    // and ends below.
+    let child = unsafe { libc::syscall(libc::SYS_clone, NO_SIGNAL, 0, 0, 0, 0) };
+    if child == 0 {
+        for _ in 0..calls {
+            // SAFETY: the call touches no memory; the kernel clobbers r8 to r11 on this entry. It dies here or returns.
+            unsafe {
+                // The argument is in rbx, which the compiler keeps for itself.
+                std::arch::asm!("push rbx", "xor ebx, ebx", "int 0x80", "pop rbx",
+                    inlateout("rax") COMPAT_GETPGID => _, out("r8") _, out("r9") _, out("r10") _, out("r11") _);
+            }
+        }
+        // SAFETY: ends the child alone, without its copy of anybody's exit handlers.
+        unsafe { libc::syscall(libc::SYS_exit_group, 0) };
+    }
+    let mut status = -1;
+    // SAFETY: waits for the child just made; `status` is a valid number to write to.
+    let waited = child > 0 && unsafe { libc::waitpid(child as i32, &mut status, libc::__WALL) } == child as i32;
+    waited && status == 0
+}
+
 /// One ppoll of nothing, for `time`.
 pub(crate) fn wait_in_ppoll(time: Duration) {
     let timeout = libc::timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };

@@ -60,6 +60,9 @@ fn compat_shape(key: u16) -> Shape {
     let Some(call) = syscall::compat(key) else { return NOTHING };
     let mut shape = NOTHING;
     shape.nr = call.key;
+    if call.symbols().is_empty() {
+        shape.flags |= wire::SHAPE_SHARED;
+    }
     shape.native_nr = call.native.map_or(UNLISTED, |native| native.nr);
     capture(&mut shape, call.captures());
     shape.from = NOWHERE;
@@ -178,6 +181,11 @@ mod tests {
         assert_eq!((stat64.nr, stat64.native_nr), (195, 4));
         assert_eq!((stat64.capture[0], stat64.words_in), (wire::CAPTURE_STRING, wire::NO_WORDS));
         assert_eq!((compat_shape(113).nr, compat_shape(113).native_nr), (113, UNLISTED), "vm86old");
+        assert_eq!(
+            (stat64.flags, compat_shape(20).flags),
+            (wire::SHAPE_IN, wire::SHAPE_SHARED),
+            "getpid has one function"
+        );
         assert_eq!((compat_shape(17).nr, compat_shape(17).native_nr), (UNLISTED, UNLISTED), "never a call");
     }
 

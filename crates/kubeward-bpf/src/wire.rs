@@ -64,6 +64,7 @@ pub const SHAPE_NO_RETURN: u16 = 1 << 3;
 pub const SHAPE_EXEC: u16 = 1 << 4;
 pub const SHAPE_FORKS: u16 = 1 << 5;
 pub const SHAPE_ENTRY_KNOWS: u16 = 1 << 6;
+pub const SHAPE_SHARED: u16 = 1 << 7;
 
 pub const URING_OPS: usize = 128;
 pub const URING_FIXED_FILE: u8 = 1 << 0;
@@ -365,6 +366,16 @@ wire! {
         cgroup_id: u64,
         start_boot_ns: u64,
         comm: [u8; COMM_BYTES],
+    }
+    struct Window = "kw_window" {
+        is_open: u32,
+        nothing: u32,
+    }
+    #[derive(PartialEq, Eq, Default)]
+    struct RunTimes = "kw_run_times" {
+        runs: u64,
+        ns: u64,
+        clock_ns: u64,
     }
     struct Inside = "kw_inside" {
         since_ns: u64,

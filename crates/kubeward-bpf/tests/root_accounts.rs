@@ -94,7 +94,7 @@ fn root_call_of_the_container_before_is_not_counted_for_the_one_after() {
     assert!(shell.wait().expect("it is our child").success());
     let account = maps.account(slot).expect("the map can be read");
     assert!(account.as_bytes().iter().all(|byte| *byte == 0), "{account:?}");
-    assert_eq!(maps.table().expect("the map can be read").counts, []);
+    assert_eq!(maps.table().expect("the map can be read").results().len(), 0);
 }
 
 /// A thread sits in a call while the last policy that names it goes: nothing was missed, nobody wants it any more.
@@ -118,7 +118,7 @@ fn root_a_call_that_nobody_wants_any_more_is_not_lost() {
     let account = wait_for(&engine, slot, "the end", |account| account.entered == account.left);
     assert_eq!((account.lost_return, account.filtered_policy), (0, 1), "{account:?}");
     assert_eq!(account.seen(), account.submitted() + 1, "{account:?}");
-    let table = engine.maps().table().expect("the map can be read").counts;
+    let table = engine.maps().table().expect("the map can be read").results();
     let unfinished = table.iter().filter(|(key, _)| key.flags == wire::TABLE_UNFINISHED).map(|(_, calls)| calls);
     assert_eq!(unfinished.sum::<u64>(), 1, "{table:?}");
     assert_eq!(table.iter().map(|(_, calls)| calls).sum::<u64>(), account.seen(), "{table:?}");
@@ -142,7 +142,7 @@ fn run_watched(calls: &[&str], command: &mut Command) -> (Account, BTreeMap<(u16
     assert!(child.wait().expect("it is our child").success());
     let account = wait_for(&engine, slot, "the end", |account| account.entered == account.left);
     let mut results = BTreeMap::new();
-    for (key, calls) in maps.table().expect("the map can be read").counts {
+    for (key, calls) in maps.table().expect("the map can be read").results() {
         *results.entry((key.nr, key.error, key.flags)).or_insert(0) += calls;
     }
     (account, results)

@@ -147,7 +147,7 @@ fn watch(load: Load, ring_bytes: u32) -> Outcome {
     let account = account_at_rest(&engine);
     let (told, read) = reader.stop();
     read.expect("the ring can be read");
-    let rows = maps.table().expect("the map can be read").counts;
+    let rows = maps.table().expect("the map can be read").results();
     let table = rows.iter().map(|(key, calls)| {
         assert_eq!((u32::from(key.slot), key.flags & !wire::TABLE_UNFINISHED), (SLOT.0, 0), "{key:?}");
         ((key.nr, (key.flags & wire::TABLE_UNFINISHED == 0).then_some(key.error)), *calls)

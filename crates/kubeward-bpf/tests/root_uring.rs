@@ -110,7 +110,7 @@ impl Watch {
     /// How often the slot's calls ended how, by flags.
     fn table(&self, slot: ContainerSlot) -> BTreeMap<(u8, u16), u64> {
         let rows = self.engine.maps().table().expect("the map can be read");
-        let of_slot = rows.counts.into_iter().filter(|(key, _)| u32::from(key.slot) == slot.0);
+        let of_slot = rows.results().into_iter().filter(|(key, _)| u32::from(key.slot) == slot.0);
         of_slot.map(|(key, count)| ((key.flags, key.error), count)).collect()
     }
 }

@@ -12,7 +12,7 @@ pub fn kernel_profile(profile: &Profile, upgrades_exit: bool) -> wire::Profile {
     for (nr, wanted) in profile.want.iter() {
         want[usize::from(nr)] = kernel_want(wanted, upgrades_exit);
     }
-    for (want, limited) in want.iter_mut().zip(profile.limits.calls()).filter(|(_, limited)| limited.limits != 0) {
+    for (want, _) in want.iter_mut().zip(profile.limits.calls()).filter(|(_, limited)| limited.limits != 0) {
         *want |= wire::WANT_LIMITED;
     }
     let mut errors = [0; ERRNO_WORDS];

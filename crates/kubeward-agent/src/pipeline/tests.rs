@@ -476,7 +476,7 @@ fn imbalance_is_shown_unless_the_counters_move() {
         let reads = std::sync::atomic::AtomicU64::new(0);
         rig.pipeline.kernel_account = Box::new(move |_| {
             let read = reads.fetch_add(u64::from(moves), std::sync::atomic::Ordering::Relaxed);
-            Some(wire::Account { seen: 5 + read, ..wire::Account::default() })
+            Some(wire::Account { at_once: 5 + read, ..wire::Account::default() })
         });
         rig.commands.send(Command::Ledger(Doubts::default()));
         rig.pipeline.drained();

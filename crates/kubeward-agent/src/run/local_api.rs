@@ -5,15 +5,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use kubeward_bpf::probe::Probes;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::standing::Standing;
 use crate::config::Config;
+use crate::cost::CostNow;
 use crate::heartbeat::Heartbeat;
 use crate::serve::health::{self, alive, Checks};
-use crate::serve::{questions, Api, Facts, Question, Server, Socket};
+use crate::serve::{Api, Facts, Questions, Server, Socket};
 
 /// What is known before the agent runs.
 pub(super) struct LocalApi {
@@ -40,21 +41,22 @@ impl LocalApi {
         Self { socket, facts, reader }
     }
 
-    /// The server, where there is a socket, and the questions that come from it.
+    /// The server, where there is a socket.
     pub(super) fn start(
         self,
         standing: &Standing,
+        asking: Questions,
+        cost: watch::Receiver<CostNow>,
         shutdown: &CancellationToken,
-    ) -> anyhow::Result<(Option<Server>, mpsc::Receiver<Question>)> {
-        let (asking, asked) = questions();
-        let Some(socket) = self.socket else { return Ok((None, asked)) };
+    ) -> anyhow::Result<Option<Server>> {
+        let Some(socket) = self.socket else { return Ok(None) };
         let loops = [("reader of the ring", self.reader), ("main loop", standing.heartbeat())];
         let readiness = standing.readiness();
         let checks = Arc::new(Checks::new(move || alive(&loops), move || readiness.borrow().clone()));
         let services =
-            Routes::new(health::service(checks.clone())).add_service(Api::service(self.facts, checks, asking));
+            Routes::new(health::service(checks.clone())).add_service(Api::service(self.facts, checks, asking, cost));
         tracing::info!("the local API listens on {}", socket.path().display());
         let server = Server::start(socket, services, shutdown).context("starting the local API")?;
-        Ok((Some(server), asked))
+        Ok(Some(server))
     }
 }

@@ -15,6 +15,7 @@ use super::containers::Runtimes;
 use super::policies::{Outcome, Policies};
 use crate::config::Config;
 use crate::control::{Choice, Plan};
+use crate::cost::CostNow;
 use crate::kubernetes::crd::{
     NodePolicy, NodeProbe, NodeStatus, PolicyReason, RefusedEntry, RefusedProbe, MAX_NODE_POLICIES, MAX_REFUSED_ENTRIES,
 };
@@ -53,6 +54,7 @@ impl About {
         plan: &Plan,
         runtimes: Runtimes<'_>,
         loops: &BTreeMap<ContainerSlot, String>,
+        cost: &CostNow,
     ) -> NodeStatus {
         let (choice, outcome) = (policies.choice(), policies.outcome());
         let status = NodeStatus {
@@ -61,7 +63,7 @@ impl About {
             kernel: self.kernel.clone(),
             architecture: self.architecture.clone(),
             backend: self.backend.to_owned(),
-            conditions: conditions(runtimes, &outcome.hooks, loops),
+            conditions: conditions(runtimes, &outcome.hooks, loops, cost),
             policies: node_policies(choice, outcome, plan),
             probes: node_probes(&outcome.hooks),
             refused_probes: refused_probes(&outcome.hooks),
@@ -147,7 +149,12 @@ fn is_ready(reason: PolicyReason) -> bool {
 }
 
 /// What of this node somebody may have to act on. When they changed last is for the writer to say.
-fn conditions(runtimes: Runtimes<'_>, hooks: &Report, loops: &BTreeMap<ContainerSlot, String>) -> Vec<Condition> {
+fn conditions(
+    runtimes: Runtimes<'_>,
+    hooks: &Report,
+    loops: &BTreeMap<ContainerSlot, String>,
+    cost: &CostNow,
+) -> Vec<Condition> {
     let parts = [containerd(runtimes), probes(hooks)];
     let failing = parts.iter().find(|condition| condition.status != "True");
     let ready = match failing {
@@ -159,7 +166,7 @@ fn conditions(runtimes: Runtimes<'_>, hooks: &Report, loops: &BTreeMap<Container
         ),
         Some(part) => condition("Ready", false, &part.reason, part.message.clone()),
     };
-    std::iter::once(ready).chain(parts).chain([feedback_loop(loops)]).collect()
+    std::iter::once(ready).chain(parts).chain([feedback_loop(loops), cost_above_limit(cost)]).collect()
 }
 
 fn containerd(runtimes: Runtimes<'_>) -> Condition {
@@ -200,12 +207,22 @@ fn probes(hooks: &Report) -> Condition {
     }
 }
 
-/// The one condition of which True is the ill.
+/// Of this condition, and of the next, True is the ill.
 fn feedback_loop(loops: &BTreeMap<ContainerSlot, String>) -> Condition {
     match loops.values().next() {
         Some(first) => condition("FeedbackLoop", true, "ReadsOwnOutput", first.clone()),
         None => condition("FeedbackLoop", false, "None", "no container reads mostly what KubeWard writes".to_owned()),
     }
+}
+
+/// Without a number that changes with time.
+fn cost_above_limit(cost: &CostNow) -> Condition {
+    let reason = match (cost.limit, cost.is_above) {
+        (None, _) => "NoLimit",
+        (Some(_), false) => "WithinLimit",
+        (Some(_), true) => "AboveLimit",
+    };
+    condition("CostAboveLimit", cost.is_above, reason, cost.standing())
 }
 
 fn condition(type_: &str, is_true: bool, reason: &str, message: String) -> Condition {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
@@ -12,6 +12,7 @@ use super::health::{Checks, Verdict};
 use super::proto::kube_ward_server::{KubeWard, KubeWardServer};
 use super::question::{Question, Questions};
 use super::{messages, planning, proto};
+use crate::cost::CostNow;
 
 /// For the owner of an answer. Less than the server gives the request, so that the client hears who did not answer.
 const OWNER_WITHIN: Duration = Duration::from_secs(4);
@@ -40,12 +41,18 @@ pub struct Api {
     facts: Facts,
     checks: Arc<Checks>,
     questions: Questions,
+    cost: watch::Receiver<CostNow>,
 }
 
 impl Api {
     /// The service, for [`super::Server::start`].
-    pub fn service(facts: Facts, checks: Arc<Checks>, questions: Questions) -> KubeWardServer<Self> {
-        KubeWardServer::new(Self { facts, checks, questions })
+    pub fn service(
+        facts: Facts,
+        checks: Arc<Checks>,
+        questions: Questions,
+        cost: watch::Receiver<CostNow>,
+    ) -> KubeWardServer<Self> {
+        KubeWardServer::new(Self { facts, checks, questions, cost })
             .max_decoding_message_size(REQUEST_BYTES)
             .max_encoding_message_size(ANSWER_BYTES)
     }
@@ -79,6 +86,8 @@ async fn in_time<T>(asking: impl Future<Output = Result<T, Status>>) -> Result<T
 impl KubeWard for Api {
     async fn get_info(&self, _: Request<proto::GetInfoRequest>) -> Result<Response<proto::GetInfoResponse>, Status> {
         let facts = self.facts.clone();
+        let cost = *self.cost.borrow();
+        let above_limit = Verdict { holds: cost.is_above, why: cost.standing() };
         let condition =
             |kind: &str, Verdict { holds, why }| proto::Condition { r#type: kind.to_owned(), holds, message: why };
         Ok(Response::new(proto::GetInfoResponse {
@@ -91,7 +100,12 @@ impl KubeWard for Api {
             started_unix_ns: facts.started_unix_ns,
             backend: facts.backend,
             backend_reasons: facts.backend_reasons,
-            conditions: vec![condition("Alive", self.checks.is_alive()), condition("Ready", self.checks.is_ready())],
+            conditions: vec![
+                condition("Alive", self.checks.is_alive()),
+                condition("Ready", self.checks.is_ready()),
+                condition("CostAboveLimit", above_limit),
+            ],
+            cost: messages::cost(&cost),
         }))
     }
 
@@ -155,7 +169,8 @@ mod tests {
             backend_reasons: Vec::new(),
         };
         let checks = Checks::new(|| Verdict::yes("it is"), || Verdict::no("not yet"));
-        Api { facts, checks: checks.into(), questions }
+        let (_, cost) = watch::channel(CostNow::default());
+        Api { facts, checks: checks.into(), questions, cost }
     }
 
     fn ledger() -> Request<proto::GetLedgerRequest> {

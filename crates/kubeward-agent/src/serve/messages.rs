@@ -13,6 +13,7 @@ use kubeward_core::table::{CallResult, CallStats, Latency};
 
 use super::proto;
 use super::proto::result_count::Result as Outcome;
+use crate::cost::{CostNow, CpuPercent};
 use crate::pipeline::{Accounts, TableNow};
 
 pub(super) fn ledger(accounts: Accounts) -> proto::GetLedgerResponse {
@@ -43,6 +44,24 @@ fn account(account: &Account) -> proto::Account {
         unreadable: account.unreadable,
         balanced: account.balanced(),
     }
+}
+
+/// `None`: nothing was measured yet.
+pub(super) fn cost(now: &CostNow) -> Option<proto::Cost> {
+    let CostNow { cost, limit, .. } = now;
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    (cost.averaged_ns > 0).then(|| proto::Cost {
+        averaged_seconds: seconds(cost.averaged_ns),
+        kernel_cpu_percent: cost.kernel_percent,
+        user_cpu_percent: cost.user_percent,
+        runs_per_second: cost.runs_per_s,
+        ns_per_run: cost.ns_per_run,
+        kernel_cpu_seconds: seconds(cost.kernel_cpu_ns),
+        user_cpu_seconds: seconds(cost.user_cpu_ns),
+        resident_bytes: cost.resident_bytes,
+        map_bytes: cost.map_bytes,
+        warn_cpu_percent: limit.map(CpuPercent::get),
+    })
 }
 
 /// The calls of these containers, by full id; of all when none is named.

@@ -32,6 +32,9 @@ struct call {
 	const struct kw_record *submitted; /* what was known at entry, where another task made the call; else NULL */
 };
 
+/* Beside a KW_PROBE: the hook is on the function that every call of the 32-bit table goes through. */
+#define KW_DISPATCHER (1 << 8)
+
 static __always_inline bool is_raw(u32 probe)
 {
 	return probe == KW_PROBE_TP_BTF || probe == KW_PROBE_TRACEPOINT;
@@ -109,6 +112,8 @@ static __always_inline bool open_call(struct call *call, s32 id, bool is_native,
 		call->flags |= KW_RECORD_COMPAT;
 	shape = find_shape(call->task, id, call->flags & KW_RECORD_COMPAT, &call->shape_nr);
 	if (!shape)
+		return false;
+	if (probe & KW_DISPATCHER && shape->flags & KW_SHAPE_SHARED)
 		return false;
 	call->nr = shape->nr;
 	nr = shape->native_nr;

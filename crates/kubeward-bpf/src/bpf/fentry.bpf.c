@@ -10,6 +10,7 @@
 #include <bpf/bpf_tracing.h>
 #include "wire.h"
 #include "maps.bpf.h"
+#include "timing.bpf.h"
 #include "births.bpf.h"
 #include "identity.bpf.h"
 #include "share.bpf.h"
@@ -26,13 +27,26 @@ char LICENSE[] SEC("license") = "GPL";
 
 static __noinline int enter(void)
 {
-	return on_enter(current_nr(), KW_PROBE_FENTRY);
+	return timed(on_enter(current_nr(), KW_PROBE_FENTRY));
 }
 
 /* The function's result: its registers still hold -ENOSYS. */
 static __noinline int leave(s64 ret)
 {
-	return on_exit(current_nr(), ret, KW_PROBE_FENTRY);
+	return timed(on_exit(current_nr(), ret, KW_PROBE_FENTRY));
+}
+
+/* ia32_sys_call(regs, nr), in place of the functions of all 32-bit calls. */
+SEC("?fentry")
+int enter_dispatcher(u64 *ctx)
+{
+	return on_enter(current_nr(), KW_PROBE_FENTRY | KW_DISPATCHER);
+}
+
+SEC("?fexit")
+int exit_dispatcher(u64 *ctx)
+{
+	return on_exit(current_nr(), (s64)ctx[2], KW_PROBE_FENTRY | KW_DISPATCHER);
 }
 
 #define PAIR(n)                                                                                                        \

@@ -32,6 +32,15 @@ static __always_inline u64 mnt_seq_of(struct task_struct *task)
 	return 0;
 }
 
+/* The verifier of 6.1 takes no variable offset on a pointer whose type it knows: the copy has none. */
+static __always_inline void *untyped(const void *pointer)
+{
+	void *copy = NULL;
+
+	bpf_probe_read_kernel(&copy, sizeof(copy), &pointer);
+	return copy;
+}
+
 /* The number of `pid` in the pid namespace of the agent, which is at `level`; 0 when it is not visible there. */
 static __always_inline u32 pid_at_level(struct pid *pid, u32 level)
 {
@@ -40,7 +49,7 @@ static __always_inline u32 pid_at_level(struct pid *pid, u32 level)
 
 	if (BPF_CORE_READ(pid, level) < level)
 		return 0;
-	upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) + (u64)level * bpf_core_type_size(struct upid);
+	upid = untyped(pid) + bpf_core_field_offset(struct pid, numbers) + (u64)level * bpf_core_type_size(struct upid);
 	bpf_probe_read_kernel(&nr, sizeof(nr), upid + bpf_core_field_offset(struct upid, nr));
 	return nr;
 }
@@ -55,7 +64,7 @@ static __always_inline u32 own_pid(struct task_struct *task)
 	if (level == 0)
 		return nr;
 	bpf_probe_read_kernel(&nr, sizeof(nr),
-			      (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+			      untyped(pid) + bpf_core_field_offset(struct pid, numbers) +
 				      (u64)level * bpf_core_type_size(struct upid) +
 				      bpf_core_field_offset(struct upid, nr));
 	return nr;

@@ -15,8 +15,8 @@
  *
  * What a call's entry and return mean is in calls.bpf.h, and its caller's end in ended.bpf.h, whose task it is in identity.bpf.h, what it points to in
  * args.bpf.h and path.bpf.h, what of the ring is whose in share.bpf.h, which call a number is in compat.bpf.h, how calls go from
- * one kind of hook to the other in moves.bpf.h, how they are counted by result in table.bpf.h. fentry.bpf.c holds the programs of
- * the fentry backend, uring.bpf.c those on io_uring.
+ * one kind of hook to the other in moves.bpf.h, how they are counted by result in table.bpf.h, what the programs themselves take
+ * in timing.bpf.h. fentry.bpf.c holds the programs of the fentry backend, uring.bpf.c those on io_uring.
  */
 #include "kernel.h"
 #include <linux/bpf.h>
@@ -25,6 +25,7 @@
 #include <bpf/bpf_tracing.h>
 #include "wire.h"
 #include "maps.bpf.h"
+#include "timing.bpf.h"
 #include "births.bpf.h"
 #include "identity.bpf.h"
 #include "birth_events.bpf.h"
@@ -46,7 +47,7 @@ char LICENSE[] SEC("license") = "GPL";
 SEC("?tp_btf/sys_enter")
 int raw_enter(u64 *ctx)
 {
-	return on_enter((s32)ctx[1], KW_PROBE_TP_BTF);
+	return timed(on_enter((s32)ctx[1], KW_PROBE_TP_BTF));
 }
 
 SEC("?tp_btf/sys_exit")
@@ -54,43 +55,43 @@ int raw_exit(u64 *ctx)
 {
 	const struct pt_regs *regs = (const struct pt_regs *)ctx[0];
 
-	return on_exit(arch_nr(regs), (s64)ctx[1], KW_PROBE_TP_BTF);
+	return timed(on_exit(arch_nr(regs), (s64)ctx[1], KW_PROBE_TP_BTF));
 }
 
 SEC("?tracepoint/raw_syscalls/sys_enter")
 int classic_enter(struct trace_event_raw_sys_enter *ctx)
 {
-	return on_enter(ctx->id, KW_PROBE_TRACEPOINT);
+	return timed(on_enter(ctx->id, KW_PROBE_TRACEPOINT));
 }
 
 SEC("?tracepoint/raw_syscalls/sys_exit")
 int classic_exit(struct trace_event_raw_sys_exit *ctx)
 {
-	return on_exit(ctx->id, ctx->ret, KW_PROBE_TRACEPOINT);
+	return timed(on_exit(ctx->id, ctx->ret, KW_PROBE_TRACEPOINT));
 }
 
 SEC("?kprobe")
 int kprobe_enter(void *ctx)
 {
-	return on_enter(current_nr(), KW_PROBE_KPROBE);
+	return timed(on_enter(current_nr(), KW_PROBE_KPROBE));
 }
 
 SEC("?kretprobe")
 int kretprobe_exit(struct pt_regs *ctx)
 {
-	return on_exit(current_nr(), arch_kernel_ret(ctx), KW_PROBE_KPROBE);
+	return timed(on_exit(current_nr(), arch_kernel_ret(ctx), KW_PROBE_KPROBE));
 }
 
 SEC("?kprobe.multi")
 int kprobe_multi_enter(void *ctx)
 {
-	return on_enter(current_nr(), KW_PROBE_KPROBE_MULTI);
+	return timed(on_enter(current_nr(), KW_PROBE_KPROBE_MULTI));
 }
 
 SEC("?kretprobe.multi")
 int kretprobe_multi_exit(struct pt_regs *ctx)
 {
-	return on_exit(current_nr(), arch_kernel_ret(ctx), KW_PROBE_KPROBE_MULTI);
+	return timed(on_exit(current_nr(), arch_kernel_ret(ctx), KW_PROBE_KPROBE_MULTI));
 }
 
 static __always_inline struct kw_settings *awake(void)
@@ -101,11 +102,8 @@ static __always_inline struct kw_settings *awake(void)
 	return now && !now->silenced ? now : NULL;
 }
 
-/* Fork events would miss io_uring's workers. */
-SEC("tp_btf/task_newtask")
-int task_newtask(u64 *ctx)
+static __always_inline int on_newtask(struct task_struct *child)
 {
-	struct task_struct *child = (struct task_struct *)ctx[0];
 	struct task_struct *parent = bpf_get_current_task_btf();
 	struct kw_settings *now = awake();
 	struct kw_tag *tag;
@@ -121,6 +119,13 @@ int task_newtask(u64 *ctx)
 	return 0;
 }
 
+/* Fork events would miss io_uring's workers. */
+SEC("tp_btf/task_newtask")
+int task_newtask(u64 *ctx)
+{
+	return timed(on_newtask((struct task_struct *)ctx[0]));
+}
+
 /* Written by process_fork: runs of task_newtask that the kernel skipped and that are made up for. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -129,11 +134,8 @@ struct {
 	__type(value, u64);
 } tags_made_up SEC(".maps");
 
-/* A second chance: under live preemption the kernel may skip the first, and a child that got no tag could leave. */
-SEC("tp_btf/sched_process_fork")
-int process_fork(u64 *ctx)
+static __always_inline int on_fork(struct task_struct *child)
 {
-	struct task_struct *child = (struct task_struct *)ctx[1];
 	struct kw_tag *tag = bpf_task_storage_get(&task_tags, bpf_get_current_task_btf(), 0, 0);
 	u32 zero = 0;
 	u64 *made_up;
@@ -145,6 +147,13 @@ int process_fork(u64 *ctx)
 	if (made_up && bpf_task_storage_get(&task_tags, child, 0, 0))
 		count(*made_up);
 	return 0;
+}
+
+/* A second chance: under live preemption the kernel may skip the first, and a child that got no tag could leave. */
+SEC("tp_btf/sched_process_fork")
+int process_fork(u64 *ctx)
+{
+	return timed(on_fork((struct task_struct *)ctx[1]));
 }
 
 /* What the new program was called with, as the kernel copied it: for strings that were not there to read at entry. */
@@ -245,32 +254,30 @@ int raw_process_exec(u64 *ctx)
 {
 	struct linux_binprm *bprm = (struct linux_binprm *)ctx[2];
 
-	return on_exec((u64)BPF_CORE_READ(bprm, filename));
+	return timed(on_exec((u64)BPF_CORE_READ(bprm, filename)));
 }
 
 SEC("?tracepoint/sched/sched_process_exec")
 int classic_process_exec(struct trace_event_raw_sched_process_exec *ctx)
 {
-	return on_exec((u64)ctx + (ctx->__data_loc_filename & 0xffff));
+	return timed(on_exec((u64)ctx + (ctx->__data_loc_filename & 0xffff)));
 }
 
 SEC("?tp_btf/sched_process_exit")
 int raw_process_exit(u64 *ctx)
 {
-	return on_task_exit();
+	return timed(on_task_exit());
 }
 
 SEC("?tracepoint/sched/sched_process_exit")
 int classic_process_exit(void *ctx)
 {
-	return on_task_exit();
+	return timed(on_task_exit());
 }
 
 /* Of the v2 hierarchy: ids collide between hierarchies. A container's own task makes parts of that container. */
-SEC("?tp_btf/cgroup_mkdir")
-int cgroup_mkdir(u64 *ctx)
+static __always_inline int on_mkdir(struct cgroup *cgroup)
 {
-	struct cgroup *cgroup = (struct cgroup *)ctx[0];
 	struct kw_settings *now = awake();
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct owner owner;
@@ -282,16 +289,27 @@ int cgroup_mkdir(u64 *ctx)
 	return on_birth(cgroup);
 }
 
+SEC("?tp_btf/cgroup_mkdir")
+int cgroup_mkdir(u64 *ctx)
+{
+	return timed(on_mkdir((struct cgroup *)ctx[0]));
+}
+
 /* One that had calls waits for its name: what it did is told after its end too. */
+static __always_inline int on_rmdir(struct cgroup *cgroup)
+{
+	u64 id = BPF_CORE_READ(cgroup, kn, id);
+	struct kw_birth *birth = bpf_map_lookup_elem(&births, &id);
+
+	if (birth && !birth->slot && BPF_CORE_READ(cgroup, root, hierarchy_id) == 0)
+		bpf_map_delete_elem(&births, &id);
+	return 0;
+}
+
 SEC("?tp_btf/cgroup_rmdir")
 int cgroup_rmdir(u64 *ctx)
 {
-	u64 id = BPF_CORE_READ((struct cgroup *)ctx[0], kn, id);
-	struct kw_birth *birth = bpf_map_lookup_elem(&births, &id);
-
-	if (birth && !birth->slot && BPF_CORE_READ((struct cgroup *)ctx[0], root, hierarchy_id) == 0)
-		bpf_map_delete_elem(&births, &id);
-	return 0;
+	return timed(on_rmdir((struct cgroup *)ctx[0]));
 }
 
 static __noinline int describe(struct task_struct *task, struct kw_task *found, u32 level)

@@ -17,6 +17,7 @@
 #include <bpf/bpf_tracing.h>
 #include "wire.h"
 #include "maps.bpf.h"
+#include "timing.bpf.h"
 #include "births.bpf.h"
 #include "identity.bpf.h"
 #include "share.bpf.h"
@@ -37,19 +38,19 @@ char LICENSE[] SEC("license") = "GPL";
 SEC("?tp_btf/io_uring_submit_req")
 int raw_submit_req(u64 *ctx)
 {
-	return on_submit((struct io_kiocb *)ctx[0], KW_PROBE_TP_BTF);
+	return timed(on_submit((struct io_kiocb *)ctx[0], KW_PROBE_TP_BTF));
 }
 
 SEC("?tp_btf/io_uring_submit_sqe")
 int raw_submit_sqe(u64 *ctx)
 {
-	return on_submit((struct io_kiocb *)ctx[0], KW_PROBE_TP_BTF);
+	return timed(on_submit((struct io_kiocb *)ctx[0], KW_PROBE_TP_BTF));
 }
 
 SEC("?tp_btf/io_uring_req_failed")
 int raw_failed(u64 *ctx)
 {
-	return on_submit((struct io_kiocb *)ctx[1], KW_PROBE_TP_BTF);
+	return timed(on_submit((struct io_kiocb *)ctx[1], KW_PROBE_TP_BTF));
 }
 
 SEC("?tp_btf/io_uring_complete")
@@ -57,50 +58,50 @@ int raw_complete(u64 *ctx)
 {
 	const struct io_uring_cqe *cqe = (const struct io_uring_cqe *)ctx[2];
 
-	return on_answer(ctx[0], ctx[1], BPF_CORE_READ(cqe, user_data), BPF_CORE_READ(cqe, res),
-			 BPF_CORE_READ(cqe, flags));
+	return timed(on_answer(ctx[0], ctx[1], BPF_CORE_READ(cqe, user_data), BPF_CORE_READ(cqe, res),
+			       BPF_CORE_READ(cqe, flags)));
 }
 
 SEC("?tp_btf/io_uring_complete")
 int raw_complete_numbers(u64 *ctx)
 {
-	return on_answer(ctx[0], ctx[1], ctx[2], ctx[3], ctx[4]);
+	return timed(on_answer(ctx[0], ctx[1], ctx[2], ctx[3], ctx[4]));
 }
 
 SEC("?tp_btf/io_uring_cqe_overflow")
 int raw_overflow(u64 *ctx)
 {
-	return on_nameless_answer(ctx[0], ctx[1], ctx[2], ctx[3]);
+	return timed(on_nameless_answer(ctx[0], ctx[1], ctx[2], ctx[3]));
 }
 
 SEC("?tracepoint/io_uring/io_uring_submit_req")
 int classic_submit_req(struct trace_event_raw_io_uring_submit_req *ctx)
 {
-	return on_submit(ctx->req, KW_PROBE_TRACEPOINT);
+	return timed(on_submit(ctx->req, KW_PROBE_TRACEPOINT));
 }
 
 SEC("?tracepoint/io_uring/io_uring_submit_sqe")
 int classic_submit_sqe(struct trace_event_raw_io_uring_submit_sqe *ctx)
 {
-	return on_submit(ctx->req, KW_PROBE_TRACEPOINT);
+	return timed(on_submit(ctx->req, KW_PROBE_TRACEPOINT));
 }
 
 SEC("?tracepoint/io_uring/io_uring_req_failed")
 int classic_failed(struct trace_event_raw_io_uring_req_failed *ctx)
 {
-	return on_submit(ctx->req, KW_PROBE_TRACEPOINT);
+	return timed(on_submit(ctx->req, KW_PROBE_TRACEPOINT));
 }
 
 SEC("?tracepoint/io_uring/io_uring_complete")
 int classic_complete(struct trace_event_raw_io_uring_complete *ctx)
 {
-	return on_answer((u64)ctx->ctx, (u64)ctx->req, ctx->user_data, ctx->res, ctx->cflags);
+	return timed(on_answer((u64)ctx->ctx, (u64)ctx->req, ctx->user_data, ctx->res, ctx->cflags));
 }
 
 SEC("?tracepoint/io_uring/io_uring_cqe_overflow")
 int classic_overflow(struct trace_event_raw_io_uring_cqe_overflow *ctx)
 {
-	return on_nameless_answer((u64)ctx->ctx, ctx->user_data, ctx->res, ctx->cflags);
+	return timed(on_nameless_answer((u64)ctx->ctx, ctx->user_data, ctx->res, ctx->cflags));
 }
 
 SEC("?syscall")

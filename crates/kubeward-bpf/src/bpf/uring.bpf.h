@@ -300,7 +300,7 @@ static __always_inline int answer_request(u64 id, u64 ring, u64 user_data, s32 r
 	call.phase = KW_PHASE_CALL;
 	call.ret = res;
 	call.duration_ns = bpf_ktime_get_ns() - call.mono_ns;
-	if (settle(&call) && is_wanted_return(&call))
+	if (settle(&call) && !is_told_by_count(&call) && is_wanted_return(&call))
 		emit(&call, answer_items(&call, request, id));
 	if (more)
 		go_on(request);

@@ -142,6 +142,7 @@ enum kw_shape_flag {
 	KW_SHAPE_FORKS = 1 << 5,     /* the child's return of 0 is not a call */
 	KW_SHAPE_ENTRY_KNOWS =
 		1 << 6, /* only the entry shows the right number (rt_sigreturn), or all that there is (reboot) */
+	KW_SHAPE_SHARED = 1 << 7, /* of the 32-bit table: its function is the native call's, and hooked as such */
 };
 
 /*
@@ -359,6 +360,19 @@ struct kw_account {
 	__u64 untabled; /* calls that call_table, or the container's share of it, had no room for; they are counted above */
 	__u64 untimed;	/* the same of call_times; their calls are in call_table, as far as that has room */
 	__u64 untagged; /* tasks that got no tag for want of memory: identified anew at each call */
+};
+
+/* In the memory of both sides: whether runs of our programs are timed now. */
+struct kw_window {
+	__u32 is_open;
+	__u32 nothing; /* always 0 */
+};
+
+/* Per CPU: runs that were timed, of all programs, since the object was loaded. */
+struct kw_run_times {
+	__u64 runs;
+	__u64 ns;	/* begin to end, with one reading of the clock in it */
+	__u64 clock_ns; /* what that reading took, measured at each run's end */
 };
 
 /* Where keys_made and keys_deleted count the keys of call_table and call_times, each by slot. */

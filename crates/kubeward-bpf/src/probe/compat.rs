@@ -1,5 +1,5 @@
-//! The functions by which 32-bit calls are served: beside a native call's function, those of all 32-bit calls that do the same
-//! are hooked.
+//! The functions by which 32-bit calls are served. fentry hooks the one that all of them go through, where that can be hooked; else,
+//! and under kprobes, those of all 32-bit calls that do the same are hooked beside a native call's function.
 //!
 //! Two functions, those of `socketcall` and `ipc`, serve many calls. They are hooked for all of them once, with the first that
 //! wants it and until the end: the kernel's tables keep them from showing calls that nobody asks for.
@@ -15,6 +15,19 @@ use super::attach::{self, Hook};
 use super::fentry;
 use crate::object::Engine;
 use crate::wire::{CALLS, HOOK_ENTER, HOOK_EXIT};
+
+/// How hooks on functions see 32-bit calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Entry {
+    /// By the functions of the calls themselves.
+    #[default]
+    Functions,
+    /// By [`DISPATCHER`], which showed each one of the self-test's.
+    Dispatcher,
+}
+
+/// Every call of the 32-bit table goes through it. It is there from 6.9 on, and where that was backported; in 7.x it cannot be hooked.
+pub(super) const DISPATCHER: &str = "ia32_sys_call";
 
 /// One function of this kernel, and the number of the program that fentry would hook it with: mostly its call's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,15 +96,34 @@ fn is_sub_call(call: &CompatCall) -> bool {
     call.key >= syscall::FIRST_SUB_CALL
 }
 
-/// The hooks on functions that serve many calls, by the number of their program.
-#[derive(Debug, Default)]
+/// The hooks on functions that serve many calls.
+#[derive(Debug)]
 pub(super) struct SharedHooks {
+    /// How fentry sees 32-bit calls; other kinds of hook go by their functions.
+    entry: Entry,
+    dispatcher: Option<Option<Hook>>,
+    /// By the number of their program.
     hooks: BTreeMap<u16, Option<Hook>>,
 }
 
 impl SharedHooks {
+    pub(super) fn new(entry: Entry) -> Self {
+        Self { entry, dispatcher: None, hooks: BTreeMap::new() }
+    }
+
+    /// By what 32-bit calls come under this kind of hook.
+    pub(super) fn entry(&self, probe: Probe) -> Entry {
+        match probe {
+            Probe::Fentry => self.entry,
+            _ => Entry::Functions,
+        }
+    }
+
     /// Whether the function that `call` shares with others is hooked, or there is none. Tried once.
     pub(super) fn serve(&mut self, engine: &Engine, probe: Probe, call: &Syscall) -> bool {
+        if self.entry(probe) == Entry::Dispatcher {
+            return self.dispatcher.get_or_insert_with(|| fentry::attach_dispatcher(engine)).is_some();
+        }
         let Some(function) = Functions::of_this_kernel().shared.get(&call.nr) else { return true };
         let attach = || match probe {
             Probe::Fentry => fentry::attach_shared(engine, function),
@@ -101,7 +133,7 @@ impl SharedHooks {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Hook> {
-        self.hooks.values().flatten()
+        self.hooks.values().chain(&self.dispatcher).flatten()
     }
 }
 

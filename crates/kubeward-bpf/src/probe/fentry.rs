@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use kubeward_core::event::Probe;
-use kubeward_core::syscall::Syscall;
+use kubeward_core::syscall::{Syscall, UNLISTED};
 use libbpf_rs::btf::types::Func;
 use libbpf_rs::btf::Btf;
-use libbpf_rs::Object;
+use libbpf_rs::{Link, Object};
 
 use super::attach::{self, Hook, Programs};
-use super::compat::{Function, Functions, SHARED_BITS};
+use super::compat::{Entry, Function, Functions, DISPATCHER, SHARED_BITS};
 use crate::object::{self, Engine, LoadError};
 use crate::wire::{HOOK_ENTER, HOOK_EXIT};
 
@@ -20,10 +20,13 @@ fn suffix(program: u16) -> String {
     format!("_{program:04o}")
 }
 
+/// What the names of the dispatcher's two programs end in.
+const DISPATCHER_SUFFIX: &str = "_dispatcher";
+
 /// Hooks every call that the kernel lets be hooked this way. The others are left out.
-pub(super) fn attach(engine: &Engine, calls: &[(&'static Syscall, u8)]) -> Vec<Hook> {
+pub(super) fn attach(engine: &Engine, calls: &[(&'static Syscall, u8)], entry: Entry) -> Vec<Hook> {
     let Ok(btf) = Btf::from_vmlinux() else { return Vec::new() };
-    let targets: Vec<Targets> = calls.iter().filter_map(|&(call, bits)| Targets::of(&btf, call, bits)).collect();
+    let targets: Vec<Targets> = calls.iter().filter_map(|&(call, bits)| Targets::of(&btf, call, bits, entry)).collect();
     drop(btf);
     match Objects::load(engine, &targets) {
         Ok(objects) => targets.iter().filter_map(|targets| hook(&objects, targets)).collect(),
@@ -40,10 +43,28 @@ pub(super) fn attach_shared(engine: &Engine, function: &Function) -> Option<Hook
     hook(&Objects::load(engine, std::slice::from_ref(&targets)).ok()?, &targets)
 }
 
+/// The function that all 32-bit calls go through; `None`: the kernel refused it.
+pub(super) fn attach_dispatcher(engine: &Engine) -> Option<Hook> {
+    let object = load_programs(engine, |name| name.ends_with(DISPATCHER_SUFFIX).then_some(DISPATCHER)).ok()?;
+    let mut links = Vec::new();
+    for moment in moments(SHARED_BITS) {
+        links.push(Arc::new(link(&object, &format!("{moment}{DISPATCHER_SUFFIX}"))?));
+    }
+    Some(Hook {
+        nr: UNLISTED,
+        probe: Probe::Fentry,
+        symbol: DISPATCHER.to_owned(),
+        bits: SHARED_BITS,
+        attached_ns: attach::now_ns(),
+        links,
+        programs: vec![Programs { object: Arc::new(object), suffix: DISPATCHER_SUFFIX.to_owned() }],
+    })
+}
+
 /// Whether this kernel takes the programs at all, and if not, what it says.
 pub(super) fn try_load(engine: &Engine, call: &'static Syscall) -> Result<(), LoadError> {
     let btf = Btf::from_vmlinux().map_err(|_| LoadError::NoBtf)?;
-    let targets = Targets::of(&btf, call, HOOK_ENTER | HOOK_EXIT);
+    let targets = Targets::of(&btf, call, HOOK_ENTER | HOOK_EXIT, Entry::Dispatcher);
     drop(btf);
     let targets = targets.ok_or_else(|| LoadError::Damaged { kind: "BTF function for", name: call.name.to_owned() })?;
     Objects::load(engine, &[targets]).map(drop)
@@ -59,10 +80,13 @@ struct Targets {
 
 impl Targets {
     /// `None` for a call of which some function has no type information to attach by.
-    fn of(btf: &Btf<'_>, call: &Syscall, bits: u8) -> Option<Self> {
+    fn of(btf: &Btf<'_>, call: &Syscall, bits: u8, entry: Entry) -> Option<Self> {
         let symbol = call.symbol().filter(|_| !call.has_no_fentry())?;
         let native = Function { program: call.nr, symbol };
-        let compat = Functions::of_this_kernel().own(call).to_vec();
+        let compat = match entry {
+            Entry::Functions => Functions::of_this_kernel().own(call).to_vec(),
+            Entry::Dispatcher => Vec::new(),
+        };
         let has_type = |function: &Function| btf.type_by_name::<Func<'_>>(&function.symbol).is_some();
         let all_have = has_type(&native) && compat.iter().all(has_type);
         all_have.then_some(Self { nr: call.nr, bits, native: Some(native), compat })
@@ -87,6 +111,17 @@ fn load(engine: &Engine, targets: Vec<(&Function, u8)>) -> Result<Option<Arc<Obj
     if targets.is_empty() {
         return Ok(None);
     }
+    let target_of = |name: &str| {
+        let is_meant = |function: &Function, bits: u8| {
+            name.ends_with(&suffix(function.program)) && moments(bits).contains(&kind(name))
+        };
+        targets.iter().find(|(function, bits)| is_meant(function, *bits)).map(|(function, _)| &*function.symbol)
+    };
+    Ok(Some(Arc::new(load_programs(engine, target_of)?)))
+}
+
+/// An object with those programs that have a target: the function that each is to be attached to.
+fn load_programs<'t>(engine: &Engine, target_of: impl Fn(&str) -> Option<&'t str>) -> Result<Object, LoadError> {
     let mut open = object::open(FENTRY)?;
     for mut map in open.maps_mut() {
         let name = map.name().to_owned();
@@ -96,17 +131,16 @@ fn load(engine: &Engine, targets: Vec<(&Function, u8)>) -> Result<Option<Arc<Obj
     }
     for mut program in open.progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
-        let wanted = targets.iter().find(|(function, bits)| {
-            name.ends_with(&suffix(function.program)) && moments(*bits).contains(&kind(&name))
-        });
-        if let Some((function, _)) = wanted {
+        if let Some(symbol) = target_of(&name) {
             program.set_autoload(true);
-            program
-                .set_attach_target(0, Some(function.symbol.clone()))
-                .map_err(object::refused("naming a function"))?;
+            program.set_attach_target(0, Some(symbol.to_owned())).map_err(object::refused("naming a function"))?;
         }
     }
-    Ok(Some(Arc::new(open.load().map_err(object::refused("loading fentry programs"))?)))
+    open.load().map_err(object::refused("loading fentry programs"))
+}
+
+fn link(object: &Object, program: &str) -> Option<Link> {
+    object.progs_mut().find(|loaded| loaded.name() == program)?.attach_trace().ok()
 }
 
 fn kind(name: &str) -> &str {
@@ -131,9 +165,7 @@ fn hook(objects: &Objects, targets: &Targets) -> Option<Hook> {
     let mut links = Vec::new();
     for moment in moments(targets.bits) {
         for (function, object) in &all {
-            let name = format!("{moment}{}", suffix(function.program));
-            let program = object.progs_mut().find(|program| program.name() == name.as_str())?;
-            links.push(Arc::new(program.attach_trace().ok()?));
+            links.push(Arc::new(link(object, &format!("{moment}{}", suffix(function.program)))?));
         }
     }
     let programs = |(function, object): &(&Function, &Arc<Object>)| Programs {

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use kubeward_core::event::Probe;
 use kubeward_core::syscall::Syscall;
 
+use super::compat::Entry;
+use super::cost::{Horizon, Weighed};
 use super::selftest::{self, Trial};
 use super::{Backend, ProbeError, ASK_REFUSED};
 use crate::object::Engine;
-
-/// Up to this many calls, hooks on their functions are cheaper than a tracepoint that taxes every call of the machine, and
-/// are attached within a second.
-pub(super) const FEW_CALLS: usize = 32;
+use crate::process;
 
 /// What was found out about each kind of hook; `None`: it was not needed, so not tried.
 #[derive(Debug, Default)]
@@ -24,7 +23,7 @@ pub(super) struct Verdicts {
 }
 
 /// Tries what `backend` could use. The raw tracepoints are tried always: they serve what the others cannot.
-pub(super) fn verdicts(engine: &Arc<Engine>, backend: Backend) -> Result<Verdicts, ProbeError> {
+pub(super) fn verdicts(engine: &Arc<Engine>, backend: Backend, horizon: Horizon) -> Result<Verdicts, ProbeError> {
     let tp_btf = selftest::run(engine, Probe::TpBtf);
     let mut verdicts = Verdicts::default();
     if !tp_btf.is_exact() {
@@ -38,6 +37,7 @@ pub(super) fn verdicts(engine: &Arc<Engine>, backend: Backend) -> Result<Verdict
             verdicts.kprobe = Some(selftest::run(engine, Probe::Kprobe));
             verdicts.kprobe_multi = Some(selftest::run(engine, Probe::KprobeMulti));
         }
+        Backend::Auto if horizon == Horizon::Trace && verdicts.raw_is_exact() => {}
         Backend::Auto => {
             let fentry = selftest::run(engine, Probe::Fentry);
             if !fentry.is_exact() {
@@ -85,8 +85,57 @@ impl Verdicts {
         }
     }
 
-    /// The hook to try for a call; where it cannot be attached, the raw tracepoint serves.
-    pub(super) fn choose(&self, backend: Backend, call: &Syscall, asked: u8, few: bool) -> Probe {
+    /// How fentry sees 32-bit calls.
+    pub(super) fn compat_entry(&self) -> Entry {
+        let found = self.fentry.as_ref().and_then(|trial| trial.result.as_ref().ok());
+        found.map_or(Entry::Functions, |found| found.entry)
+    }
+
+    /// The kind of hook on functions that `auto` may use: one that is exact.
+    fn exact_function(&self) -> Option<&Trial> {
+        [&self.fentry, &self.kprobe_multi].into_iter().flatten().find(|trial| trial.is_exact())
+    }
+
+    fn raw_trial(&self) -> Option<&Trial> {
+        match self.raw_probe() {
+            Probe::Tracepoint => self.tracepoint.as_ref(),
+            _ => self.tp_btf.as_ref(),
+        }
+    }
+
+    /// What `auto` weighs; `None` where there is nothing to choose.
+    pub(super) fn weighed(&self) -> Option<Weighed> {
+        let function = self.exact_function()?;
+        Some(Weighed {
+            function: function.cost()?,
+            is_each: function.probe != Probe::KprobeMulti,
+            raw: self.raw_trial()?.cost()?,
+            cpus: process::running_cpus(),
+        })
+    }
+
+    /// Whether hooks on functions serve under `auto`. `by_function`: whether they do now, since edits around the border shall not
+    /// move everything to and fro.
+    ///
+    /// All calls or none: where the raw tracepoint must be there for one of them, the others may as well come by it.
+    pub(super) fn auto_hooks_functions(&self, wanted: &Wanted<'_>, by_function: bool) -> bool {
+        let Some(function) = self.exact_function() else { return false };
+        if !self.raw_is_exact() {
+            return true;
+        }
+        let needs_raw = |&(call, asked): &(&Syscall, u8)| {
+            asked & ASK_REFUSED != 0
+                || function.probe == Probe::Fentry && call.has_no_fentry()
+                || call.symbol().is_none()
+        };
+        let limit = self.weighed().map_or(0, |weighed| weighed.crossover());
+        let limit = if by_function { limit + limit / 4 } else { limit };
+        wanted.len() <= limit && !wanted.iter().any(needs_raw)
+    }
+
+    /// The hook to try for a call; where it cannot be attached, the raw tracepoint serves. `by_function`: what
+    /// [`Verdicts::auto_hooks_functions`] said.
+    pub(super) fn choose(&self, backend: Backend, call: &Syscall, asked: u8, by_function: bool) -> Probe {
         if asked & ASK_REFUSED != 0 {
             return self.raw_probe();
         }
@@ -95,9 +144,10 @@ impl Verdicts {
             Backend::Fentry => Probe::Fentry,
             Backend::Kprobe if works(&self.kprobe_multi) => Probe::KprobeMulti,
             Backend::Kprobe => Probe::Kprobe,
-            Backend::Auto if few && exact(&self.fentry) && !call.has_no_fentry() => Probe::Fentry,
-            Backend::Auto if few && exact(&self.kprobe_multi) => Probe::KprobeMulti,
-            Backend::Auto => self.raw_probe(),
+            Backend::Auto => match self.exact_function() {
+                Some(trial) if by_function && !(trial.probe == Probe::Fentry && call.has_no_fentry()) => trial.probe,
+                _ => self.raw_probe(),
+            },
         }
     }
 
@@ -109,25 +159,33 @@ impl Verdicts {
         }
     }
 
-    pub(super) fn explain(&self, backend: Backend) -> Vec<String> {
+    pub(super) fn explain(&self, backend: Backend, horizon: Horizon) -> Vec<String> {
         let trials = [&self.tp_btf, &self.tracepoint, &self.fentry, &self.kprobe_multi, &self.kprobe];
         let mut lines: Vec<String> = trials.into_iter().flatten().map(Trial::to_string).collect();
         let raw = selftest::name(self.raw_probe());
-        lines.push(match backend {
-            Backend::Auto if exact(&self.fentry) => {
-                format!("auto: fentry for up to {FEW_CALLS} calls, {raw} for more: both exact here, and cheapest so")
+        lines.push(match (backend, self.exact_function(), self.weighed()) {
+            (Backend::Auto, None, _) if horizon == Horizon::Trace => {
+                format!("auto: {raw} for every call: it is there at once and gone at once, as one command wants it")
             }
-            Backend::Auto if exact(&self.kprobe_multi) => {
-                format!(
-                    "auto: kprobe.multi for up to {FEW_CALLS} calls, {raw} for more: both exact here, and cheapest so"
-                )
+            (Backend::Auto, None, _) => format!("auto: {raw} for every call: no hook on functions is exact here"),
+            (Backend::Auto, Some(function), _) if !self.raw_is_exact() => {
+                let function = selftest::name(function.probe);
+                format!("auto: {function}, however many calls: {raw} is not exact here and serves only what {function} cannot")
             }
-            Backend::Auto => format!("auto: {raw} for every call: no hook on functions is exact here"),
-            named => format!("{named}: asked for; {raw} serves the calls it cannot"),
+            (Backend::Auto, Some(function), Some(weighed)) => {
+                format!("auto: {}", weighed.explain(selftest::name(function.probe), raw))
+            }
+            (named, ..) => format!("{named}: asked for; {raw} serves the calls it cannot"),
         });
+        if self.compat_entry() == Entry::Dispatcher {
+            lines.push(format!("32-bit calls: by one hook under fentry, on {}", super::compat::DISPATCHER));
+        }
         lines
     }
 }
+
+/// The wanted calls, with what is asked of each.
+pub(super) type Wanted<'a> = [(&'a Syscall, u8)];
 
 fn works(trial: &Option<Trial>) -> bool {
     trial.as_ref().is_some_and(Trial::attaches)
@@ -146,16 +204,31 @@ fn refused(backend: Backend, reasons: Option<Vec<String>>) -> Result<(), ProbeEr
 
 #[cfg(test)]
 mod tests {
-    use super::super::selftest::Counts;
+    use std::time::Duration;
+
+    use super::super::cost::Cost;
+    use super::super::selftest::{Counts, Findings};
     use super::*;
 
     fn trial(probe: Probe, counts: Option<(u64, u64)>) -> Option<Trial> {
-        let result = counts.map(|(calls, seen)| Counts { calls, seen, missed_returns: 0 });
-        Some(Trial { probe, result: result.ok_or_else(|| "refused".to_owned()) })
+        let cost = match probe {
+            Probe::TpBtf | Probe::Tracepoint => Cost { watched_ns: 300, other_ns: 100, ..Cost::default() },
+            _ => Cost { attach: Duration::from_millis(250), watched_ns: 300, ..Cost::default() },
+        };
+        let found = counts.map(|(calls, seen)| Findings {
+            counts: Counts { calls, seen, missed_returns: 0 },
+            cost,
+            entry: Entry::Functions,
+        });
+        Some(Trial { probe, result: found.ok_or_else(|| "refused".to_owned()) })
     }
 
     const EXACT: Option<(u64, u64)> = Some((100, 100));
     const SKIPS: Option<(u64, u64)> = Some((100, 90));
+
+    fn call(name: &str) -> &'static Syscall {
+        kubeward_core::syscall::by_name(name).expect("the catalogue has it")
+    }
 
     #[test]
     fn a_kernel_where_nothing_attaches_is_refused_with_every_reason() {
@@ -175,7 +248,7 @@ mod tests {
 
     #[test]
     fn exactness_comes_before_cost() {
-        let openat = kubeward_core::syscall::by_name("openat").expect("the catalogue has it");
+        let openat = call("openat");
         let skipping = Verdicts {
             tp_btf: trial(Probe::TpBtf, SKIPS),
             tracepoint: trial(Probe::Tracepoint, EXACT),
@@ -186,9 +259,33 @@ mod tests {
         assert_eq!(skipping.choose(Backend::Auto, openat, 0, true), Probe::KprobeMulti);
         assert_eq!(skipping.choose(Backend::Auto, openat, 0, false), Probe::Tracepoint);
         assert_eq!(skipping.choose(Backend::Auto, openat, ASK_REFUSED, true), Probe::Tracepoint);
-        let quiet =
-            Verdicts { tp_btf: trial(Probe::TpBtf, EXACT), fentry: trial(Probe::Fentry, EXACT), ..Verdicts::default() };
-        assert_eq!(quiet.choose(Backend::Auto, openat, 0, true), Probe::Fentry);
-        assert_eq!(quiet.choose(Backend::Auto, openat, 0, false), Probe::TpBtf);
+        let only_fentry =
+            Verdicts { tp_btf: trial(Probe::TpBtf, SKIPS), fentry: trial(Probe::Fentry, EXACT), ..Verdicts::default() };
+        let all: Vec<_> = kubeward_core::syscall::all().iter().map(|call| (call, 0)).collect();
+        assert!(only_fentry.auto_hooks_functions(&all, false), "dear, but exact");
+    }
+
+    fn both_exact() -> Verdicts {
+        Verdicts { tp_btf: trial(Probe::TpBtf, EXACT), fentry: trial(Probe::Fentry, EXACT), ..Verdicts::default() }
+    }
+
+    #[test]
+    fn what_the_tracepoint_must_show_takes_all_others_with_it() {
+        let auto = |wanted: &Wanted<'_>| both_exact().auto_hooks_functions(wanted, false);
+        assert!(auto(&[(call("openat"), 0)]));
+        assert!(!auto(&[(call("openat"), 0), (call("connect"), ASK_REFUSED)]), "only the tracepoint shows refusals");
+        assert!(!auto(&[(call("openat"), 0), (call("getpid"), 0)]), "getpid has no fentry");
+    }
+
+    #[test]
+    fn edits_around_the_border_do_not_move_everything() {
+        let verdicts = both_exact();
+        let limit = verdicts.weighed().expect("both are exact").crossover();
+        let all: Vec<_> = kubeward_core::syscall::all().iter().map(|call| (call, 0)).collect();
+        let hookable: Vec<_> = all.into_iter().filter(|(call, _)| !call.has_no_fentry()).collect();
+        let auto = |count: usize, by_function| verdicts.auto_hooks_functions(&hookable[..count], by_function);
+        assert!(limit >= 4 && limit + limit / 4 < hookable.len(), "{limit}");
+        assert_eq!([auto(limit, false), auto(limit + 1, false)], [true, false]);
+        assert_eq!([auto(limit + 1, true), auto(limit + limit / 4 + 1, true)], [true, false]);
     }
 }

@@ -15,6 +15,8 @@ use kubeward_core::event::Probe;
 use kubeward_core::syscall::{self, Syscall};
 
 use super::attach::{self, AttachError, Hook};
+use super::compat::Entry;
+use super::cost::{CallTimes, Cost};
 use super::tables::Tables;
 use super::{fentry, raw};
 use crate::object::Engine;
@@ -31,6 +33,8 @@ const WAKE_UPS: usize = 200;
 const TICKS: u64 = 24;
 /// How long to wait for the ticks: on an idle machine they take a tenth of it.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// 32-bit calls made to see whether their dispatcher shows them.
+const COMPAT_CALLS: u32 = 16;
 /// The kernel gives a kretprobe ten return slots, or two for each CPU if that is more.
 const SPARE_THREADS: usize = 16;
 
@@ -38,7 +42,16 @@ const SPARE_THREADS: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trial {
     pub probe: Probe,
-    pub result: Result<Counts, String>,
+    pub result: Result<Findings, String>,
+}
+
+/// What was found out about a kind of hook that attaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Findings {
+    pub counts: Counts,
+    pub(super) cost: Cost,
+    /// How it sees 32-bit calls.
+    pub(super) entry: Entry,
 }
 
 /// What the test's threads did, and what was seen of it.
@@ -55,7 +68,15 @@ impl Trial {
     }
 
     pub(super) fn is_exact(&self) -> bool {
-        self.result.as_ref().is_ok_and(|counts| counts.seen == counts.calls && counts.missed_returns == 0)
+        self.counts().is_some_and(|counts| counts.seen == counts.calls && counts.missed_returns == 0)
+    }
+
+    fn counts(&self) -> Option<Counts> {
+        self.result.as_ref().ok().map(|found| found.counts)
+    }
+
+    pub(super) fn cost(&self) -> Option<Cost> {
+        self.result.as_ref().ok().map(|found| found.cost)
     }
 }
 
@@ -64,9 +85,11 @@ impl fmt::Display for Trial {
         let name = name(self.probe);
         match &self.result {
             Err(reason) => write!(f, "{name}: does not attach here: {reason}"),
-            Ok(counts) if self.is_exact() => write!(f, "{name}: exact: saw all of {} calls", counts.calls),
-            Ok(Counts { calls, seen, missed_returns }) => {
-                write!(f, "{name}: not exact: saw {seen} of {calls} calls, missed {missed_returns} returns")
+            Ok(Findings { counts, cost, .. }) if self.is_exact() => {
+                write!(f, "{name}: exact: saw all of {} calls; {cost}", counts.calls)
+            }
+            Ok(Findings { counts: Counts { calls, seen, missed_returns }, cost, .. }) => {
+                write!(f, "{name}: not exact: saw {seen} of {calls} calls, missed {missed_returns} returns; {cost}")
             }
         }
     }
@@ -87,12 +110,17 @@ pub(super) fn run(engine: &Arc<Engine>, probe: Probe) -> Trial {
     Trial { probe, result: measure(engine, probe) }
 }
 
-fn measure(engine: &Arc<Engine>, probe: Probe) -> Result<Counts, String> {
+fn measure(engine: &Arc<Engine>, probe: Probe) -> Result<Findings, String> {
     let calls = [call("getpgid"), call("ppoll")];
+    let bare = CallTimes::measure();
     let hooks = TestHooks::attach(engine, probe, &calls)?;
-    let counts = count(engine, &calls).map_err(|error| format!("the self-test failed: {error}"));
-    hooks.detach(engine)?;
-    counts
+    let attach = hooks.attaching;
+    let found =
+        find_out(engine, &calls, hooks.dispatcher.is_some()).map_err(|error| format!("the self-test failed: {error}"));
+    let detach = hooks.detach(engine)?;
+    let (counts, times, entry) = found?;
+    let (watched_ns, other_ns) = times.over(&bare);
+    Ok(Findings { counts, cost: Cost { attach, detach, watched_ns, other_ns }, entry })
 }
 
 fn call(name: &str) -> &'static Syscall {
@@ -103,7 +131,10 @@ fn call(name: &str) -> &'static Syscall {
 struct TestHooks {
     tables: Tables,
     raw: raw::RawHooks,
-    _functions: Vec<Hook>,
+    functions: Vec<Hook>,
+    dispatcher: Option<Hook>,
+    /// What it took to attach one call's, or the raw tracepoints.
+    attaching: Duration,
 }
 
 impl TestHooks {
@@ -116,31 +147,52 @@ impl TestHooks {
         let mut tables = Tables::NOTHING;
         let is_raw = matches!(probe, Probe::TpBtf | Probe::Tracepoint);
         let (raw_bits, function_bits) = if is_raw { (bits, [0; CALLS]) } else { ([0; CALLS], bits) };
+        let dispatcher = (probe == Probe::Fentry).then(|| fentry::attach_dispatcher(engine)).flatten();
+        let entry = if dispatcher.is_some() { Entry::Dispatcher } else { Entry::Functions };
+        let begin = Instant::now();
         raw.attach(engine, &raw_bits).map_err(|error| error.to_string())?;
-        let functions = if is_raw { Vec::new() } else { functions(engine, probe, &wanted)? };
+        let functions = if is_raw { Vec::new() } else { functions(engine, probe, &wanted, entry)? };
+        let attaching = begin.elapsed() / steps(&functions);
         tables.show(engine, &raw_bits, &function_bits).map_err(|error| error.to_string())?;
-        Ok(Self { tables, raw, _functions: functions })
+        Ok(Self { tables, raw, functions, dispatcher, attaching })
     }
 
-    fn detach(mut self, engine: &Engine) -> Result<(), String> {
+    /// What it took, as for attaching.
+    fn detach(mut self, engine: &Engine) -> Result<Duration, String> {
+        let begin = Instant::now();
         self.raw.detach(&[0; CALLS]);
-        self.tables.show(engine, &[0; CALLS], &[0; CALLS]).map_err(|error| error.to_string())
+        let raw = begin.elapsed();
+        self.tables.show(engine, &[0; CALLS], &[0; CALLS]).map_err(|error| error.to_string())?;
+        let (begin, steps) = (Instant::now(), steps(&self.functions));
+        self.functions.clear();
+        Ok(raw + begin.elapsed() / steps)
     }
 }
 
-fn functions(engine: &Engine, probe: Probe, wanted: &[(&'static Syscall, u8)]) -> Result<Vec<Hook>, String> {
+/// By how many the time to attach is to be divided.
+fn steps(hooks: &[Hook]) -> u32 {
+    (hooks.len() as u32).max(1)
+}
+
+fn functions(
+    engine: &Engine,
+    probe: Probe,
+    wanted: &[(&'static Syscall, u8)],
+    entry: Entry,
+) -> Result<Vec<Hook>, String> {
     let hooks = if probe == Probe::Fentry {
-        fentry::try_load(engine, wanted[0].0).map_err(|error| first_line(&error.to_string()))?;
-        fentry::attach(engine, wanted)
+        fentry::attach(engine, wanted, entry)
     } else {
         let hooks = wanted.iter().map(|&(call, bits)| attach::function(engine, probe, call, bits));
         hooks.collect::<Result<_, AttachError>>().map_err(|error| error.to_string())?
     };
     if hooks.len() == wanted.len() {
-        Ok(hooks)
-    } else {
-        Err("the kernel refused to attach the programs".to_owned())
+        return Ok(hooks);
     }
+    if probe == Probe::Fentry {
+        fentry::try_load(engine, wanted[0].0).map_err(|error| first_line(&error.to_string()))?;
+    }
+    Err("the kernel refused to attach the programs".to_owned())
 }
 
 fn first_line(text: &str) -> String {
@@ -150,7 +202,7 @@ fn first_line(text: &str) -> String {
 type TestResult<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Nothing is emitted: the profile waits for an error that the calls do not give.
-fn count(engine: &Engine, calls: &[&Syscall]) -> TestResult<Counts> {
+fn find_out(engine: &Engine, calls: &[&Syscall], has_dispatcher: bool) -> TestResult<(Counts, CallTimes, Entry)> {
     let maps = engine.maps();
     let mut profile = wire::Profile {
         want: [0; CALLS],
@@ -165,16 +217,36 @@ fn count(engine: &Engine, calls: &[&Syscall]) -> TestResult<Counts> {
     maps.open_slot(SLOT, &container, wire::STAGE_RUN)?;
     // The test's threads inherit the tag of the thread that starts them.
     engine.tag_process(&Pidfd::of_this_process()?, SLOT)?;
-    let made = loops().and_then(|loops| Ok(loops + blocked()?));
+    let found = count(engine).and_then(|found| Ok((found, has_dispatcher && dispatches(engine)?)));
     engine.untag(SLOT)?;
-    let account = maps.account(SLOT)?;
     maps.close_slot(SLOT)?;
     maps.clean_slots(&[SLOT].into())?;
-    Ok(Counts {
-        calls: made?,
+    let ((counts, times), dispatches) = found?;
+    Ok((counts, times, if dispatches { Entry::Dispatcher } else { Entry::Functions }))
+}
+
+fn count(engine: &Engine) -> TestResult<(Counts, CallTimes)> {
+    let mut made = loops()? + blocked()?;
+    let times = CallTimes::measure();
+    made += CallTimes::WATCHED_CALLS;
+    let account = engine.maps().account(SLOT)?;
+    let counts = Counts {
+        calls: made,
         seen: account.seen(),
         missed_returns: account.lost_return + (account.entered - account.left.min(account.entered)),
-    })
+    };
+    Ok((counts, times))
+}
+
+/// Whether 32-bit calls are shown by their dispatcher, each one: it may have been inlined where they come in.
+fn dispatches(engine: &Engine) -> TestResult<bool> {
+    let before = engine.maps().account(SLOT)?;
+    if !process::make_compat_calls(COMPAT_CALLS) {
+        return Ok(false);
+    }
+    let after = engine.maps().account(SLOT)?;
+    let (seen, left) = (after.seen() - before.seen(), after.left - before.left);
+    Ok((seen, left) == (COMPAT_CALLS.into(), COMPAT_CALLS.into()))
 }
 
 /// Threads in a loop on one CPU, preempted by another that makes the same call at once. Returns the calls they made.
@@ -263,7 +335,11 @@ mod tests {
     fn a_trial_that_missed_anything_is_not_exact() {
         let trial = |calls, seen, missed_returns| Trial {
             probe: Probe::Fentry,
-            result: Ok(Counts { calls, seen, missed_returns }),
+            result: Ok(Findings {
+                counts: Counts { calls, seen, missed_returns },
+                cost: Cost::default(),
+                entry: Entry::Functions,
+            }),
         };
         assert!(trial(10, 10, 0).is_exact());
         assert!(!trial(10, 9, 0).is_exact());

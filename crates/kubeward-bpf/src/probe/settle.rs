@@ -7,13 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use kubeward_core::event::Probe;
 use kubeward_core::syscall::Syscall;
 
 use super::attach::{self, Hook};
 use super::tables::{self, Bits};
-use super::{fentry, plan, wanted_calls, Backend, Probes, Report, ASK_REFUSED};
+use super::{fentry, wanted_calls, Backend, Probes, Report, ASK_REFUSED};
 use crate::maps::MapError;
 use crate::wire::{CALLS, HOOK_ENTER, HOOK_EXIT};
 
@@ -25,7 +26,8 @@ const CHUNK: usize = 4;
 pub enum Settling {
     /// There is more to do.
     More,
-    /// There will be more to do when tasks have left calls that they are in, or hooks that go have gone. Every call is shown.
+    /// There will be more to do when tasks have left calls that they are in, hooks that go have gone, or hooks to come would pay for
+    /// themselves. Every call is shown.
     Waits,
     /// The hooks are as they shall be.
     Done,
@@ -36,7 +38,7 @@ impl Probes {
     /// some tens of milliseconds: where hooks on functions attach slowly, the raw tracepoint serves until [`Probes::settle`] has
     /// attached them. A call that stays named misses nothing and is told once.
     pub fn serve(&mut self, asked: &[u8; CALLS]) -> Report {
-        self.wanted = wanted_calls(asked);
+        self.want(asked);
         // A raw tracepoint that skips runs would be worse than hooks that come late.
         self.attach_missing(if self.verdicts.raw_is_exact() { Pace::Fast } else { Pace::All });
         let (mut raw, mut function) = self.meanwhile();
@@ -55,11 +57,44 @@ impl Probes {
     /// As [`Probes::serve`], but the hooks are as they shall be when it returns, which may take seconds; what has to wait for
     /// tasks or for the kernel is left.
     pub fn apply(&mut self, asked: &[u8; CALLS]) -> Report {
-        self.wanted = wanted_calls(asked);
+        self.want(asked);
         self.attach_missing(Pace::All);
         self.serve(asked);
         while self.settle() == Settling::More {}
         self.report()
+    }
+
+    fn want(&mut self, asked: &[u8; CALLS]) {
+        self.wanted = wanted_calls(asked);
+        self.by_function = self.verdicts.auto_hooks_functions(&self.wanted, self.by_function);
+    }
+
+    /// What is to serve the call. A call that the kernel has refused to hook takes all others to the raw tracepoint.
+    fn chosen(&self, call: &Syscall, asked: u8) -> Probe {
+        let is_refused = |nr: u16| self.unhookable.iter().any(|(unhookable, _)| *unhookable == nr);
+        let needs_raw = self.verdicts.raw_is_exact() && self.wanted.iter().any(|(call, _)| is_refused(call.nr));
+        let may_hook = self.by_function && !needs_raw;
+        self.verdicts.choose(self.backend, call, asked, may_hook)
+    }
+
+    fn hooks_function(&self, call: &Syscall, asked: u8) -> bool {
+        !matches!(self.chosen(call, asked), Probe::TpBtf | Probe::Tracepoint)
+    }
+
+    /// Whether `auto` waits with slow hooks: who knows how long the policy stays. They are attached when the raw tracepoint has cost
+    /// as much as they will, so that no policy, however short-lived, costs twice what it had to.
+    fn is_early(&mut self) -> bool {
+        let slow = self.missing(|_| true).filter(|(probe, ..)| *probe != Probe::KprobeMulti).count();
+        if slow == 0 {
+            self.raw_since = None;
+            return false;
+        }
+        let begin = *self.raw_since.get_or_insert_with(Instant::now);
+        if self.backend != Backend::Auto || !self.verdicts.raw_is_exact() {
+            return false;
+        }
+        let weighed = self.verdicts.weighed();
+        weighed.is_some_and(|weighed| begin.elapsed() < weighed.pays_after(slow))
     }
 
     /// One step from what serves meanwhile to what shall serve, a fraction of a second; to be called again as long as it says so.
@@ -71,7 +106,8 @@ impl Probes {
     }
 
     fn try_to_settle(&mut self) -> Result<Settling, MapError> {
-        if self.attach_missing(Pace::Chunk) {
+        let is_early = self.is_early();
+        if !is_early && self.attach_missing(Pace::Chunk) {
             return Ok(Settling::More);
         }
         let (raw, function) = self.target();
@@ -104,7 +140,7 @@ impl Probes {
         self.retire(&function);
         // Hooks that were being detached when this step began may have gone since.
         let is_missing: Vec<u16> = self.missing(|_| true).map(|(_, call, _)| call.nr).collect();
-        Ok(if is_missing.iter().any(|&nr| !self.retirement.has(nr)) {
+        Ok(if !is_early && is_missing.iter().any(|&nr| !self.retirement.has(nr)) {
             Settling::More
         } else if is_shown_by_both || !is_missing.is_empty() {
             Settling::Waits
@@ -141,7 +177,7 @@ impl Probes {
         for &(call, bits) in &self.wanted {
             let nr = usize::from(call.nr);
             let moments = bits & (HOOK_ENTER | HOOK_EXIT);
-            let by_function = bits & ASK_REFUSED == 0 && moments & !self.hooked(nr) == 0;
+            let by_function = self.hooks_function(call, bits) && moments & !self.hooked(nr) == 0;
             let table = if by_function { &mut function } else { &mut raw };
             table[nr] = moments;
         }
@@ -221,13 +257,12 @@ impl Probes {
         &'p self,
         takes: impl Fn(u16) -> bool + 'p,
     ) -> impl Iterator<Item = (Probe, &'static Syscall, u8)> + 'p {
-        let few = self.wanted.len() <= plan::FEW_CALLS;
         self.wanted.iter().filter_map(move |&(call, bits)| {
             let missing = bits & (HOOK_ENTER | HOOK_EXIT) & !self.hooked(call.nr.into());
             if missing == 0 || self.unhookable.contains(&(call.nr, missing)) || !takes(call.nr) {
                 return None;
             }
-            match self.verdicts.choose(self.backend, call, bits, few) {
+            match self.chosen(call, bits) {
                 Probe::TpBtf | Probe::Tracepoint => None,
                 probe => Some((probe, call, missing)),
             }
@@ -253,7 +288,7 @@ impl Probes {
             let (served, _): (Vec<_>, Vec<_>) =
                 calls.iter().copied().partition(|(call, _)| self.shared.serve(&self.engine, probe, call));
             let hooks = match probe {
-                Probe::Fentry => fentry::attach(&self.engine, &served),
+                Probe::Fentry => fentry::attach(&self.engine, &served, self.shared.entry(probe)),
                 _ => attach::functions(&self.engine, probe, &served, self.backend == Backend::Kprobe),
             };
             hooks.into_iter().for_each(|hook| self.hooks.entry(hook.nr).or_default().push(hook));
@@ -269,8 +304,12 @@ impl Probes {
     /// Detaches the hooks of calls that nobody wants by them any more. A link that serves another call, too, stays, and so do all
     /// of its hooks: the tables keep them quiet.
     fn retire(&mut self, function: &Bits) {
-        let of_use: BTreeSet<u16> =
-            self.wanted.iter().filter(|(_, bits)| bits & ASK_REFUSED == 0).map(|(call, _)| call.nr).collect();
+        let of_use: BTreeSet<u16> = self
+            .wanted
+            .iter()
+            .filter(|(call, bits)| self.hooks_function(call, *bits))
+            .map(|(call, _)| call.nr)
+            .collect();
         let is_shown = |nr: u16| function[usize::from(nr)] != 0 || of_use.contains(&nr);
         let shown = self.hooks.iter().filter(|(&nr, _)| is_shown(nr)).flat_map(|(_, hooks)| hooks);
         let kept: BTreeSet<_> = shown.flat_map(|hook| &hook.links).map(Arc::as_ptr).collect();

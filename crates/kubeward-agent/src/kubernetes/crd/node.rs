@@ -48,7 +48,7 @@ pub struct NodeStatus {
     /// What --probe-backend asked for.
     #[schemars(length(max = MAX_WORD))]
     pub backend: String,
-    /// Ready, Containerd, Probes and FeedbackLoop, with reasons to act on.
+    /// Ready, Containerd, Probes, FeedbackLoop and CostAboveLimit, with reasons to act on.
     #[serde(default)]
     #[schemars(schema_with = "rules::conditions")]
     pub conditions: Vec<Condition>,

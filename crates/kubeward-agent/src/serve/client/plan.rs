@@ -78,3 +78,27 @@ fn failed(path: &Path, status: Status) -> PlanError {
         _ => PlanError::Client(ClientError::Status { path, status: Box::new(status) }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+    use tonic::service::Routes;
+
+    use super::*;
+    use crate::serve::health::{self, Checks, Verdict};
+    use crate::serve::{Server, Socket};
+
+    #[tokio::test]
+    async fn agent_that_cannot_plan_is_named() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("a.sock");
+        let checks = Checks::new(|| Verdict::yes("it is"), || Verdict::yes("it is"));
+        let services = Routes::new(health::service(checks.into()));
+        let socket = Socket::claim(&path).expect("a free name");
+        let server = Server::start(socket, services, &CancellationToken::new()).expect("it listens");
+        let request = PlanPolicyRequest { duration_ms: 1_000, ..PlanPolicyRequest::default() };
+        let error = plan(&path, request, |_| panic!("nothing begins")).await.expect_err("it cannot");
+        assert!(matches!(error, PlanError::TooOld { .. }), "{error}");
+        drop(server);
+    }
+}

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::ValueEnum;
+use kubeward_agent::cost::CpuPercent;
 use kubeward_agent::discovery::containerd::AddressError;
 use kubeward_core::redact::RedactError;
 use serde::de::Error;
@@ -55,6 +56,11 @@ pub(super) fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
 ) -> Result<Option<T>, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Some).map_err(|error: T::Err| D::Error::custom(format_args!("{text:?}: {error}")))
+}
+
+/// For serde: a share of a CPU, written as a number.
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<CpuPercent>, D::Error> {
+    CpuPercent::new(f64::deserialize(deserializer)?).map(Some).map_err(D::Error::custom)
 }
 
 /// A size of a file, more than 0.

@@ -1,11 +1,13 @@
 //! Flags over environment over file over defaults: what is in force, and where each value is from.
 
 use std::fmt::{self, Display};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::ArgMatches;
 use kubeward_agent::config::{Config, Format, Target};
+use kubeward_agent::cost::CpuPercent;
 use kubeward_agent::discovery::containerd::choose;
 use kubeward_agent::serve::client::DEFAULT_SOCKET;
 use kubeward_agent::sinks::Rotation;
@@ -63,6 +65,8 @@ settings! {
     cluster_name: Option<String> = None,
     socket: PathBuf = DEFAULT_SOCKET.into(),
     state_file: Option<PathBuf> = None,
+    metrics_address: Option<SocketAddr> = None,
+    warn_cpu_percent: Option<CpuPercent> = None,
     event_labels: Vec<String> = Vec::new(),
     redact: Vec<String> = Vec::new(),
     log_level: LevelFilter = LevelFilter::INFO,
@@ -129,6 +133,8 @@ impl Settings {
             },
             redactor: Redactor::new(&self.redact)?,
             socket: self.socket(),
+            metrics_address: self.metrics_address,
+            warn_cpu_percent: self.warn_cpu_percent,
             state_file: self.state_file(),
         })
     }

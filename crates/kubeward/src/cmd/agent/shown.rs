@@ -1,8 +1,10 @@
 //! Values as `--print-config` shows them: in TOML.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use kubeward_agent::cost::CpuPercent;
 use kubeward_bpf::probe::Backend;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -43,6 +45,18 @@ impl<T: Shown> Shown for Option<T> {
 }
 
 impl Shown for u32 {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Shown for SocketAddr {
+    fn shown(&self) -> String {
+        self.to_string().shown()
+    }
+}
+
+impl Shown for CpuPercent {
     fn shown(&self) -> String {
         self.to_string()
     }

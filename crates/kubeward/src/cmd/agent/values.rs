@@ -1,14 +1,16 @@
 //! The agent's settings, each described once: its flag, environment variable and key of the file, its type, its help.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use kubeward_agent::config::Kubernetes;
+use kubeward_agent::cost::CpuPercent;
 use kubeward_bpf::probe::Backend;
 use serde::Deserialize;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::file::{parsed, word, ByteSize};
+use super::file::{number, parsed, word, ByteSize};
 use crate::cmd::FormatArg;
 
 /// What one source says of the settings: the command line with its variables, or a file, whose keys are the flags' long names.
@@ -83,6 +85,15 @@ pub(super) struct Values {
     /// [default: beside the socket, named after it, kubeward.watched]
     #[arg(long, value_name = "PATH", env = "KUBEWARD_STATE_FILE")]
     pub(super) state_file: Option<PathBuf>,
+
+    /// Serve metrics for Prometheus at this address and port, as 127.0.0.1:9464 [default: nowhere]
+    #[arg(long, value_name = "ADDR", env = "KUBEWARD_METRICS_ADDRESS")]
+    pub(super) metrics_address: Option<SocketAddr>,
+
+    /// Warn when KubeWard itself takes more than this, in percent of one CPU, over a minute [default: never]
+    #[arg(long, value_name = "N", env = "KUBEWARD_WARN_CPU_PERCENT")]
+    #[serde(default, deserialize_with = "number")]
+    pub(super) warn_cpu_percent: Option<CpuPercent>,
 
     /// Keys of container labels to show on every event, separated by commas
     #[arg(long, value_name = "KEYS", value_delimiter = ',', env = "KUBEWARD_EVENT_LABELS")]

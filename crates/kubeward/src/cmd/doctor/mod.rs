@@ -1,13 +1,16 @@
 //! `kubeward doctor`: what this kernel and host allow, what would be chosen and why.
 
+mod cost;
 mod facts;
 
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 use kubeward_agent::discovery::containerd::DEFAULT_SOCKETS;
+use kubeward_agent::serve::client::DEFAULT_SOCKET;
 use kubeward_bpf::object::{Engine, LoadOptions};
 use kubeward_bpf::probe::{self, Backend, BackendVerdict, Probes, UringSupport};
 use kubeward_bpf::support;
@@ -24,9 +27,13 @@ Examples:
   kubeward doctor >doctor.txt      (to attach to a report)
 
 Exit code: 0 if tracing works here, 1 if it does not.")]
-pub(crate) struct DoctorArgs {}
+pub(crate) struct DoctorArgs {
+    /// The socket of a running agent, which is asked what it costs
+    #[arg(long, value_name = "PATH", env = "KUBEWARD_SOCKET", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
+}
 
-pub(crate) fn run(_args: &DoctorArgs) -> ExitCode {
+pub(crate) fn run(args: &DoctorArgs) -> ExitCode {
     let mut report = String::new();
     host(&mut report);
     let works = match hooks(&mut report) {
@@ -37,6 +44,7 @@ pub(crate) fn run(_args: &DoctorArgs) -> ExitCode {
         }
     };
     sockets(&mut report);
+    cost::tell(&mut report, &args.socket);
     unseen(&mut report);
     answer(&report, if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -72,9 +80,13 @@ fn hooks(report: &mut String) -> anyhow::Result<()> {
         [("tracepoint", support.tracepoint), ("kprobe", support.kprobe), ("kprobe.multi", support.kprobe_multi)];
     line(report, "program types", &kinds.map(|(name, yes)| loads(name, yes)).join(", "));
     line(report, "32-bit calls", &compat_entry());
+    let timer = engine.run_timer()?;
+    timer.open()?;
     for verdict in probe::survey(&engine)? {
         line(report, verdict.name, &said(&verdict));
     }
+    timer.close()?;
+    line(report, "cost of a run", &cost::of_a_run(timer.timed()?));
     let probes = Probes::new(engine, Backend::Auto)?;
     for (nr, sentence) in probes.explain().iter().enumerate() {
         line(report, if nr == 0 { "auto" } else { "" }, sentence);
@@ -91,7 +103,7 @@ fn compat_entry() -> String {
     match probe::compat_functions() {
         0 => "this kernel has none (int 0x80 ends a program): it is built without CONFIG_IA32_EMULATION".to_owned(),
         count => format!(
-            "covered: int 0x80 is seen by the tracepoints, and by hooks on {count} functions of its own beside those of native calls"
+            "covered: int 0x80 is seen by the tracepoints, and by hooks on functions: {count} of its own, or the one that all go through"
         ),
     }
 }

@@ -14,7 +14,7 @@ use kubeward_agent::pipeline::{
 };
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
 use kubeward_bpf::object::{Engine, LoadOptions};
-use kubeward_bpf::probe::Probes;
+use kubeward_bpf::probe::{Horizon, Probes};
 use kubeward_bpf::process::Pidfd;
 use kubeward_bpf::read::Reader;
 use kubeward_bpf::tasks::Task;
@@ -58,7 +58,7 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
     let program = Program { argv: args.command.clone(), mask: block_signals()? };
     let container = if args.host { None } else { Some(launch::container(&program)?) };
     let engine = Arc::new(Engine::load(&LoadOptions { ring_bytes: RING_BYTES, table_entries: Some(TABLE_ENTRIES) })?);
-    let mut probes = Probes::new(engine.clone(), args.probe_backend)?;
+    let mut probes = Probes::for_horizon(engine.clone(), args.probe_backend, Horizon::Trace)?;
     let watch = Watch { engine, set };
     watch.attach(&mut probes)?;
     watch.open(args, &probes)?;

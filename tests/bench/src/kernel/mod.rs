@@ -1,0 +1,220 @@
+//! What one call costs in the kernel, by what is attached: nothing, empty programs, the floor, KubeWard.
+//!
+//! All in one process, in turns: each setting is attached, a load of some 50 ms run on the other CPU, and detached again, with
+//! the same load run bare just before, in every round.
+
+pub mod floor;
+pub mod policies;
+pub mod settings;
+pub mod watch;
+
+use std::collections::BTreeMap;
+
+use anyhow::{bail, ensure, Context, Result};
+use kubeward_bpf::probe::Backend;
+
+use floor::{Floor, RecordSizes};
+
+pub use settings::rows;
+use settings::{row_name, Attached, Caller, Setting, SETTINGS};
+use watch::{Want, Watch, UNSELECTED, WATCHED};
+
+use crate::cpu::{self, OnReaderCpu, Urgent};
+use crate::load::{Load, LoadProcess, Size};
+use crate::measure::{added, ratios_of_added, ratios_to_baseline, turns, Sample, Spread};
+use crate::registry::{Bench, Findings};
+use crate::row::Measured;
+
+/// A busy machine may lose records, which cost less than those that are kept: such a sample is taken again, so often.
+const TRIES: usize = 3;
+/// A call that no load makes.
+const ELSEWHERE: &[&str] = &["mkdir"];
+
+pub fn run(bench: &Bench) -> Result<Findings> {
+    let _cpu = OnReaderCpu::begin()?;
+    let watch = Watch::load(Backend::Tracepoint)?;
+    let _urgent = Urgent::begin();
+    let mut findings = Findings::default();
+    let mut lab = Lab::new(watch, bench.is_once)?;
+    for load in Load::ALL {
+        let wanted: Vec<&Setting> = wanted(bench, load);
+        if wanted.is_empty() && !bench.wants(&row_name("nothing", load)) {
+            continue;
+        }
+        let samples = lab.measure(load, &wanted, bench.rounds)?;
+        report(load, &samples, &mut findings);
+    }
+    Ok(findings)
+}
+
+/// The settings of which a row is wanted, and those that these are held against.
+fn wanted(bench: &Bench, load: Load) -> Vec<&'static Setting> {
+    let is_wanted = |setting: &&Setting| {
+        let rests_on_it =
+            |other: &Setting| other.against == Some(setting.name) && bench.wants(&row_name(other.name, load));
+        bench.wants(&row_name(setting.name, load)) || SETTINGS.iter().any(rests_on_it)
+    };
+    SETTINGS.iter().filter(is_wanted).collect()
+}
+
+type Samples = BTreeMap<&'static str, Vec<Sample>>;
+
+fn report(load: Load, samples: &Samples, findings: &mut Findings) {
+    let bare: Vec<f64> = samples.values().flatten().map(|sample| sample.without).collect();
+    if let Some(bare) = Spread::of(&bare) {
+        findings.measured.push(Measured::figure(row_name("nothing", load), bare));
+    }
+    for (name, own) in samples {
+        let row = row_name(name, load);
+        let against = settings::by_name(name).and_then(|setting| setting.against).and_then(|other| samples.get(other));
+        let ratios = against.map_or_else(|| ratios_to_baseline(own), |other| ratios_of_added(own, other));
+        match (Spread::of(&added(own)), Spread::of(&ratios)) {
+            (Some(figure), Some(ratio)) => findings.measured.push(Measured::figure(row, figure).with_ratio(ratio)),
+            _ => {
+                findings.not_run.push((row, "what it is held against added no time that could be measured".to_owned()))
+            }
+        }
+    }
+}
+
+/// Everything that is loaded once, and the processes that make the calls.
+struct Lab {
+    watch: Watch,
+    is_once: bool,
+    /// Bytes of our records, by how they are wanted: of all loads' calls.
+    sizes: Vec<(Want, RecordSizes)>,
+    floors: BTreeMap<&'static str, Floor>,
+}
+
+impl Lab {
+    fn new(watch: Watch, is_once: bool) -> Result<Self> {
+        let mut lab = Self { watch, is_once, sizes: Vec::new(), floors: BTreeMap::new() };
+        for want in [Want::Exit, Want::Call] {
+            let mut sizes = RecordSizes::new();
+            for load in Load::ALL {
+                sizes.extend(lab.measure_records(load, want)?);
+            }
+            lab.sizes.push((want, sizes));
+        }
+        for setting in SETTINGS {
+            let (programs, want) = match setting.attached {
+                Attached::Empty(programs) => (programs, None),
+                Attached::Floor(programs, want) => (programs, Some(want)),
+                _ => continue,
+            };
+            let sizes = lab.sizes.iter().find(|(of, _)| Some(*of) == want).map(|(_, sizes)| sizes.clone());
+            let floor = Floor::load(programs, &sizes.unwrap_or_default(), Watch::ring_bytes(), None)?;
+            lab.floors.insert(setting.name, floor);
+        }
+        Ok(lab)
+    }
+
+    /// How long our records of the load's calls are.
+    fn measure_records(&mut self, load: Load, want: Want) -> Result<RecordSizes> {
+        let mut process = LoadProcess::start(load)?;
+        self.watch.tag(process.pid(), WATCHED)?;
+        self.watch.want(load.calls(), want)?;
+        let reader = self.watch.read()?;
+        process.run(Size { chunks: 1, turns: 10 })?;
+        self.watch.want_nothing()?;
+        let (counter, read) = reader.stop();
+        read.context("reading the ring")?;
+        self.watch.record_sizes(&counter, load)
+    }
+
+    fn measure(&mut self, load: Load, wanted: &[&'static Setting], rounds: usize) -> Result<Samples> {
+        let mut callers = self.start_callers(load)?;
+        let mut samples = Samples::new();
+        for round in 0..rounds {
+            for turn in turns(round, wanted.len()) {
+                let setting = wanted[turn];
+                let process = callers.get_mut(&setting.caller).context("each caller was started")?;
+                let sample = self.sample(load, setting, process).with_context(|| row_name(setting.name, load))?;
+                samples.entry(setting.name).or_default().push(sample);
+            }
+        }
+        Ok(samples)
+    }
+
+    fn start_callers(&self, load: Load) -> Result<BTreeMap<Caller, LoadProcess>> {
+        let callers = [Caller::Watched, Caller::Unselected, Caller::Nobody];
+        let start = |caller| {
+            let process = LoadProcess::start(load)?;
+            match caller {
+                Caller::Watched => {
+                    self.watch.tag(process.pid(), WATCHED)?;
+                    self.floors.values().try_for_each(|floor| floor.watch(process.pid()))?;
+                }
+                Caller::Unselected => self.watch.tag(process.pid(), UNSELECTED)?,
+                Caller::Nobody => {}
+            }
+            Ok((caller, process))
+        };
+        callers.into_iter().map(start).collect()
+    }
+
+    fn sample(&mut self, load: Load, setting: &Setting, process: &mut LoadProcess) -> Result<Sample> {
+        let size = load.size(self.is_once);
+        let calls = size.all_turns() * load.calls().len() as u64;
+        for _ in 0..TRIES {
+            let without = process.run(size)?;
+            let (with, counted) = match setting.attached {
+                Attached::Empty(_) => (self.with_floor(setting, process, size)?.0, None),
+                Attached::Floor(..) => {
+                    let (with, records) = self.with_floor(setting, process, size)?;
+                    (with, Some(records))
+                }
+                Attached::KubeWard(want) => self.with_ours(load.calls(), want, setting.caller, process, size)?,
+                Attached::Elsewhere => (self.with_ours(ELSEWHERE, Want::Exit, Caller::Nobody, process, size)?.0, None),
+                Attached::Policies(count) => {
+                    policies::put_in_force(&mut self.watch, load.calls(), count)?;
+                    let (with, records, _) = self.with_reader(process, size)?;
+                    (with, Some(records))
+                }
+            };
+            if counted.is_none_or(|counted| counted >= calls) {
+                return Ok(Sample { with, without });
+            }
+        }
+        bail!("records were lost in each of {TRIES} tries: something else keeps CPU {} busy", cpu::READER)
+    }
+
+    /// The time of a turn, and the records that came.
+    fn with_floor(&self, setting: &Setting, process: &mut LoadProcess, size: Size) -> Result<(f64, u64)> {
+        let floor = self.floors.get(setting.name).context("each floor was loaded")?;
+        let reader = floor.read()?;
+        let links = floor.attach()?;
+        let with = process.run(size)?;
+        drop(links);
+        Ok((with, reader.stop()?))
+    }
+
+    /// The time of a turn, and what must have come: records, or counted calls, `None` of a caller of whom nothing is to come.
+    fn with_ours(
+        &mut self,
+        calls: &[&str],
+        want: Want,
+        caller: Caller,
+        process: &mut LoadProcess,
+        size: Size,
+    ) -> Result<(f64, Option<u64>)> {
+        self.watch.want(calls, want)?;
+        let (with, records, seen) = self.with_reader(process, size)?;
+        if caller != Caller::Watched {
+            ensure!(records == 0, "{records} records came of calls that nobody wants");
+            return Ok((with, None));
+        }
+        Ok((with, Some(if want.makes_records() { records } else { seen })))
+    }
+
+    /// The time of a turn, records, and calls of the watched container that were seen.
+    fn with_reader(&mut self, process: &mut LoadProcess, size: Size) -> Result<(f64, u64, u64)> {
+        let before = self.watch.seen(WATCHED)?;
+        let reader = self.watch.read()?;
+        let with = process.run(size)?;
+        self.watch.want_nothing()?;
+        let (counter, read) = reader.stop();
+        read.context("reading the ring")?;
+        Ok((with, counter.records, self.watch.seen(WATCHED)? - before))
+    }
+}

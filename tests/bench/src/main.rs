@@ -1,0 +1,116 @@
+//! The command line of the measurements.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{ensure, Context, Result};
+use clap::{Parser, Subcommand};
+use kubeward_bpf::probe::Backend;
+
+use kubeward_bench::load::{self, Load};
+use kubeward_bench::registry::{self, Bench};
+use kubeward_bench::report::Report;
+use kubeward_bench::vm::guest;
+
+/// Measures what KubeWard costs. As root, on a machine that does nothing else; `make bench` runs it.
+#[derive(Debug, Parser)]
+#[command(name = "kubeward-bench", args_conflicts_with_subcommands = true)]
+struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// Rounds of interleaved samples
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Rows to measure, by name; `*` stands for anything
+    #[arg(long, default_value = "*", value_name = "GLOB")]
+    only: String,
+    /// Write the report to this file, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// One round of small loads: shows that everything runs, and no figure that means something
+    #[arg(long, conflicts_with = "rounds")]
+    once: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Print the table of a report
+    Table { file: PathBuf },
+    /// Check that a report has every row, each with a figure or the reason why not
+    Check { file: PathBuf },
+    /// Make calls as often as standard input says
+    #[command(hide = true)]
+    Load { load: Load },
+    /// Measure hooks on functions in a virtual machine, and print what was found
+    #[command(hide = true)]
+    Guest {
+        #[arg(long)]
+        backend: Backend,
+        #[arg(long)]
+        rounds: usize,
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    match &args.verb {
+        Some(Verb::Table { file }) => print!("{}", read(file)?.table()),
+        Some(Verb::Check { file }) => return check(&read(file)?),
+        Some(Verb::Load { load }) => load::serve(*load)?,
+        Some(Verb::Guest { backend, rounds, once }) => {
+            let findings = guest::measure(*backend, *rounds, *once)?;
+            println!("{}", serde_json::to_string(&findings).context("writing the findings")?);
+        }
+        None => measure(&args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(args: &Args) -> Result<()> {
+    let rounds = if args.once { 1 } else { args.rounds as usize };
+    let bench = Bench { rounds, is_once: args.once, only: args.only.clone() };
+    let rows = registry::run(&bench, registry::GROUPS, |name| eprintln!("measuring: {name}"));
+    ensure!(!rows.is_empty(), "no row is called {}: `kubeward-bench table` of a report shows their names", args.only);
+    let command = std::env::var("KUBEWARD_BENCH_COMMAND").unwrap_or_else(|_| command_line());
+    let report = Report::new(&bench, command, rows)?;
+    if let Some(file) = &args.json {
+        let text = serde_json::to_string_pretty(&report).context("writing the report")?;
+        std::fs::write(file, text + "\n").with_context(|| format!("writing {}", file.display()))?;
+    }
+    print!("{}", report.table());
+    Ok(())
+}
+
+/// As it was called, without the program's folder.
+fn command_line() -> String {
+    let mut words = std::env::args();
+    let program = words.next().unwrap_or_default();
+    let program = Path::new(&program).file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    std::iter::once(program).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+fn read(file: &Path) -> Result<Report> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no report of kubeward-bench", file.display()))
+}
+
+/// As tests report: what failed, what was not run and why, and the count as the last line.
+fn check(report: &Report) -> Result<ExitCode> {
+    let (mut passed, mut failed) = (0, 0);
+    for spec in registry::all_rows() {
+        match report.rows.iter().find(|row| row.spec.name == spec.name) {
+            Some(row) if row.figure.is_some() => passed += 1,
+            Some(row) => {
+                println!("not run: bench {} ({})", spec.name, row.why.as_deref().unwrap_or("no reason is known"));
+            }
+            None => {
+                println!("FAIL bench {}: the report has no such row", spec.name);
+                failed += 1;
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
