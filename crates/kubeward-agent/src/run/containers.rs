@@ -28,9 +28,6 @@ const ROOT_CGROUP: CgroupId = CgroupId(1);
 /// containerd's namespace of what kubelet runs.
 const KUBELETS_NAMESPACE: &str = "k8s.io";
 
-/// Slots that wait for a trial to end before they are given to others; of more the trial loses the counts.
-const MOST_RESTING: usize = Registry::ROOM / 4;
-
 /// Nanoseconds of a boot tick, the unit of start times in procfs.
 const TICK_NS: u64 = 10_000_000;
 
@@ -384,8 +381,8 @@ impl Containers {
         match self.engine.tasks() {
             Ok(tasks) => {
                 self.look_at_setups(&tasks);
-                // What a trial has counted of those that ended is still to be read.
-                if !applier.plan().has_trial() || self.resting.len() > MOST_RESTING {
+                // What a trial has counted of those that ended is still to be read, unless others want the room.
+                if !applier.plan().has_trial() || self.resting.len() > self.registry.room() / 4 {
                     self.release_slots(&tasks);
                 }
             }
