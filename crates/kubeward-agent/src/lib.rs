@@ -10,6 +10,7 @@ pub mod heartbeat;
 pub mod kubernetes;
 pub mod metrics;
 pub mod pipeline;
+pub mod plan;
 pub mod registry;
 pub mod run;
 pub mod serve;

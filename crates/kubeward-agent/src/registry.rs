@@ -52,6 +52,11 @@ impl Registry {
         Self { by_instance: BTreeMap::new(), lent: BTreeSet::new(), free, room: slots - 2 }
     }
 
+    /// Slots that there are for containers, taken or not.
+    pub fn room(&self) -> usize {
+        self.room as usize
+    }
+
     /// A slot for a new container.
     pub fn reserve(&mut self) -> Result<ContainerSlot, NoSlot> {
         self.free.pop_front().ok_or(NoSlot { room: self.room })

@@ -19,6 +19,7 @@ mod places;
 mod policies;
 mod standing;
 mod status;
+mod trials;
 
 pub use policies::InvalidPolicies;
 
@@ -65,6 +66,7 @@ use local_api::LocalApi;
 use policies::Policies;
 use standing::Standing;
 use status::About;
+use trials::{Measuring, Trials};
 
 /// Between two ledgers in the stream.
 const LEDGER_EVERY: Duration = Duration::from_secs(60);
@@ -161,6 +163,9 @@ impl Agent {
         }
         policies.put_in_force(&mut applier, containers.registry(), &commands);
         let about = About::this_node(&config);
+        let (emits_setup, as_here) = (config.emits_setup, config.clone());
+        let measuring = Measuring { emits_setup, lines: Box::new(move || lines(&as_here)) };
+        let mut trials = Trials::new(engine.clone(), measuring);
         // Whether what this node says of itself may be otherwise since it was said.
         let mut is_news = true;
         let mut is_covered = false;
@@ -173,6 +178,7 @@ impl Agent {
                 is_covered = commands.send(Command::Covered);
             }
             standing.turn(verdict(in_force, cluster.as_ref()));
+            trials.look(&mut policies, &mut applier, containers.registry(), &commands);
             tokio::select! {
                 change = discovery.changes.recv() => match change {
                     Some(Change::Settled { .. }) => standing.socket_settled(),
@@ -202,7 +208,10 @@ impl Agent {
                     }
                 }
                 Some(question) = questions.recv() => {
-                    answers::answer(question, &containers, &policies, &mut applier, &commands);
+                    answers::answer(question, &containers, &mut policies, &mut trials, &mut applier, &commands);
+                }
+                turn = trials.next() => {
+                    trials.end(turn, &mut policies, &mut applier, containers.registry(), &commands);
                 }
                 () = cost.turns() => {
                     is_news = true;
@@ -221,6 +230,8 @@ impl Agent {
                 }
             }
         }
+        // Whoever waits for it hears of the end.
+        drop(trials);
         tokio::spawn(leave_at_the_second(ending));
         commands.send(Command::Ending);
         engine.maps().silence(true)?;

@@ -6,6 +6,7 @@
 
 pub mod bytes;
 pub mod container;
+pub mod cost;
 pub mod event;
 pub mod ledger;
 pub mod policy;

@@ -61,6 +61,17 @@ impl CallStats {
         self.results().filter(|(result, _)| is_error(*result)).map(|(_, count)| count).sum()
     }
 
+    /// What came since `before`; counts that fell have begun anew.
+    fn since(&self, before: Option<&CallStats>) -> CallStats {
+        let earlier = |result| before.and_then(|before| before.results.get(&result)).copied().unwrap_or_default();
+        let more = self.results().map(|(result, count)| (result, count.saturating_sub(earlier(result))));
+        let latency = self.latency.as_deref().map(|now| match before.and_then(|before| before.latency.as_deref()) {
+            Some(before) => Box::new(now.since(before)),
+            None => Box::new(now.clone()),
+        });
+        CallStats { call: self.call, results: more.filter(|(_, count)| *count > 0).collect(), latency }
+    }
+
     /// Adds the numbers of another container's same call.
     pub(crate) fn merge(&mut self, other: &CallStats) {
         for (result, count) in other.results() {
@@ -100,6 +111,13 @@ impl Latency {
         self.total_ns = self.total_ns.saturating_add(other.total_ns);
         for (count, more) in self.buckets.iter_mut().zip(other.buckets) {
             *count += more;
+        }
+    }
+
+    fn since(&self, before: &Latency) -> Latency {
+        Latency {
+            total_ns: self.total_ns.saturating_sub(before.total_ns),
+            buckets: std::array::from_fn(|power| self.buckets[power].saturating_sub(before.buckets[power])),
         }
     }
 
@@ -165,6 +183,19 @@ impl CallTable {
         if let Some(stats) = self.calls.get_mut(&key) {
             stats.latency.get_or_insert_default().add(power, calls, total_ns);
         }
+    }
+
+    /// What was counted since `before`, the same table at an earlier moment. Calls that were not made meanwhile are not in it.
+    pub fn since(&self, before: &CallTable) -> CallTable {
+        let mut since = CallTable::new(self.room);
+        for (key, stats) in &self.calls {
+            let more = stats.since(before.calls.get(key));
+            if more.calls() > 0 {
+                since.used += more.results.len();
+                since.calls.insert(*key, more);
+            }
+        }
+        since
     }
 
     /// Every call of every container, in order of container, stage and number.
@@ -241,6 +272,25 @@ mod tests {
         table.add_times(key(5, Stage::Run), 3, 2, 20);
         let measured = table.iter().next().and_then(|(_, stats)| stats.latency.as_deref()).expect("it was timed");
         assert_eq!((measured.count(), measured.total_ns, measured.buckets[3]), (2, 20, 2));
+    }
+
+    #[test]
+    fn what_came_since_is_the_difference() {
+        let (made, failed) = (CallResult::Success, CallResult::Errno(2));
+        let mut before = CallTable::default();
+        before.add(key(5, Stage::Run), call(5), made, 3);
+        before.add(key(6, Stage::Run), call(6), made, 1);
+        before.add_times(key(5, Stage::Run), 4, 3, 60);
+        let mut now = CallTable::new(9);
+        now.add(key(5, Stage::Run), call(5), made, 5);
+        now.add(key(5, Stage::Run), call(5), failed, 4);
+        now.add(key(6, Stage::Run), call(6), made, 1);
+        now.add_times(key(5, Stage::Run), 4, 4, 80);
+        let since = now.since(&before);
+        let told: Vec<_> = since.iter().map(|(key, stats)| (key.nr, stats.results().collect::<Vec<_>>())).collect();
+        assert_eq!(told, [(5, vec![(made, 2), (failed, 4)])]);
+        let timed = since.iter().find_map(|(_, stats)| stats.latency.as_deref()).expect("one was timed");
+        assert_eq!((timed.count(), timed.total_ns, since.used(), since.room()), (1, 20, 2, 9));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::mem::size_of;
 use std::time::Instant;
 
 use anyhow::{bail, Context, Result};
-use kubeward_bpf::decode::{decode, Decoded};
+use kubeward_bpf::decode::{decode, CallRecord, Decoded};
 use kubeward_bpf::wire::{self, Record, Wire};
 use kubeward_core::event::SyscallEvent;
 use kubeward_core::policy::{Judge, Verdict};
@@ -73,8 +73,9 @@ fn event() -> Result<SyscallEvent> {
     record.slot = 1;
     record.nr = number(CALL)? as u16;
     record.number = record.nr.into();
-    match decode(record.as_bytes()).context("reading the bench's own record")? {
-        Decoded::Call(call) => Ok(call.event),
+    let mut call = CallRecord::default();
+    match decode(record.as_bytes(), &mut call).context("reading the bench's own record")? {
+        Decoded::Call => Ok(call.event),
         Decoded::Exec { .. } => bail!("a record of a call is read as one of an exec"),
     }
 }

@@ -6,7 +6,7 @@
 mod records;
 
 use std::hint::black_box;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ fn main() -> anyhow::Result<()> {
         let stages = Stages::new(&ring);
         let (decode, judge, redact) = (stages.decode(), stages.judge(), stages.redact());
         let (json, bytes) = stages.json();
-        let pipeline = least(|| run(&ring, events, Lines::None, &PathBuf::from("/dev/null")))?;
+        let pipeline = least(|| run(&ring, events, Lines::None, Path::new("/dev/null")))?;
         let all = least(|| run(&ring, events, Lines::Json(JsonLines::new(&stream())), &output))?;
         println!("{name:10}{decode:>8}{judge:>8}{redact:>8}{json:>8}{pipeline:>10}{all:>8}{bytes:>8}");
     }
@@ -134,7 +134,7 @@ fn least(mut round: impl FnMut() -> anyhow::Result<Option<u64>>) -> anyhow::Resu
 }
 
 /// The whole way, in batches as the reader makes them.
-fn run(ring: &Ring, events: usize, lines: Lines, output: &PathBuf) -> anyhow::Result<Option<u64>> {
+fn run(ring: &Ring, events: usize, lines: Lines, output: &Path) -> anyhow::Result<Option<u64>> {
     let (sender, receiver) = commands();
     let mut pipeline = pipeline(lines, receiver, output)?;
     let (container, watched) = (container(), Watched { created_ns: 1, since_ns: 1 });
@@ -157,7 +157,7 @@ fn run(ring: &Ring, events: usize, lines: Lines, output: &PathBuf) -> anyhow::Re
     Ok((lost == 0).then_some(cost))
 }
 
-fn pipeline(lines: Lines, commands: Receiver<Command>, output: &PathBuf) -> anyhow::Result<Pipeline> {
+fn pipeline(lines: Lines, commands: Receiver<Command>, output: &Path) -> anyhow::Result<Pipeline> {
     let file = LogFile::create(output)?;
     Ok(Pipeline::new(Parts {
         kernel_account: Box::new(|_| Some(Default::default())),
@@ -166,7 +166,7 @@ fn pipeline(lines: Lines, commands: Receiver<Command>, output: &PathBuf) -> anyh
         policies: policies(),
         redactor: Redactor::new(&[])?,
         lines,
-        output: Box::new(Queue::spawn(Box::new(file))?),
+        output: Box::new(Queue::spawn(Box::new(file), 4_096)?),
         freed: None,
         heartbeat: Heartbeat::default(),
         own_output: OwnOutput::default(),

@@ -12,10 +12,11 @@ use kubeward_bpf::probe::{Probes, Report, Settling};
 use kubeward_bpf::tasks::{Task, TasksError};
 use kubeward_bpf::wire;
 use kubeward_core::container::{Container, ContainerSlot};
-use kubeward_core::policy::{PolicySet, Selected};
+use kubeward_core::policy::Selected;
 
 use super::kernel::{kernel_limits, kernel_profile};
 use super::reconcile::{reconcile, HookBits, Plan, ProfileId, Step, TooManyProfiles};
+use super::wanted::Wanted;
 use crate::pipeline::{Command, Commands, Doubts, Watched};
 use crate::registry::{Entry, Registry};
 
@@ -120,9 +121,9 @@ impl Applier {
     }
 
     /// The calls that must be shown before containers switch to these policies; `None` when they are.
-    pub fn to_attach(&self, set: &Arc<PolicySet>, registry: &Registry) -> Result<Option<HookBits>, ApplyError> {
+    pub fn to_attach(&self, wanted: &Wanted, registry: &Registry) -> Result<Option<HookBits>, ApplyError> {
         let entries = by_slot(registry);
-        let (_, steps) = reconcile(&self.plan, set.clone(), containers(&entries), self.upgrades_exit)?;
+        let (_, steps) = reconcile(&self.plan, wanted, containers(&entries), self.upgrades_exit)?;
         Ok(match steps.into_iter().next() {
             Some(Step::Attach(bits)) => Some(*bits),
             _ => None,
@@ -131,9 +132,9 @@ impl Applier {
 
     /// Puts other policies in force for all containers, once what they need is shown. The hooks that are needed from then
     /// on, if some are no longer.
-    pub fn switch(&mut self, set: Arc<PolicySet>, registry: &Registry) -> Result<Option<HookBits>, ApplyError> {
+    pub fn switch(&mut self, wanted: &Wanted, registry: &Registry) -> Result<Option<HookBits>, ApplyError> {
         let entries = by_slot(registry);
-        let (plan, steps) = reconcile(&self.plan, set, containers(&entries), self.upgrades_exit)?;
+        let (plan, steps) = reconcile(&self.plan, wanted, containers(&entries), self.upgrades_exit)?;
         let mut left = None;
         for step in steps {
             match step {

@@ -8,6 +8,7 @@ use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::policy::{PolicySet, Profile, Selected};
 
 use super::kernel::hook_bits;
+use super::wanted::{Tried, Wanted};
 
 /// What is asked of the hooks, by native call number.
 pub type HookBits = [u8; CALLS];
@@ -26,9 +27,13 @@ impl ProfileId {
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub set: Arc<PolicySet>,
+    /// What is tried beside it.
+    pub trial: Arc<PolicySet>,
     pub hooks: HookBits,
     profiles: BTreeMap<ProfileId, Profile>,
     assigned: BTreeMap<ContainerSlot, (Selected, ProfileId)>,
+    /// Every container that the trial has selected since it began, also those that ended.
+    tried: BTreeMap<ContainerSlot, Tried>,
 }
 
 /// One change, in the order in which they are to be made.
@@ -61,7 +66,38 @@ pub struct TooManyProfiles;
 impl Plan {
     /// Nothing is wanted of nobody.
     pub fn empty() -> Self {
-        Self { set: Arc::default(), hooks: [0; CALLS], profiles: BTreeMap::new(), assigned: BTreeMap::new() }
+        Self::of(&Wanted::default())
+    }
+
+    /// Nobody is assigned yet.
+    fn of(wanted: &Wanted) -> Self {
+        Self {
+            set: wanted.set.clone(),
+            trial: wanted.trial.clone(),
+            hooks: [0; CALLS],
+            profiles: BTreeMap::new(),
+            assigned: BTreeMap::new(),
+            tried: BTreeMap::new(),
+        }
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted { set: self.set.clone(), trial: self.trial.clone() }
+    }
+
+    pub fn has_trial(&self) -> bool {
+        self.wanted().has_trial()
+    }
+
+    pub fn tried(&self) -> &BTreeMap<ContainerSlot, Tried> {
+        &self.tried
+    }
+
+    fn note_tried(&mut self, slot: ContainerSlot, container: &Container, by_set: Selected) {
+        let by_trial = self.trial.select(container);
+        if !by_trial.is_empty() {
+            self.tried.insert(slot, Tried { by_trial, by_set });
+        }
     }
 
     /// Each container's policies, for the judge.
@@ -81,9 +117,10 @@ impl Plan {
         container: Option<&Container>,
     ) -> Result<(Selected, ProfileId, Vec<Step>), TooManyProfiles> {
         let mut steps = Vec::new();
-        let id = self.profile_of(&select(&self.set, container), &BTreeSet::new(), &mut steps)?;
+        let id = self.number_of(self.wanted().profile(container), &BTreeSet::new(), &mut steps)?;
         let selected = container.map(|container| self.set.select(container)).unwrap_or_default();
         self.assigned.insert(slot, (selected, id));
+        container.into_iter().for_each(|container| self.note_tried(slot, container, selected));
         self.forget_unused();
         Ok((selected, id, steps))
     }
@@ -93,14 +130,13 @@ impl Plan {
         self.forget_unused();
     }
 
-    /// The profile that serves these policies: one that is written already, or a number that nobody uses.
-    fn profile_of(
+    /// Where the profile is: written already, or at a number that nobody uses.
+    fn number_of(
         &mut self,
-        selected: &Selected,
+        profile: Profile,
         taken: &BTreeSet<ProfileId>,
         steps: &mut Vec<Step>,
     ) -> Result<ProfileId, TooManyProfiles> {
-        let profile = self.set.profile(selected);
         if profile.want.is_empty() {
             return Ok(ProfileId::NOTHING);
         }
@@ -120,23 +156,24 @@ impl Plan {
     }
 }
 
-/// The policies that a container's calls are recorded for: any may select one that nobody has named yet.
-fn select(set: &PolicySet, container: Option<&Container>) -> Selected {
-    container.map_or_else(|| set.active(), |container| set.select(container))
-}
-
 /// The plan for other policies, and the way to it: new hooks are attached first, then the judge learns of the set,
 /// then the containers switch, then the hooks that nobody needs go. A call that stays named misses nothing on that way, also
-/// when it is recorded at another moment.
+/// when it is recorded at another moment. Of a trial the judge learns nothing.
 pub fn reconcile<'a>(
     old: &Plan,
-    set: Arc<PolicySet>,
+    wanted: &Wanted,
     containers: impl IntoIterator<Item = (ContainerSlot, Option<&'a Container>)>,
     upgrades_exit: bool,
 ) -> Result<(Plan, Vec<Step>), TooManyProfiles> {
-    let hooks = hook_bits(&set.hooks(), upgrades_exit);
+    let hooks = hook_bits(&wanted.hooks(), upgrades_exit);
     let both: HookBits = std::array::from_fn(|nr| old.hooks[nr] | hooks[nr]);
-    let mut new = Plan { set, hooks, profiles: old.profiles.clone(), assigned: BTreeMap::new() };
+    let mut new = Plan { hooks, profiles: old.profiles.clone(), ..Plan::of(wanted) };
+    if Arc::ptr_eq(&old.trial, &new.trial) {
+        // Of those that ended it is not known which policies of another set select them.
+        let is_known = Arc::ptr_eq(&old.set, &new.set);
+        let by_set = |tried: &Tried| if is_known { tried.by_set } else { Selected::default() };
+        new.tried = old.tried.iter().map(|(&slot, tried)| (slot, Tried { by_set: by_set(tried), ..*tried })).collect();
+    }
     let mut steps = Vec::new();
     if both != old.hooks {
         steps.push(Step::Attach(both.into()));
@@ -144,17 +181,19 @@ pub fn reconcile<'a>(
     let taken: BTreeSet<ProfileId> = old.profiles.keys().copied().collect();
     let mut switches = Vec::new();
     for (slot, container) in containers {
-        let id = new.profile_of(&select(&new.set, container), &taken, &mut steps)?;
+        let id = new.number_of(wanted.profile(container), &taken, &mut steps)?;
         let selected = container.map(|container| new.set.select(container)).unwrap_or_default();
         new.assigned.insert(slot, (selected, id));
+        container.into_iter().for_each(|container| new.note_tried(slot, container, selected));
         if old.assigned.get(&slot).map(|(_, id)| *id) != Some(id) {
             switches.push(Step::SwitchProfile { slot, id });
         }
     }
     new.forget_unused();
-    steps.push(Step::Judge);
+    let is_judged = Arc::ptr_eq(&old.set, &new.set);
+    steps.extend((!is_judged).then_some(Step::Judge));
     steps.append(&mut switches);
-    steps.push(Step::Switched);
+    steps.extend((!is_judged).then_some(Step::Switched));
     if both != hooks {
         steps.push(Step::Detach(hooks.into()));
     }
@@ -162,143 +201,4 @@ pub fn reconcile<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use kubeward_bpf::wire::HOOK_EXIT;
-    use kubeward_core::container::ContainerId;
-    use kubeward_core::policy::load;
-    use kubeward_core::syscall::by_name;
-
-    use super::*;
-
-    const A: ContainerSlot = ContainerSlot(1);
-    const B: ContainerSlot = ContainerSlot(2);
-
-    /// Policies by name, calls and the containers that they select.
-    fn set(policies: &[(&str, &str, &str)]) -> Arc<PolicySet> {
-        let documents = policies.iter().map(|(name, call, container)| {
-            format!(
-                "apiVersion: kubeward.kubeward/v1\nkind: KubeWard\nmetadata: {{name: {name}}}\n\
-                 spec: {{syscalls: [{{name: {call}}}], selector: {{containers: [{container}]}}}}\n"
-            )
-        });
-        let text = documents.collect::<Vec<_>>().join("---\n");
-        let (policies, faults) = load("a.yaml", text.as_bytes());
-        assert!(faults.is_empty(), "{faults:?}");
-        Arc::new(PolicySet::new(policies).0)
-    }
-
-    fn container(id: &str) -> Container {
-        Container {
-            id: ContainerId(id.to_owned()),
-            name: None,
-            image: None,
-            image_digest: None,
-            runtime: "containerd",
-            runtime_namespace: None,
-            labels: BTreeMap::new(),
-            pod: None,
-        }
-    }
-
-    fn hooks(names: &[&str]) -> HookBits {
-        let mut bits = [0; CALLS];
-        names.iter().for_each(|name| bits[usize::from(by_name(name).expect("it exists").nr)] = HOOK_EXIT);
-        bits
-    }
-
-    fn kinds(steps: &[Step]) -> Vec<&'static str> {
-        let kind = |step: &Step| match step {
-            Step::Attach(_) => "attach",
-            Step::Detach(_) => "detach",
-            Step::Switched => "switched",
-            Step::WriteProfile { .. } => "write",
-            Step::SwitchProfile { .. } => "switch",
-            Step::Judge => "judge",
-        };
-        steps.iter().map(kind).collect()
-    }
-
-    #[test]
-    fn new_hooks_come_first_and_old_ones_go_last() {
-        let (a, b) = (container("a"), container("b"));
-        let both = || [(A, Some(&a)), (B, Some(&b))];
-        let (plan, steps) =
-            reconcile(&Plan::empty(), set(&[("one", "mkdir", "a")]), both(), false).expect("there is room");
-        assert_eq!(kinds(&steps), ["attach", "write", "judge", "switch", "switch", "switched"]);
-        assert!(plan.is_selected(A) && !plan.is_selected(B));
-        assert!(steps.contains(&Step::SwitchProfile { slot: B, id: ProfileId::NOTHING }));
-
-        let (plan, steps) = reconcile(&plan, set(&[("one", "rmdir", "a")]), both(), false).expect("there is room");
-        assert_eq!(kinds(&steps), ["attach", "write", "judge", "switch", "switched", "detach"]);
-        assert_eq!(steps[0], Step::Attach(hooks(&["mkdir", "rmdir"]).into()));
-        assert_eq!(steps[5], Step::Detach(hooks(&["rmdir"]).into()));
-        assert_eq!(plan.hooks, hooks(&["rmdir"]));
-    }
-
-    #[test]
-    fn profile_is_never_rewritten_under_a_container() {
-        let a = container("a");
-        let (plan, _) =
-            reconcile(&Plan::empty(), set(&[("one", "mkdir", "a")]), [(A, Some(&a))], false).expect("there is room");
-        let (_, first) = plan.assigned[&A];
-        let (plan, steps) =
-            reconcile(&plan, set(&[("one", "rmdir", "a")]), [(A, Some(&a))], false).expect("there is room");
-        let (_, second) = plan.assigned[&A];
-        assert_ne!(first, second);
-        assert!(!steps.iter().any(|step| matches!(step, Step::WriteProfile { id, .. } if *id == first)));
-        assert_eq!(plan.profiles.keys().copied().collect::<Vec<_>>(), [second]);
-    }
-
-    #[test]
-    fn what_stays_the_same_is_left_alone() {
-        let a = container("a");
-        let before = set(&[("one", "mkdir", "a")]);
-        let (plan, _) = reconcile(&Plan::empty(), before, [(A, Some(&a))], false).expect("there is room");
-        // Another name, the same wishes: only the judge must know.
-        let (_, steps) =
-            reconcile(&plan, set(&[("two", "mkdir", "a")]), [(A, Some(&a))], false).expect("there is room");
-        assert_eq!(steps, [Step::Judge, Step::Switched]);
-    }
-
-    #[test]
-    fn container_that_comes_later_shares_the_profile() {
-        let (a, b) = (container("a"), container("b"));
-        let set = set(&[("one", "mkdir", "a, b")]);
-        let (mut plan, _) = reconcile(&Plan::empty(), set, [(A, Some(&a))], false).expect("there is room");
-        let (selected, id, steps) = plan.assign(B, Some(&b)).expect("there is room");
-        assert_eq!((selected.is_empty(), steps), (false, vec![]));
-        assert_eq!(plan.assigned[&A].1, id);
-        plan.remove(A);
-        plan.remove(B);
-        assert!(plan.profiles.is_empty());
-    }
-
-    #[test]
-    fn nameless_container_is_wanted_by_every_policy() {
-        let set = set(&[("one", "mkdir", "a"), ("two", "rmdir", "b")]);
-        let wanted = set.profile(&set.active());
-        let (mut plan, steps) = reconcile(&Plan::empty(), set, [(A, None)], false).expect("there is room");
-        let written = |step: &&Step| matches!(step, Step::WriteProfile { profile, .. } if *profile == wanted);
-        assert_eq!(steps.iter().filter(written).count(), 1);
-        let (_, id, steps) = plan.assign(B, None).expect("there is room");
-        assert_eq!((id, steps), (plan.assigned[&A].1, vec![]));
-        assert!(!plan.is_selected(A), "no policy has selected it yet");
-    }
-
-    #[test]
-    fn no_policies_detach_everything() {
-        let a = container("a");
-        let (plan, _) =
-            reconcile(&Plan::empty(), set(&[("one", "mkdir", "a")]), [(A, Some(&a))], false).expect("there is room");
-        let (_, steps) = reconcile(&plan, Arc::default(), [(A, Some(&a))], false).expect("there is room");
-        assert_eq!(
-            steps,
-            [
-                Step::Judge,
-                Step::SwitchProfile { slot: A, id: ProfileId::NOTHING },
-                Step::Switched,
-                Step::Detach([0; CALLS].into())
-            ]
-        );
-    }
-}
+mod tests;

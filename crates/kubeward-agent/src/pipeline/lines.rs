@@ -18,7 +18,7 @@ pub enum Lines {
 }
 
 impl Lines {
-    pub(super) fn syscall(&mut self, out: &mut Vec<u8>, event: &SyscallEvent) {
+    pub(crate) fn syscall(&mut self, out: &mut Vec<u8>, event: &SyscallEvent) {
         match self {
             Lines::Json(lines) => lines.syscall(out, event),
             Lines::Text(lines) | Lines::Alone(lines) => lines.syscall(out, event),

@@ -8,6 +8,7 @@ use kubeward_core::policy::Selected;
 use super::containers::Containers;
 use super::policies::Policies;
 use super::status::{in_force, Hooks};
+use super::trials::Trials;
 use crate::control::{Applier, LeftOut, Plan};
 use crate::kubernetes::crd::PolicyReason;
 use crate::pipeline::{Command, Commands};
@@ -17,7 +18,8 @@ use crate::serve::{container_message, policy_message, proto, Question};
 pub(super) fn answer(
     question: Question,
     containers: &Containers,
-    policies: &Policies,
+    policies: &mut Policies,
+    trials: &mut Trials,
     applier: &mut Applier,
     commands: &Commands,
 ) {
@@ -29,11 +31,15 @@ pub(super) fn answer(
             commands.send(Command::GiveTable { reply });
         }
         Question::Policies(reply) => {
-            let _ = reply.send(list_policies(containers, policies, applier.plan()));
+            let mut list = list_policies(containers, policies, applier.plan());
+            list.extend(trials.policies(applier.plan(), containers.registry()));
+            list.sort_by(|a, b| a.name.cmp(&b.name));
+            let _ = reply.send(list);
         }
         Question::Containers(reply) => {
             let _ = reply.send(list_containers(containers, applier.plan()));
         }
+        Question::Trial(asked) => trials.begin(asked, policies, applier, containers.registry(), commands),
     }
 }
 

@@ -381,7 +381,10 @@ impl Containers {
         match self.engine.tasks() {
             Ok(tasks) => {
                 self.look_at_setups(&tasks);
-                self.release_slots(&tasks);
+                // What a trial has counted of those that ended is still to be read, unless others want the room.
+                if !applier.plan().has_trial() || self.resting.len() > self.registry.room() / 4 {
+                    self.release_slots(&tasks);
+                }
             }
             Err(error) => tracing::error!("{error}"),
         }

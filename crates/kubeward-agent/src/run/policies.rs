@@ -1,5 +1,7 @@
 //! The policies in force: followed, put in force, and what is wrong with them told.
 
+mod trial;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,6 +13,7 @@ use kubeward_core::syscall::{by_nr, CallSet};
 use tokio::sync::watch;
 use tokio::task::{spawn_blocking, JoinHandle};
 
+use self::trial::Trial;
 use super::notice;
 use crate::control::{choose, Applier, ApplyError, Choice, HookBits, Plan, PolicyFiles, Problem, Settled};
 use crate::kubernetes::node::{self, NodeLabelsReceiver};
@@ -51,7 +54,7 @@ pub(super) struct Outcome {
     pub(super) in_force: BTreeMap<Arc<str>, Arc<PolicyObject>>,
     /// Why what was chosen last could not be put in force; what was before stays.
     pub(super) failure: Option<String>,
-    /// The hooks as they stood last.
+    /// The hooks as they stood last, those that a trial alone has put there left out.
     pub(super) hooks: Report,
 }
 
@@ -72,6 +75,7 @@ pub(super) struct Policies {
     /// Problems of the first look that do not keep the agent from starting.
     untold: Vec<Problem>,
     hooking: Option<Hooking>,
+    trial: Trial,
 }
 
 impl Policies {
@@ -88,6 +92,7 @@ impl Policies {
             outcome: Outcome::default(),
             untold: Vec::new(),
             hooking: None,
+            trial: Trial::default(),
         }
     }
 
@@ -193,9 +198,14 @@ impl Policies {
 
     fn apply(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
         self.outcome.is_in_force = false;
-        match applier.to_attach(&self.choice.set, registry) {
+        self.attach(applier, registry, commands);
+    }
+
+    fn attach(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
+        match applier.to_attach(&self.wanted(), registry) {
             Ok(Some(bits)) => self.hooking = Some(Hooking::Serving(spawn_blocking(applier.serving(bits)))),
             Ok(None) => self.switch(applier, registry, commands),
+            Err(error) if self.wanted().has_trial() => self.give_trial_up(&error, applier, registry, commands),
             Err(error) => self.fail(&error, commands),
         }
     }
@@ -228,6 +238,7 @@ impl Policies {
                 if self.hooking.is_none() {
                     self.settle(applier.plan().hooks, applier, false);
                 }
+                self.take_trial(applier, registry, commands);
             }
             News::Settled(settled) => {
                 self.hooking = None;
@@ -248,6 +259,8 @@ impl Policies {
     fn tell_hooks(&mut self, report: Option<Report>, commands: &Commands) {
         match report {
             Some(report) => {
+                let (all, report) = (report.clone(), self.in_force_alone(report));
+                self.trial.hooks = all;
                 if report.refused != self.outcome.hooks.refused {
                     tell_refused(&report.refused, commands);
                 }
@@ -261,13 +274,16 @@ impl Policies {
     }
 
     fn switch(&mut self, applier: &mut Applier, registry: &Registry, commands: &Commands) {
-        let left = match applier.switch(self.choice.set.clone(), registry) {
+        let is_edit = !Arc::ptr_eq(&applier.plan().set, &self.choice.set);
+        let left = match applier.switch(&self.wanted(), registry) {
+            Ok(left) if !is_edit => left,
             Ok(left) => {
                 (self.outcome.is_in_force, self.outcome.failure) = (true, None);
                 self.outcome.in_force = self.choice.judged.clone();
-                self.tell_in_force(applier, commands);
+                self.tell_in_force(commands);
                 left
             }
+            Err(error) if self.wanted().has_trial() => return self.give_trial_up(&error, applier, registry, commands),
             Err(error) => {
                 self.fail(&error, commands);
                 Some(applier.plan().hooks)
@@ -288,9 +304,9 @@ impl Policies {
         notice(commands, NoticeLevel::Error, "policies_failed", message);
     }
 
-    fn tell_in_force(&self, applier: &Applier, commands: &Commands) {
+    fn tell_in_force(&self, commands: &Commands) {
         let names: Vec<&str> = self.choice.set.policies().iter().map(|policy| &*policy.name).collect();
-        let hooked = applier.plan().hooks.iter().filter(|bits| **bits != 0).count();
+        let hooked = self.choice.set.hooks().iter().count();
         let message = match (names.is_empty(), hooked) {
             (true, _) => "no policy: nothing is attached (give -e or -f, or put a policy into the folder)".to_owned(),
             (false, 0) => format!("policies {}: none of them names a call, nothing is attached", names.join(", ")),

@@ -1,5 +1,6 @@
 //! `kubeward.v1.KubeWard`: every request is a question to whoever owns the answer.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +11,14 @@ use tonic::{Request, Response, Status};
 use super::health::{Checks, Verdict};
 use super::proto::kube_ward_server::{KubeWard, KubeWardServer};
 use super::question::{Question, Questions};
-use super::{messages, proto};
+use super::{messages, planning, proto};
 use crate::cost::CostNow;
 
 /// For the owner of an answer. Less than the server gives the request, so that the client hears who did not answer.
 const OWNER_WITHIN: Duration = Duration::from_secs(4);
 
-/// Longest request: GetStats may name containers.
-const REQUEST_BYTES: usize = 256 << 10;
+/// Longest request: PlanPolicy has a whole policy file.
+const REQUEST_BYTES: usize = kubeward_core::policy::MAX_FILE_BYTES + (64 << 10);
 
 /// Longest answer: GetStats at a full table.
 pub(super) const ANSWER_BYTES: usize = 64 << 20;
@@ -58,19 +59,27 @@ impl Api {
 
     async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Question) -> Result<T, Status> {
         let (reply, answer) = oneshot::channel();
-        let asking = async {
-            let ending = || Status::unavailable("the agent is ending");
+        in_time(async {
             self.questions.send(question(reply)).await.map_err(|_| ending())?;
             answer.await.map_err(|_| ending())
-        };
-        let hangs = || {
-            let limit = OWNER_WITHIN.as_secs();
-            Status::deadline_exceeded(format!(
-                "the agent's loops did not answer within {limit} s; kubeward health says more"
-            ))
-        };
-        timeout(OWNER_WITHIN, asking).await.unwrap_or_else(|_| Err(hangs()))
+        })
+        .await
     }
+}
+
+fn ending() -> Status {
+    Status::unavailable("the agent is ending")
+}
+
+/// Who owns an answer must not take longer.
+async fn in_time<T>(asking: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    let hangs = || {
+        let limit = OWNER_WITHIN.as_secs();
+        Status::deadline_exceeded(format!(
+            "the agent's loops did not answer within {limit} s; kubeward health says more"
+        ))
+    };
+    timeout(OWNER_WITHIN, asking).await.unwrap_or_else(|_| Err(hangs()))
 }
 
 #[tonic::async_trait]
@@ -126,6 +135,17 @@ impl KubeWard for Api {
         _: Request<proto::ListContainersRequest>,
     ) -> Result<Response<proto::ListContainersResponse>, Status> {
         Ok(Response::new(proto::ListContainersResponse { containers: self.ask(Question::Containers).await? }))
+    }
+
+    type PlanPolicyStream = planning::Steps;
+
+    async fn plan_policy(
+        &self,
+        request: Request<proto::PlanPolicyRequest>,
+    ) -> Result<Response<Self::PlanPolicyStream>, Status> {
+        let (asked, steps) = planning::ask(request.into_inner())?;
+        in_time(async { self.questions.send(Question::Trial(asked)).await.map_err(|_| ending()) }).await?;
+        Ok(Response::new(steps))
     }
 }
 
@@ -186,13 +206,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn conditions_are_the_health_services() {
+    async fn conditions_are_the_health_services_and_the_costs() {
         let (asking, _) = questions();
         let info = api(asking).get_info(Request::new(proto::GetInfoRequest {})).await.expect("nobody is asked");
         let told =
             |condition: &proto::Condition| (condition.r#type.clone(), condition.holds, condition.message.clone());
         let conditions: Vec<_> = info.get_ref().conditions.iter().map(told).collect();
-        let expected = [("Alive", true, "it is"), ("Ready", false, "not yet")];
+        let no_limit = "no limit was given (--warn-cpu-percent)";
+        let expected = [("Alive", true, "it is"), ("Ready", false, "not yet"), ("CostAboveLimit", false, no_limit)];
         assert_eq!(conditions, expected.map(|(kind, holds, why)| (kind.to_owned(), holds, why.to_owned())));
+        assert_eq!(info.get_ref().cost, None, "nothing was measured yet");
     }
 }

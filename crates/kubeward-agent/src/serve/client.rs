@@ -1,5 +1,7 @@
 //! The other end: an agent's API from another process of this machine.
 
+pub mod plan;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -146,7 +146,7 @@ pub(crate) fn container(container: &Container, stage: proto::Stage, policies: Ve
     }
 }
 
-fn container_name(container: &Container) -> proto::ContainerName {
+pub(super) fn container_name(container: &Container) -> proto::ContainerName {
     let pod = container.pod.as_ref();
     proto::ContainerName {
         id: container.id.0.clone(),

@@ -16,7 +16,7 @@ const UNITS: &[(&str, u64)] = &[
 
 /// The duration that `text` says: whole numbers with a unit each, added up. `None` if it says none, or more than
 /// 584 years.
-pub(super) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     let mut total_ns: u64 = 0;
     let mut rest = text;
     if rest.is_empty() {
@@ -35,7 +35,7 @@ pub(super) fn parse(text: &str) -> Option<Duration> {
 }
 
 /// As policies write it, from the greatest unit down; what is below a nanosecond or beyond 584 years is cut.
-pub(super) fn text(duration: Duration) -> String {
+pub fn text(duration: Duration) -> String {
     let mut rest_ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let mut text = String::new();
     for (name, unit_ns) in UNITS.iter().rev().filter(|(name, _)| name.is_ascii()) {

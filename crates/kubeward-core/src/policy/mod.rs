@@ -10,7 +10,7 @@
 mod bucket;
 mod check;
 mod describe;
-mod duration;
+pub mod duration;
 mod fault;
 mod fields;
 mod filter;

@@ -77,6 +77,18 @@ impl Profile {
     }
 }
 
+impl Profile {
+    /// Has calls counted that are wanted otherwise: those of which nothing is wanted yet. The others are counted as they are, so that no
+    /// record is made more, less or in another shape.
+    pub fn count_too(&mut self, calls: &CallWants) {
+        for (nr, want) in calls.iter() {
+            if self.want[nr].is_none() {
+                self.want[nr] = want | CallWant::COUNT;
+            }
+        }
+    }
+}
+
 impl PolicySet {
     /// The set of `policies` and why others are not in it: of two with one name the earlier is taken, and no more
     /// than [`MAX_POLICIES`]. Node and age are not looked at: who knows them gives only policies whose

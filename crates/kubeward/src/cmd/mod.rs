@@ -6,6 +6,7 @@ pub(crate) mod crd;
 pub(crate) mod doctor;
 pub(crate) mod health;
 mod log;
+mod plan;
 mod policies;
 pub(crate) mod policy;
 mod privilege;

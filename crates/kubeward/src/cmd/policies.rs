@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 
 use kubeward_core::policy::{self, CheckedPolicy, Fault, PolicySet};
@@ -36,11 +37,8 @@ pub(crate) fn strictly(files: &[impl AsRef<Path>]) -> Result<Vec<CheckedPolicy>,
     let mut policies = Vec::new();
     let mut faults = Vec::new();
     for file in files {
-        let (mut found, wrong) = read(file.as_ref())?;
-        faults.extend(wrong.iter().map(Fault::to_string));
-        for policy in &found {
-            faults.extend(policy.refusals.iter().map(|refusal| format!("{}: {refusal}", policy.source)));
-        }
+        let (mut found, mut wrong) = Document::of_file(file.as_ref())?.load();
+        faults.append(&mut wrong);
         policies.append(&mut found);
     }
     match faults.is_empty() {
@@ -58,17 +56,41 @@ pub(crate) fn set_of(policies: Vec<CheckedPolicy>) -> Result<PolicySet, PolicyFa
     }
 }
 
-fn read(file: &Path) -> Result<(Vec<CheckedPolicy>, Vec<Fault>), PolicyFailure> {
-    let name = file.display().to_string();
-    // No more than one byte past what a policy file may have: the size is then the reader's to refuse.
-    let bytes = read_bounded(file, policy::MAX_FILE_BYTES as u64 + 1)
-        .map_err(|error| PolicyFailure::Unreadable(format!("cannot read policy file {name}: {error}")))?;
-    Ok(policy::load(&name, &bytes))
+/// A policy file as it is written.
+pub(crate) struct Document {
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
-fn read_bounded(file: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
+impl Document {
+    pub(crate) fn of_file(file: &Path) -> Result<Self, PolicyFailure> {
+        let name = file.display().to_string();
+        fs::File::open(file).and_then(bounded).map_or_else(
+            |error| Err(PolicyFailure::Unreadable(format!("cannot read policy file {name}: {error}"))),
+            |bytes| Ok(Self { name: name.clone(), bytes }),
+        )
+    }
+
+    pub(crate) fn of_standard_input() -> Result<Self, PolicyFailure> {
+        let bytes = bounded(io::stdin())
+            .map_err(|error| PolicyFailure::Unreadable(format!("cannot read a policy from standard input: {error}")))?;
+        Ok(Self { name: "standard input".to_owned(), bytes })
+    }
+
+    /// Its policies, and one line for each fault, unknown names included.
+    pub(crate) fn load(&self) -> (Vec<CheckedPolicy>, Vec<String>) {
+        let (policies, wrong) = policy::load(&self.name, &self.bytes);
+        let refusals = policies
+            .iter()
+            .flat_map(|policy| policy.refusals.iter().map(|refusal| format!("{}: {refusal}", policy.source)));
+        let faults = wrong.iter().map(Fault::to_string).chain(refusals).collect();
+        (policies, faults)
+    }
+}
+
+/// No more than one byte past what a policy file may have: the size is then the reader's to refuse.
+fn bounded(input: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    fs::File::open(file)?.take(limit).read_to_end(&mut bytes)?;
+    input.take(policy::MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

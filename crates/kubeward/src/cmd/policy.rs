@@ -1,10 +1,12 @@
-//! `kubeward policy check`: what policies would attach, or what is wrong with them. No root, no kernel.
+//! `kubeward policy`: work on policy files. `check`: what policies would attach, or what is wrong with them, without root or
+//! kernel; `plan` is in its own file.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::plan::{self, PlanArgs};
 use super::policies::{set_of, strictly};
 use super::{answer, complain};
 
@@ -13,7 +15,7 @@ use super::{answer, complain};
 #[command(after_help = "\
 Examples:
   kubeward policy check web.yaml
-  kubeward policy check policies/*.yaml")]
+  kubeward policy plan -f web.yaml")]
 pub(crate) struct PolicyArgs {
     #[command(subcommand)]
     command: PolicyCommand,
@@ -22,6 +24,7 @@ pub(crate) struct PolicyArgs {
 #[derive(Debug, Subcommand)]
 enum PolicyCommand {
     Check(CheckArgs),
+    Plan(PlanArgs),
 }
 
 /// Say what the policies in these files would attach together, or what is wrong with them
@@ -41,8 +44,14 @@ struct CheckArgs {
 }
 
 pub(crate) fn run(args: &PolicyArgs) -> ExitCode {
-    let PolicyCommand::Check(check) = &args.command;
-    match strictly(&check.files).and_then(set_of) {
+    match &args.command {
+        PolicyCommand::Check(args) => check(args),
+        PolicyCommand::Plan(args) => plan::run(args),
+    }
+}
+
+fn check(args: &CheckArgs) -> ExitCode {
+    match strictly(&args.files).and_then(set_of) {
         Ok(set) => answer(&set.describe().to_string(), ExitCode::SUCCESS),
         Err(failure) => {
             complain(&failure);

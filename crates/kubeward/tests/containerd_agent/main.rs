@@ -31,6 +31,7 @@ mod nested;
 mod noisy;
 mod outages;
 mod own_container;
+mod plan;
 mod pods;
 mod policies;
 mod policy;

@@ -130,6 +130,29 @@ fn policy_check_shows_what_a_good_one_attaches() {
 }
 
 #[test]
+fn policy_plan_refuses_what_check_refuses_before_it_asks_an_agent() {
+    let (_dir, path) = policy_file(
+        "apiVersion: kubeward.kubeward/v1\nkind: KubeWard\nmetadata: {name: a}\nspec: {syscalls: [{name: opnat}]}\n",
+    );
+    let check = failure(&kubeward(["policy", "check", &path]).output().expect("kubeward runs"));
+    let plan = failure(
+        &kubeward(["policy", "plan", "-f", &path, "--socket", "/missing/socket"]).output().expect("kubeward runs"),
+    );
+    assert_eq!(plan, check);
+    assert_eq!(plan.0, 2);
+    assert_refused(&["policy", "plan", "-f", "/missing/policy.yaml"], 2, &["/missing/policy.yaml"]);
+    for time in ["0s", "61s", "5"] {
+        assert_refused(&["policy", "plan", "-f", &path, "--for", time], 2, &[time, "--for"]);
+    }
+    let (_dir, path) = policy_file(GOOD);
+    assert_refused(
+        &["policy", "plan", "-f", &path, "--socket", "/missing/socket"],
+        1,
+        &["no agent answers", "kubeward agent"],
+    );
+}
+
+#[test]
 fn a_policy_that_names_nothing_is_valid() {
     let document = "apiVersion: kubeward.kubeward/v1\nkind: KubeWard\nmetadata: {name: idle}\nspec: {}\n";
     let (_dir, path) = policy_file(document);

@@ -366,11 +366,11 @@ proptest! {
         // Parts that were written before are written again: a thread that has another name by now, another container or program.
         let again = events.clone();
         events.extend(again);
-        let mut used = JsonLines::new(&stream());
+        let mut used = json_lines();
         for event in &events {
             let (mut line, mut fresh) = (Vec::new(), Vec::new());
             used.syscall(&mut line, event);
-            JsonLines::new(&stream()).syscall(&mut fresh, event);
+            json_lines().syscall(&mut fresh, event);
             prop_assert_eq!(line, fresh);
         }
     }

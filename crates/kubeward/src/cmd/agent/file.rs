@@ -137,6 +137,15 @@ mod tests {
     }
 
     #[test]
+    fn share_of_a_cpu_in_the_file_is_a_number_above_zero() {
+        let share = |text: &str| toml::from_str::<Values>(text).expect("it is a share").warn_cpu_percent;
+        assert_eq!(share("warn-cpu-percent = 5").map(CpuPercent::get), Some(5.0));
+        assert_eq!(share("warn-cpu-percent = 0.5").map(CpuPercent::get), Some(0.5));
+        let error = refused("\nwarn-cpu-percent = 0");
+        assert!(error.contains("line 2") && error.contains("above 0"), "{error}");
+    }
+
+    #[test]
     fn unknown_key_of_the_file_is_refused_by_name() {
         let error = refused("polcy = ['a']\n");
         assert!(error.contains("polcy") && error.contains("policy"), "{error}");

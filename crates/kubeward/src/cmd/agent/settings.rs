@@ -279,11 +279,25 @@ mod tests {
 
     #[test]
     fn printed_configuration_is_a_configuration() {
-        let printed =
-            settings(&["-e", "mkdir", "-o", "/tmp/x", "--event-labels", "a,b"]).expect("all is well").to_string();
+        let printed = settings(&[
+            "-e",
+            "mkdir",
+            "-o",
+            "/tmp/x",
+            "--event-labels",
+            "a,b",
+            "--warn-cpu-percent",
+            "2.5",
+            "--metrics-address",
+            "[::1]:9464",
+        ])
+        .expect("all is well")
+        .to_string();
         let again: Values = toml::from_str(&printed).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(again.event_labels, Some(vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!(again.calls, Some(vec!["mkdir".to_owned()]));
+        assert_eq!(again.warn_cpu_percent.map(CpuPercent::get), Some(2.5));
+        assert_eq!(again.metrics_address.map(|address| address.port()), Some(9464));
     }
 
     #[test]
