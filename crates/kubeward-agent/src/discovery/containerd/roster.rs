@@ -214,10 +214,14 @@ impl Roster {
         image_digest: Option<String>,
         sandbox: Option<Record>,
     ) -> Vec<Change> {
+        let own_sandbox = self.entries.get(key).and_then(|entry| entry.record.as_ref()?.sandbox.clone());
+        let own_sandbox = own_sandbox.and_then(|id| self.entries.get(&Key::new(&key.namespace, id)));
+        let is_known = own_sandbox.is_some_and(|sandbox| sandbox.record.is_some());
         let Some(entry) = self.entries.get_mut(key) else { return Vec::new() };
         // An image that was removed from the store still is what the container was made from.
         entry.image_digest = image_digest.or(entry.image_digest.take());
-        entry.sandbox = sandbox.or(entry.sandbox.take());
+        // One that is known by itself is not kept with each of its pod's containers, too.
+        entry.sandbox = sandbox.or(entry.sandbox.take()).filter(|_| !is_known);
         entry.lookup = entry.lookup.finished();
         self.tell(key)
     }
