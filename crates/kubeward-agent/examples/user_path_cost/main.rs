@@ -36,7 +36,7 @@ const ROUNDS: usize = 5;
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
     let output = PathBuf::from(args.next().unwrap_or_else(|| "/dev/null".to_owned()));
-    let events = args.next().map_or(Ok(500_000), |count| count.parse()).context("the number of events")?;
+    let events = args.next().map_or(Ok(100_000), |count| count.parse()).context("the number of events")?;
     println!("CPU ns an event, all threads; {events} events a round, the least of {ROUNDS}; to {}", output.display());
     println!(
         "{:10}{:>8}{:>8}{:>8}{:>8}{:>10}{:>8}{:>8}",
@@ -62,15 +62,16 @@ struct Stages<'a> {
 
 impl<'a> Stages<'a> {
     fn new(ring: &'a Ring) -> Self {
-        let container = container();
+        let (container, exe) = (container(), Arc::new(records::text(EXE)));
+        let wanting: Arc<[Arc<str>]> = Arc::from([Arc::from("web")]);
         let events = ring.records().filter_map(|bytes| {
             let mut record = CallRecord::default();
             match decode(bytes, &mut record) {
                 Ok(Decoded::Call) => {
                     let mut event = record.event;
                     event.container = Some(container.clone());
-                    event.process.exe = Some(Arc::new(records::text(EXE)));
-                    event.policies = Arc::from([Arc::from("web")]);
+                    event.process.exe = Some(exe.clone());
+                    event.policies = wanting.clone();
                     Some(event)
                 }
                 _ => None,
