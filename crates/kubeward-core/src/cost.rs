@@ -1,7 +1,7 @@
 //! What watching costs, for estimates made before anything is watched.
 //!
 //! The prices are medians measured on the machine that the project is benched on (a nested virtual machine of 2 CPUs, Linux 6.18,
-//! tracepoint backend, October 2026): another machine's are others, their proportions hardly.
+//! tracepoint backend): another machine's are others, their proportions hardly.
 
 use crate::policy::CallWant;
 
