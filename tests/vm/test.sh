@@ -16,7 +16,7 @@ kubeward=${KUBEWARD_BIN:-$root/bin/kubeward}
 backends=(tracepoint kprobe fentry auto)
 programs=(calls64 compat blocked loop)
 machines=("6.1 default" "6.1 preempt=full" "6.12 default" "6.12 preempt=full" "7.x default" "7.x preempt=full" "6.12 cgroup=v2"
-    "6.1 moves" "6.12 moves" "6.1 cost" "6.12 cost" "7.x cost" "6.1 table" "7.x table" "6.1 io_uring" "7.x io_uring"
+    "6.1 moves" "6.12 moves" "6.1 cost" "6.12 cost" "6.1 table" "7.x table" "6.1 io_uring" "7.x io_uring"
     "6.1 many" "6.12 many-full" "7.x many" "7.x many-full")
 at_once=2
 
