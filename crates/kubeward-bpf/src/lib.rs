@@ -12,6 +12,7 @@ pub mod object;
 pub mod probe;
 pub mod process;
 pub mod read;
+mod ring;
 mod shapes;
 mod share;
 pub mod size;
