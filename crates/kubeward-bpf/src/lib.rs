@@ -5,6 +5,7 @@
 
 pub mod births;
 pub mod decode;
+pub mod heap;
 mod limits;
 pub mod maps;
 pub mod memory;
