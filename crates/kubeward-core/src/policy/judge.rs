@@ -7,6 +7,7 @@ use super::bucket::Bucket;
 use super::check::CheckedPolicy;
 use super::filter::Unwanted;
 use super::set::{PolicySet, Selected};
+use super::settled::Settled;
 use super::want::CallWant;
 use crate::container::ContainerSlot;
 use crate::event::{Phase, SyscallEvent, Via};
@@ -47,23 +48,26 @@ impl PolicySet {
 
 impl CheckedPolicy {
     fn judge(&self, event: &SyscallEvent) -> Result<(), Unwanted> {
+        match self.wants_moment(event) {
+            true => self.filter.judge(event),
+            false => Err(Unwanted::NoPolicy),
+        }
+    }
+
+    pub(super) fn wants_moment(&self, event: &SyscallEvent) -> bool {
         if !self.wants_events() {
-            return Err(Unwanted::NoPolicy);
+            return false;
         }
         // Not by the event's number, which may be of another table.
         let nr = event.call.entry.map_or(UNLISTED, |entry| entry.nr).into();
         let want = self.calls.get(nr);
-        let moment_is_wanted = match event.phase {
+        match event.phase {
             // A request that gets no answer has no other moment.
             Phase::Enter if event.call.via == Via::IoUring => !want.is_none(),
             Phase::Enter => want.contains(CallWant::ENTER),
             Phase::Exit if event.refused_by_seccomp && want.contains(CallWant::REFUSED) => true,
             Phase::Exit => want.contains(CallWant::EXIT),
             Phase::Call => !want.is_none(),
-        };
-        match moment_is_wanted {
-            true => self.filter.judge(event),
-            false => Err(Unwanted::NoPolicy),
         }
     }
 }
@@ -71,6 +75,7 @@ impl CheckedPolicy {
 /// Judges a stream of events: the policies in force, and what each has left of its limits.
 pub struct Judge {
     set: Arc<PolicySet>,
+    settled: Settled,
     /// Bucket of each policy with limits, by its place, and container. Grows with the containers that have events;
     /// [`Judge::forget`] takes a container's away.
     buckets: HashMap<(usize, ContainerSlot), Bucket>,
@@ -81,7 +86,7 @@ pub struct Judge {
 
 impl Judge {
     pub fn new(set: Arc<PolicySet>) -> Self {
-        Judge { set, buckets: HashMap::new(), name_lists: HashMap::new(), last_names: None }
+        Judge { set, settled: Settled::new(), buckets: HashMap::new(), name_lists: HashMap::new(), last_names: None }
     }
 
     pub fn set(&self) -> &Arc<PolicySet> {
@@ -95,6 +100,7 @@ impl Judge {
         self.buckets = buckets.filter_map(|((old, slot), bucket)| Some(((new_place[old]?, slot), bucket))).collect();
         self.name_lists.clear();
         self.last_names = None;
+        self.settled = Settled::new();
         self.set = set;
     }
 
@@ -105,6 +111,9 @@ impl Judge {
 
     /// `selected` is the set's answer for the event's container; `now_ns` is any clock that does not go back.
     pub fn judge(&mut self, event: &SyscallEvent, selected: &Selected, now_ns: u64) -> Verdict {
+        if let Some(wanting) = self.settled.wanting(&self.set, event, selected) {
+            return Verdict::Wanted(self.names(wanting));
+        }
         let wanting = match self.set.wanting(event, selected) {
             Ok(wanting) => wanting,
             Err(unwanted) => return Verdict::Filtered(unwanted),

@@ -24,6 +24,7 @@ mod read;
 mod scope;
 mod selector;
 mod set;
+mod settled;
 mod want;
 mod warning;
 mod yaml;

@@ -226,3 +226,28 @@ fn numbers_outside_the_catalogue_are_the_category_others() {
     event.call = Call { via: Via::Syscall, nr: 0x4000_0101, entry: None };
     assert_eq!(judge.judge(&event, &selected, 0), wanted(&["all", "named"]));
 }
+
+#[test]
+fn what_one_event_was_answered_holds_for_others_only_where_nothing_hangs_on_them() {
+    let policies = || {
+        vec![
+            policy("plain", "  syscalls: [{name: openat}]"),
+            policy("strict", "  syscalls: [{name: openat}, {name: mkdir}]\n  filter: {errors: [EPERM]}"),
+        ]
+    };
+    let (mut judge, all) = judge(policies());
+    let mut only_plain = Selected::default();
+    only_plain.insert(0);
+    let failed = |name| SyscallEvent { ret: Some(-1), ..event(name, Phase::Exit) };
+    // Twice each, so that the second is answered by what the first left.
+    for _ in 0..2 {
+        assert_eq!(judge.judge(&event("openat", Phase::Exit), &all, 0), wanted(&["plain"]));
+        assert_eq!(judge.judge(&failed("openat"), &all, 0), wanted(&["plain", "strict"]));
+        assert_eq!(judge.judge(&failed("openat"), &only_plain, 0), wanted(&["plain"]));
+        assert_eq!(judge.judge(&failed("mkdir"), &all, 0), wanted(&["strict"]));
+        assert_eq!(judge.judge(&failed("mkdir"), &only_plain, 0), Verdict::Filtered(Unwanted::NoPolicy));
+    }
+    judge.replace(Arc::new(set_of(vec![policy("new", "  syscalls: [{name: openat}]")])));
+    let selected = judge.set().active();
+    assert_eq!(judge.judge(&event("openat", Phase::Exit), &selected, 0), wanted(&["new"]));
+}
