@@ -8,6 +8,7 @@ mod account;
 mod books;
 mod by_slot;
 mod clock;
+mod coalesce;
 mod command;
 mod coverage;
 mod feedback;

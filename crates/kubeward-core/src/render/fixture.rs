@@ -80,6 +80,7 @@ pub(super) fn openat_event() -> SyscallEvent {
         path: Some(text("/etc/hosts")),
         ret: Some(3),
         duration_ns: Some(2_310),
+        repeated: None,
         refused_by_seccomp: false,
         io_uring: None,
         process: Process {
