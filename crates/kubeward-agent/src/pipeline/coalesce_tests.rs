@@ -82,7 +82,8 @@ fn event_of_one_call_says_nothing_of_others() {
 #[test]
 fn calls_that_differ_in_anything_are_events_of_their_own() {
     let same = record(A, "mkdir", 0);
-    let changes: [(&str, fn(&mut Record)); 13] = [
+    type Change = fn(&mut Record);
+    let changes: [(&str, Change); 13] = [
         ("result", |call| call.ret = -1),
         ("argument", |call| call.args[1] = 5),
         ("call", |call| call.nr = by_name("rmdir").expect("the catalogue has it").nr),
@@ -165,10 +166,12 @@ fn run_is_told_after_a_second_though_it_goes_on() {
 
 #[test]
 fn run_ends_with_its_container_and_with_what_is_known_of_it_and_with_the_policies() {
-    let close = |_: &Rig| Command::Close { slot: A };
-    let change = |rig: &Rig| Command::Change { slot: A, container: container("new"), selected: rig.set.active() };
-    let switch = |rig: &Rig| Command::Policies { set: rig.set.clone(), selected: vec![(A, rig.set.active())] };
-    let commands: [(&str, &dyn Fn(&Rig) -> Command); 3] = [("close", &close), ("change", &change), ("switch", &switch)];
+    type Make = fn(&Rig) -> Command;
+    let commands: [(&str, Make); 3] = [
+        ("close", |_| Command::Close { slot: A }),
+        ("change", |rig| Command::Change { slot: A, container: container("new"), selected: rig.set.active() }),
+        ("switch", |rig| Command::Policies { set: rig.set.clone(), selected: vec![(A, rig.set.active())] }),
+    ];
     for (what, command) in commands {
         let mut rig = rig(FOLDS);
         (0..5).for_each(|_| rig.record(&record(A, "mkdir", 0)));
