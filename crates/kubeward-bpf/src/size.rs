@@ -74,7 +74,7 @@ mod tests {
             .open_memory(include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o")))
             .expect("the object is one");
         // Truly of one entry: settings, buffers and counts of the node.
-        let single = ["settings", "exec_buffer", "adopt_buffer", "tags_made_up"];
+        let single = ["settings", "exec_buffer", "adopt_buffer", "tags_made_up", "run_times"];
         for map in object.maps() {
             let name = map.name().to_string_lossy().into_owned();
             let is_small = map.max_entries() <= 2 && !single.contains(&&*name) && !name.starts_with('.');

@@ -118,7 +118,8 @@ static __always_inline bool add_to_first(u32 slot_nr, u32 rest)
 	union {
 		struct kw_table_key fields;
 		u64 number;
-	} of = {.fields = {.slot = slot_nr >> 16, .nr = slot_nr, .error = rest >> 16, .flags = rest >> 8, .stage = rest}};
+	} of = {.fields = {
+			.slot = slot_nr >> 16, .nr = slot_nr, .error = rest >> 16, .flags = rest >> 8, .stage = rest}};
 	u64 key = of.number;
 	u32 slot = slot_nr >> 16;
 	struct kw_first_results *first = bpf_map_lookup_elem(&first_results, &slot);
@@ -173,8 +174,11 @@ static __always_inline u32 log2_of(u64 value)
 
 __noinline int add_to_times(u32 slot_nr, u32 rest, u64 duration_ns)
 {
-	struct kw_times_key key = {
-		.slot = slot_nr >> 16, .nr = slot_nr, .error = rest >> 16, .flags = rest >> 8, .power = log2_of(duration_ns)};
+	struct kw_times_key key = {.slot = slot_nr >> 16,
+				   .nr = slot_nr,
+				   .error = rest >> 16,
+				   .flags = rest >> 8,
+				   .power = log2_of(duration_ns)};
 	struct kw_times *times, none = {};
 
 	times = bpf_map_lookup_elem(&call_times, &key);

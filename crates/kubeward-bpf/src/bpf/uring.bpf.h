@@ -129,17 +129,18 @@ static __always_inline bool is_request_of_slot(const struct uring_request *reque
 	return container && container->opened_ns <= request->record.mono_ns;
 }
 
-/* The address is another request's now, so the answer to this one was not seen: it is told without. */
-static __always_inline void tell_unanswered(const struct uring_request *request, u64 id)
+/*
+ * The address is another request's now, so the answer to this one was not seen: it is told without. `call` is room for it: the stack
+ * holds no second one beside what the table needs.
+ */
+static __always_inline void tell_unanswered(struct call *call, const struct uring_request *request, u64 id)
 {
-	struct call call;
-
-	reopen(&call, request);
-	call.phase = KW_PHASE_ENTER;
-	call.ret = 0;
-	call.duration_ns = 0;
-	if (is_request_of_slot(request) && settle(&call) && !is_told_by_count(&call))
-		emit(&call, answer_items(&call, request, id));
+	reopen(call, request);
+	call->phase = KW_PHASE_ENTER;
+	call->ret = 0;
+	call->duration_ns = 0;
+	if (is_request_of_slot(request) && settle(call) && !is_told_by_count(call))
+		emit(call, answer_items(call, request, id));
 	forget(request, id);
 }
 
@@ -228,8 +229,20 @@ static __always_inline bool open_request(struct call *call, u32 nr, u32 probe)
 		return false;
 	if (!(call->settings->raw_hooks[bounded(nr)] | call->settings->function_hooks[bounded(nr)]))
 		return false;
-	return identify(call->task, find_tag(call->task), call->settings, &call->owner) && find_want(call) && find_account(call) &&
-	       call->want & (KW_WANT_ENTER | KW_WANT_EXIT | KW_WANT_CALL);
+	return identify(call->task, find_tag(call->task), call->settings, &call->owner) && find_want(call) &&
+	       find_account(call) && call->want & (KW_WANT_ENTER | KW_WANT_EXIT | KW_WANT_CALL);
+}
+
+/* The call's number and arguments, -1: it is none. Its own function, so that the entry is off the stack again afterwards. */
+static __always_inline s32 read_submitted(struct io_ring_ctx *ring, u32 opcode, struct call_args *args,
+					  bool *has_file_index)
+{
+	struct sqe sqe;
+
+	if (!read_last_sqe(ring, &sqe))
+		return -1;
+	*has_file_index = sqe.file_index != 0;
+	return read_request(&sqe, args, opcode);
 }
 
 /* A request was taken from its ring, to be done or refused. */
@@ -241,12 +254,12 @@ static __always_inline int on_submit(struct io_kiocb *req, u32 probe)
 	struct uring_request *old = bpf_map_lookup_elem(&uring_requests, &id);
 	struct kw_uring_op *op = bpf_map_lookup_elem(&uring_ops, &opcode);
 	struct ring_closes *closes;
-	struct sqe sqe;
+	bool has_file_index = false;
 	struct call call;
 	s32 nr;
 
 	if (old)
-		tell_unanswered(old, id);
+		tell_unanswered(&call, old, id);
 	if (!op || op->nr >= KW_CALLS)
 		return 0;
 	if (op->flags & KW_URING_OP_CLOSES) {
@@ -254,14 +267,12 @@ static __always_inline int on_submit(struct io_kiocb *req, u32 probe)
 		if (closes)
 			count(closes->submitted);
 	}
-	if (!read_last_sqe(ring, &sqe))
-		return 0;
-	nr = read_request(&sqe, &call.args, opcode);
+	nr = read_submitted(ring, opcode, &call.args, &has_file_index);
 	if (nr < 0 || nr >= KW_CALLS || !open_request(&call, nr, probe))
 		return 0;
 	call.uring_opcode = opcode;
 	call.uring_flags = BPF_CORE_READ(req, flags) & 0x7f;
-	if (op->flags & KW_URING_OP_FILE_INDEX && sqe.file_index)
+	if (op->flags & KW_URING_OP_FILE_INDEX && has_file_index)
 		call.uring_flags |= KW_URING_DIRECT;
 	call.cred = request_creds(req);
 	call.mono_ns = bpf_ktime_get_ns();
@@ -402,9 +413,9 @@ struct bpf_map;
 
 static long end_request(struct bpf_map *requests, u64 *key, struct uring_request *request, void *unused)
 {
-	u64 id = *key;
+	struct call call;
 
-	tell_unanswered(request, id);
+	tell_unanswered(&call, request, *key);
 	return 0;
 }
 

@@ -212,9 +212,9 @@ enum kw_want {
 	KW_WANT_ENTER = 1 << 0,
 	KW_WANT_EXIT = 1 << 1,
 	KW_WANT_CALL = 1 << 2,
-	KW_WANT_ERRORS = 1 << 3, /* only when the result is one of kw_profile.errors */
-	KW_WANT_SLOW = 1 << 4,	 /* only when it took kw_profile.min_duration_ns, where that is known */
-	KW_WANT_COUNT = 1 << 5,	 /* no record: every policy that names it counts only */
+	KW_WANT_ERRORS = 1 << 3,  /* only when the result is one of kw_profile.errors */
+	KW_WANT_SLOW = 1 << 4,	  /* only when it took kw_profile.min_duration_ns, where that is known */
+	KW_WANT_COUNT = 1 << 5,	  /* no record: every policy that names it counts only */
 	KW_WANT_LIMITED = 1 << 6, /* kw_limits of the same profile has limits on it */
 };
 
