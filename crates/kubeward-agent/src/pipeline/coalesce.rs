@@ -20,7 +20,7 @@ use super::flow::Pipeline;
 pub(super) const MAX_RUNS: usize = 4096;
 
 /// Strings, addresses and paths of the waiting calls together.
-const MAX_CAPTURED_BYTES: usize = 4 << 20;
+pub(super) const MAX_CAPTURED_BYTES: usize = 4 << 20;
 
 /// A run is told after so long, though it may go on.
 pub(super) const LONGEST_NS: u64 = 1_000_000_000;

@@ -1,6 +1,6 @@
 //! Identical calls in a row, as one event.
 
-use super::super::coalesce::{LONGEST_NS, MAX_RUNS};
+use super::super::coalesce::{LONGEST_NS, MAX_CAPTURED_BYTES, MAX_RUNS};
 use super::*;
 
 const FOLDS: &str = "{syscalls: [{name: mkdir}, {name: rmdir}, {name: openat}, {name: read}], coalesce: true}";
@@ -243,6 +243,25 @@ fn strings_that_arguments_point_to_are_compared_and_redacted() {
         assert_eq!(event["syscall"]["args"][0]["redacted"], true, "{event}");
     }
     assert_account(rig, 3, 1);
+}
+
+#[test]
+fn long_strings_wait_up_to_a_bound_and_leave_their_room() {
+    const LENGTH: usize = 4096;
+    let mut rig = rig(FOLDS);
+    let room = MAX_CAPTURED_BYTES / LENGTH;
+    for round in 1..=2 {
+        for tid in 0..room as u32 + 5 {
+            let named = with_item(Record { tid, ..record(A, "mkdir", 0) }, 0, wire::ITEM_STRING, &[b'a'; LENGTH]);
+            rig.change_kernel(A, |account| account.at_once += 1);
+            rig.pipeline.record(&named);
+        }
+        let events = |rig: &Rig| rig.output.of("syscall").len();
+        assert_eq!(events(&rig), (round - 1) * (room + 5) + 5, "in round {round}");
+        rig.pipeline.end_runs();
+        assert_eq!(events(&rig), round * (room + 5), "in round {round}");
+    }
+    assert_account(rig, 2 * (room as u64 + 5), 0);
 }
 
 #[test]
