@@ -171,7 +171,7 @@ fn container(id: &str) -> Arc<Container> {
         image_digest: None,
         runtime: "containerd",
         runtime_namespace: None,
-        labels: BTreeMap::new(),
+        labels: Arc::default(),
         pod: None,
     })
 }

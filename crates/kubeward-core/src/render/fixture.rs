@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::container::{Container, ContainerId, ContainerSlot, PodRef, PodSource, Workload};
+use crate::container::{Container, ContainerId, ContainerSlot, Labels, PodRef, PodSource, Workload};
 use crate::event::{
     Arg, ArgValue, Call, Identity, Phase, Probe, Process, Repeated, SockAddr, Stage, SyscallEvent, Text, Via,
 };
@@ -44,12 +44,12 @@ pub(super) fn web_container() -> Container {
         image_digest: Some(format!("sha256:{}", "ab".repeat(32))),
         runtime: "containerd",
         runtime_namespace: Some("k8s.io".into()),
-        labels: BTreeMap::from([("tier".into(), "front".into())]),
+        labels: BTreeMap::from([("tier".into(), "front".into())]).into(),
         pod: Some(PodRef {
             namespace: "default".into(),
             name: "web-0".into(),
             uid: "c0ffee00-0000-4000-8000-000000000001".into(),
-            labels: BTreeMap::from([("app".into(), "web".into()), ("zone".into(), "a".into())]),
+            labels: BTreeMap::from([("app".into(), "web".into()), ("zone".into(), "a".into())]).into(),
             source: PodSource::Cri,
             workload: Some(Workload { kind: "StatefulSet".into(), name: "web".into() }),
         }),
@@ -171,7 +171,7 @@ fn any_kind() -> impl Strategy<Value = ArgKind> {
 prop_compose! {
     fn hostile_container()(
         names in vec(hostile_name(), 7),
-        labels in prop::collection::btree_map(hostile_name(), hostile_name(), 0..8),
+        labels in prop::collection::btree_map(hostile_name(), hostile_name(), 0..8).prop_map(Labels::from),
         in_pod in any::<bool>(),
     ) -> Container {
         Container {
