@@ -60,6 +60,7 @@ fn event() -> SyscallEvent {
         path: Some(text("/etc/hosts")),
         ret: Some(3),
         duration_ns: Some(2_310),
+        repeated: None,
         refused_by_seccomp: false,
         io_uring: None,
         process: Process {

@@ -21,6 +21,8 @@ use tokio::sync::{oneshot, watch};
 use super::*;
 use crate::heartbeat::Heartbeat;
 
+#[path = "coalesce_tests.rs"]
+mod coalesce;
 #[path = "coverage_tests.rs"]
 mod coverage;
 #[path = "held_tests.rs"]

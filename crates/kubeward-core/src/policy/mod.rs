@@ -37,7 +37,7 @@ pub use describe::{Description, Moments, PolicyLine};
 pub use fault::{Fault, Problem, Source};
 pub use filter::{ErrnoSet, Filter, PathPrefix, Unwanted, ERRNO_WORDS};
 pub use glob::Glob;
-pub use judge::{Judge, Verdict};
+pub use judge::{Judge, Verdict, Wanting};
 pub use kernel_limits::{KernelLimits, LimitedCall, MAX_KERNEL_LIMITS};
 pub use labels::{Expression, LabelSelector, Operator};
 pub use limits::{MAX_ARGV_BYTES, MAX_ARG_BYTES, MAX_EVENTS};

@@ -8,7 +8,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::container::{Container, ContainerId, ContainerSlot, Labels, PodRef, PodSource, Workload};
-use crate::event::{Arg, ArgValue, Call, Identity, Phase, Probe, Process, SockAddr, Stage, SyscallEvent, Text, Via};
+use crate::event::{
+    Arg, ArgValue, Call, Identity, Phase, Probe, Process, Repeated, SockAddr, Stage, SyscallEvent, Text, Via,
+};
 use crate::render::line::Sight;
 use crate::syscall::{by_name, ArgKind};
 
@@ -80,6 +82,7 @@ pub(super) fn openat_event() -> SyscallEvent {
         path: Some(text("/etc/hosts")),
         ret: Some(3),
         duration_ns: Some(2_310),
+        repeated: None,
         refused_by_seccomp: false,
         io_uring: None,
         process: Process {
@@ -199,6 +202,7 @@ prop_compose! {
         container in hostile_container(),
         (policies, policy_bytes) in (0..256usize, 1..254usize),
         (ret, seq, mono_ns, time_ns) in any::<(Option<i64>, u64, u64, u64)>(),
+        repeated in any::<Option<(u64, u64, Option<u64>)>>(),
     ) -> SyscallEvent {
         let mut event = openat_event();
         event.args = values.into_iter().map(|(kind, raw, value)| Arg { name: "arg", kind, raw, value }).collect();
@@ -208,6 +212,7 @@ prop_compose! {
         event.container = Some(Arc::new(container));
         event.policies = vec![Arc::from("p".repeat(policy_bytes)); policies].into();
         (event.ret, event.seq, event.mono_ns, event.time_ns) = (ret, seq, mono_ns, time_ns);
+        event.repeated = repeated.map(|(count, last_time_ns, total_duration_ns)| Repeated { count, last_time_ns, total_duration_ns });
         event
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn event(name: &str, phase: Phase) -> SyscallEvent {
         path: None,
         ret: (phase != Phase::Enter).then_some(0),
         duration_ns: (phase == Phase::Call).then_some(1_000),
+        repeated: None,
         refused_by_seccomp: false,
         io_uring: None,
         process: Process {
@@ -50,7 +51,8 @@ fn judge(policies: Vec<CheckedPolicy>) -> (Judge, Selected) {
 }
 
 fn wanted(names: &[&str]) -> Verdict {
-    Verdict::Wanted(names.iter().map(|name| Arc::from(*name)).collect())
+    let names = names.iter().map(|name| Arc::from(*name)).collect();
+    Verdict::Wanted(Wanting { names, coalesce: false })
 }
 
 #[test]
@@ -64,6 +66,23 @@ fn exactly_the_wanting_policies_are_named_in_name_order() {
     assert_eq!(judge.judge(&event("openat", Phase::Exit), &selected, 0), wanted(&["audit", "web"]));
     assert_eq!(judge.judge(&event("connect", Phase::Exit), &selected, 0), wanted(&["net"]));
     assert_eq!(judge.judge(&event("getpid", Phase::Exit), &selected, 0), Verdict::Filtered(Unwanted::NoPolicy));
+}
+
+#[test]
+fn events_coalesce_only_where_all_that_want_them_ask_for_it() {
+    let (mut judge, selected) = judge(vec![
+        policy("a", "  categories: [file]\n  coalesce: true"),
+        policy("b", "  syscalls: [{name: openat}]\n  coalesce: true"),
+        policy("c", "  syscalls: [{name: mkdir}]"),
+        policy("d", "  mode: Count\n  categories: [file]"),
+    ]);
+    let mut coalesces = |name| match judge.judge(&event(name, Phase::Exit), &selected, 0) {
+        Verdict::Wanted(wanting) => wanting.coalesce,
+        other => panic!("{name}: {other:?}"),
+    };
+    assert!(coalesces("openat") && coalesces("rename"));
+    assert!(!coalesces("mkdir"), "of which c wants every call");
+    assert!(coalesces("openat"), "whichever was asked for before");
 }
 
 #[test]
