@@ -1,7 +1,7 @@
 //! Compiles the kernel side. Any clang from 14 on does; `KUBEWARD_CLANG` names another than `clang`.
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use libbpf_cargo::SkeletonBuilder;
 
@@ -12,7 +12,18 @@ fn main() {
     println!("cargo:rerun-if-changed={SOURCES}");
     println!("cargo:rerun-if-env-changed=KUBEWARD_CLANG");
     for name in ["monitor", "fentry", "uring"] {
-        compile(&Path::new(SOURCES).join(format!("{name}.bpf.c")), &out.join(format!("{name}.bpf.o")));
+        let object = out.join(format!("{name}.bpf.o"));
+        compile(&Path::new(SOURCES).join(format!("{name}.bpf.c")), &object);
+        compress(&object);
+    }
+}
+
+/// Writes what the program carries, beside the object itself that tests look at.
+fn compress(object: &Path) {
+    let written = fs::read(object)
+        .and_then(|bytes| fs::write(object.with_extension("o.z"), miniz_oxide::deflate::compress_to_vec(&bytes, 9)));
+    if let Err(error) = written {
+        panic!("compressing {}: {error}", object.display());
     }
 }
 

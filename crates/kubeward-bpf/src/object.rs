@@ -9,7 +9,7 @@ use crate::size;
 use crate::support::Support;
 use crate::table::TableRoom;
 
-static MONITOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o"));
+static MONITOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o.z"));
 
 /// What user space decides before loading.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,8 @@ pub enum LoadError {
     Maps(#[from] crate::maps::MapError),
     #[error(transparent)]
     Tasks(Box<crate::tasks::TasksError>),
+    #[error("the eBPF object that this program carries cannot be unpacked: the binary is damaged")]
+    Packed,
     #[error("the object has no {kind} named {name}: the binary is damaged")]
     Damaged { kind: &'static str, name: String },
 }
@@ -116,8 +118,10 @@ impl Engine {
     }
 }
 
-pub(crate) fn open(bytes: &[u8]) -> Result<OpenObject, LoadError> {
-    ObjectBuilder::default().open_memory(bytes).map_err(refused("opening"))
+/// Opens one of the objects that build.rs has compressed: they are a tenth of the program otherwise.
+pub(crate) fn open(compressed: &[u8]) -> Result<OpenObject, LoadError> {
+    let bytes = miniz_oxide::inflate::decompress_to_vec(compressed).map_err(|_| LoadError::Packed)?;
+    ObjectBuilder::default().open_memory(&bytes).map_err(refused("opening"))
 }
 
 pub(crate) fn refused(step: &'static str) -> impl FnOnce(libbpf_rs::Error) -> LoadError {

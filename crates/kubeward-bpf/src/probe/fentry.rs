@@ -13,7 +13,7 @@ use super::compat::{Entry, Function, Functions, DISPATCHER, SHARED_BITS};
 use crate::object::{self, Engine, LoadError};
 use crate::wire::{HOOK_ENTER, HOOK_EXIT};
 
-static FENTRY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/fentry.bpf.o"));
+static FENTRY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/fentry.bpf.o.z"));
 
 /// What the names of a function's two programs end in.
 fn suffix(program: u16) -> String {

@@ -17,7 +17,7 @@ use crate::object::{self, Engine, LoadError};
 use crate::shapes;
 use crate::wire::Wire;
 
-static URING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/uring.bpf.o"));
+static URING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/uring.bpf.o.z"));
 
 /// The program that ends the requests which are under way.
 const END_ALL: &str = "end_all";
