@@ -152,7 +152,7 @@ mod tests {
             image_digest: None,
             runtime: "containerd",
             runtime_namespace: None,
-            labels: BTreeMap::new(),
+            labels: Arc::default(),
             pod: None,
         };
         Entry { slot, container: container.into(), cgroup: Some(CgroupId(9)), has_v2: true, ns, creator_mnt_ns: 1 }

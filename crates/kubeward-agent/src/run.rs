@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use kubeward_bpf::heap;
 use kubeward_bpf::object::Engine;
 use kubeward_bpf::probe::Probes;
 use kubeward_bpf::process::Pidfd;
@@ -132,6 +133,8 @@ impl Agent {
             coverage,
         });
         let applier = Applier::new(engine.clone(), probes, commands.clone());
+        // Of loading and self-test.
+        heap::give_back();
         Ok(Self { config, engine, commands, pipeline, freed, applier, policies, api, metrics, feedback })
     }
 

@@ -43,6 +43,8 @@ pub enum DecodeError {
     Items { announced: usize, carried: usize },
     #[error("item {at} ends after its record")]
     ItemEnd { at: usize },
+    #[error("slot {slot} is none: there are {most} at most", most = wire::MOST_SLOTS)]
+    Slot { slot: u32 },
     #[error("{field} {value} is not one that this build knows")]
     Unknown { field: &'static str, value: u8 },
 }
@@ -54,6 +56,9 @@ pub fn decode(bytes: &[u8], call: &mut CallRecord) -> Result<Decoded, DecodeErro
     let rest = &bytes[size_of::<Record>()..];
     if rest.len() != record.items_bytes as usize {
         return Err(DecodeError::Items { announced: record.items_bytes as usize, carried: rest.len() });
+    }
+    if record.slot >= wire::MOST_SLOTS {
+        return Err(DecodeError::Slot { slot: record.slot });
     }
     match record.kind {
         wire::KIND_CALL => {

@@ -5,6 +5,7 @@
 
 pub mod births;
 pub mod decode;
+pub mod heap;
 mod limits;
 pub mod maps;
 pub mod memory;
@@ -12,6 +13,7 @@ pub mod object;
 pub mod probe;
 pub mod process;
 pub mod read;
+mod ring;
 mod shapes;
 mod share;
 pub mod size;

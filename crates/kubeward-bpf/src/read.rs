@@ -1,16 +1,19 @@
 //! Reads the ring in a thread of its own, on a timer.
 //!
-//! The kernel side never wakes the reader: a wake-up per record costs several times the record, and libbpf's poll, which is
-//! level-triggered, would spin. Instead the ring is drained every few milliseconds, at once again while it was busy.
+//! The kernel side never wakes the reader: a wake-up per record costs several times the record, and a level-triggered poll
+//! would spin. Instead the ring is drained every few milliseconds, at once again while it was busy.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use libbpf_rs::RingBufferBuilder;
+use libbpf_rs::MapCore;
 
 use crate::object::Engine;
+use crate::ring::Ring;
 use crate::share::ReadBytes;
 
 /// How long the ring is left alone when it was empty. It holds 50 ms of a busy CPU.
@@ -30,11 +33,11 @@ pub trait RecordSink {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("mapping the ring of records: {0}")]
-    Map(#[from] libbpf_rs::Error),
+    Map(io::Error),
     #[error("mapping the shares of the ring: {0}")]
-    Shares(std::io::Error),
+    Shares(io::Error),
     #[error("starting the reader's thread: {0}")]
-    Thread(#[from] std::io::Error),
+    Thread(#[from] io::Error),
 }
 
 /// The running reader. Dropping it without [`Reader::stop`] leaves what is in the ring unread.
@@ -69,37 +72,31 @@ impl<S: RecordSink + Send + 'static> Reader<S> {
     }
 }
 
-fn run<S: RecordSink>(engine: &Engine, sink: S, stopping: &AtomicBool) -> (S, Result<(), ReadError>) {
-    let sink = std::cell::RefCell::new(sink);
-    let drained = drain(engine, &sink, stopping);
-    (sink.into_inner(), drained)
+fn run<S: RecordSink>(engine: &Engine, mut sink: S, stopping: &AtomicBool) -> (S, Result<(), ReadError>) {
+    let drained = drain(engine, &mut sink, stopping);
+    (sink, drained)
 }
 
-fn drain<S: RecordSink>(engine: &Engine, sink: &std::cell::RefCell<S>, stopping: &AtomicBool) -> Result<(), ReadError> {
-    let read_bytes = std::cell::RefCell::new(ReadBytes::of(engine.maps()).map_err(ReadError::Shares)?);
-    let mut builder = RingBufferBuilder::new();
-    builder.add(&engine.maps().records, |bytes| {
-        sink.borrow_mut().record(bytes);
-        if let Some(read_bytes) = &mut *read_bytes.borrow_mut() {
-            read_bytes.add(bytes);
-        }
-        0
-    })?;
-    let ring = builder.build()?;
+fn drain<S: RecordSink>(engine: &Engine, sink: &mut S, stopping: &AtomicBool) -> Result<(), ReadError> {
+    let records = &engine.maps().records;
+    let mut ring = Ring::map(records.as_fd(), records.max_entries() as usize).map_err(ReadError::Map)?;
+    let mut read_bytes = ReadBytes::of(engine.maps()).map_err(ReadError::Shares)?;
     loop {
         // Read before draining: what was written before the flag is in the ring by now.
         let last = stopping.load(Ordering::Acquire);
         let mut empty = false;
         while !empty {
-            let read = ring.consume_raw_n(BATCH);
-            if read < 0 {
-                return Err(libbpf_rs::Error::from_raw_os_error(-read).into());
-            }
-            empty = (read as usize) < BATCH;
-            if let Some(read_bytes) = &mut *read_bytes.borrow_mut() {
+            let read = ring.read(BATCH, |bytes| {
+                sink.record(bytes);
+                if let Some(read_bytes) = &mut read_bytes {
+                    read_bytes.add(bytes);
+                }
+            });
+            empty = read < BATCH;
+            if let Some(read_bytes) = &mut read_bytes {
                 read_bytes.tell();
             }
-            sink.borrow_mut().drained();
+            sink.drained();
         }
         if last {
             return Ok(());

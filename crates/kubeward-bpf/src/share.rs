@@ -9,10 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use libbpf_rs::MapCore;
 
 use crate::maps::Maps;
+use crate::ring::bytes_in_ring;
 use crate::wire::{Record, Wire};
-
-/// What the kernel puts before each record (`BPF_RINGBUF_HDR_SZ`); both together are aligned to 8 bytes.
-const HEADER_BYTES: usize = 8;
 
 /// After so many bytes the kernel side is told of them. Each telling takes the word from the CPU that writes records: one for each
 /// record would cost the watched program more than the sharing itself. It is little beside any ring.
@@ -52,7 +50,7 @@ impl ReadBytes {
         let Some((slot, untold)) = slot.and_then(|slot| Some((slot, self.untold.get_mut(slot as usize)?))) else {
             return;
         };
-        let bytes = bytes_in_ring(record.len());
+        let bytes = bytes_in_ring(record.len()) as u64;
         if *untold == 0 {
             self.slots.push(slot);
         }
@@ -90,18 +88,4 @@ impl Drop for ReadBytes {
 
 fn mapped_bytes(slots: usize) -> usize {
     slots * size_of::<u64>()
-}
-
-fn bytes_in_ring(record_bytes: usize) -> u64 {
-    (record_bytes + HEADER_BYTES).next_multiple_of(8) as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn record_takes_its_header_and_is_aligned() {
-        assert_eq!([0, 1, 8, 9, 160].map(bytes_in_ring), [8, 16, 16, 24, 168]);
-    }
 }

@@ -1,5 +1,6 @@
 //! What a line costs: `cargo run --release -p kubeward-core --example render_cost`.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,12 +26,12 @@ fn container() -> Container {
         image_digest: Some(format!("sha256:{}", "ab".repeat(32))),
         runtime: "containerd",
         runtime_namespace: Some("k8s.io".into()),
-        labels: [].into(),
+        labels: Default::default(),
         pod: Some(PodRef {
             namespace: "default".into(),
             name: "web-0".into(),
             uid: "c0ffee00-0000-4000-8000-000000000001".into(),
-            labels: [("app".into(), "web".into())].into(),
+            labels: BTreeMap::from([("app".into(), "web".into())]).into(),
             source: PodSource::Cri,
             workload: Some(Workload { kind: "StatefulSet".into(), name: "web".into() }),
         }),
@@ -59,6 +60,7 @@ fn event() -> SyscallEvent {
         path: Some(text("/etc/hosts")),
         ret: Some(3),
         duration_ns: Some(2_310),
+        repeated: None,
         refused_by_seccomp: false,
         io_uring: None,
         process: Process {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// Number of a container in the kernel's maps, from 1. Reused only after every record of the earlier
 /// container has been read. 0 is nobody.
@@ -33,6 +34,10 @@ impl fmt::Display for ContainerId {
     }
 }
 
+/// Labels of a container or a pod, by name. One copy for all who tell of them: on a node with thousands of containers they are most
+/// of what is known.
+pub type Labels = Arc<BTreeMap<String, String>>;
+
 /// How much the pod fields of a container can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PodSource {
@@ -49,7 +54,7 @@ pub struct PodRef {
     pub name: String,
     pub uid: String,
     /// The pod's own labels: the current ones where the API server told them, else those at creation.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     pub source: PodSource,
     /// What made the pod; known to the API server alone.
     pub workload: Option<Workload>,
@@ -76,6 +81,6 @@ pub struct Container {
     pub runtime: &'static str,
     /// containerd's own namespace (`k8s.io`, `moby`, `default`, ...).
     pub runtime_namespace: Option<String>,
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     pub pod: Option<PodRef>,
 }

@@ -185,7 +185,18 @@ pub struct Process {
     pub exe: Option<Arc<Text>>,
 }
 
-/// One observed system call.
+/// Identical calls in a row that one event stands for, the event's own among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeated {
+    /// At least 2.
+    pub count: u64,
+    /// The last one's `time_ns`.
+    pub last_time_ns: u64,
+    /// Sum of all durations; only for [`Phase::Call`].
+    pub total_duration_ns: Option<u64>,
+}
+
+/// One observed system call, or identical ones of a thread in a row.
 #[derive(Debug, Clone)]
 pub struct SyscallEvent {
     /// Position in this run's stream, from 1.
@@ -207,6 +218,8 @@ pub struct SyscallEvent {
     pub ret: Option<i64>,
     /// Only for [`Phase::Call`].
     pub duration_ns: Option<u64>,
+    /// It stands for identical calls of its thread too, that came after it in a row.
+    pub repeated: Option<Repeated>,
     /// The return was seen without an entry, as a seccomp filter leaves it.
     pub refused_by_seccomp: bool,
     /// Only with [`Via::IoUring`].
@@ -235,6 +248,7 @@ impl Default for SyscallEvent {
             path: None,
             ret: None,
             duration_ns: None,
+            repeated: None,
             refused_by_seccomp: false,
             io_uring: None,
             process: Process::default(),

@@ -48,6 +48,8 @@ reasons! {
         Duration = "duration",
         /// `filter.pathPrefix`: another path.
         Path = "path",
+        /// Told by the `count` of another event: the same call of the same thread, before it in a row.
+        Coalesced = "coalesced",
         /// Held for a container that proved to be none, or one that is ignored.
         Ignored = "ignored",
     }
@@ -184,7 +186,7 @@ mod tests {
 
     fn account() -> impl Strategy<Value = Account> {
         let count = 0..1u64 << 40;
-        let reasons = (prop::array::uniform7(count.clone()), prop::array::uniform8(count.clone()));
+        let reasons = (prop::array::uniform8(count.clone()), prop::array::uniform8(count.clone()));
         (reasons, prop::array::uniform5(count)).prop_map(
             |((filtered, lost), [seen, emitted, sampled, in_flight, unreadable])| {
                 let mut account = Account { seen, emitted, sampled, in_flight, unreadable, ..Account::default() };
@@ -198,7 +200,7 @@ mod tests {
     #[test]
     fn reasons_have_stable_names_and_their_own_counters() {
         let names: Vec<_> = FilterReason::ALL.iter().map(|reason| reason.name()).collect();
-        assert_eq!(names, ["setup", "policy", "count", "errors", "duration", "path", "ignored"]);
+        assert_eq!(names, ["setup", "policy", "count", "errors", "duration", "path", "coalesced", "ignored"]);
         let names: Vec<_> = LossReason::ALL.iter().map(|reason| reason.name()).collect();
         assert_eq!(names, ["ring", "share", "pending", "storage", "return_missed", "decode", "queue", "output"]);
         let mut lost = Lost::default();

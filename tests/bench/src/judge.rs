@@ -54,9 +54,9 @@ fn time(event: &SyscallEvent, policies: usize, events: u32) -> Result<f64> {
     let begin = Instant::now();
     for now_ns in 0..events {
         let verdict = judge.judge(black_box(event), &selected, now_ns.into());
-        let Verdict::Wanted(names) = black_box(verdict) else { bail!("the bench's own policies do not want {CALL}") };
-        if names.len() != policies {
-            bail!("{} of {policies} policies want {CALL}", names.len());
+        let Verdict::Wanted(wanting) = black_box(verdict) else { bail!("the bench's own policies do not want {CALL}") };
+        if wanting.names.len() != policies {
+            bail!("{} of {policies} policies want {CALL}", wanting.names.len());
         }
     }
     Ok(begin.elapsed().as_nanos() as f64 / f64::from(events))

@@ -1,5 +1,6 @@
 //! Records as the kernel side writes them, many of each call, beside each other as in the ring.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kubeward_bpf::wire::{self, Item, Record, Wire};
@@ -66,12 +67,12 @@ pub(crate) fn container() -> Arc<Container> {
         image_digest: Some(format!("sha256:{}", "ab".repeat(32))),
         runtime: "containerd",
         runtime_namespace: Some("k8s.io".into()),
-        labels: [].into(),
+        labels: Default::default(),
         pod: Some(PodRef {
             namespace: "default".into(),
             name: "redis-0".into(),
             uid: "c0ffee00-0000-4000-8000-000000000001".into(),
-            labels: [("app".into(), "redis".into())].into(),
+            labels: BTreeMap::from([("app".into(), "redis".into())]).into(),
             source: PodSource::Cri,
             workload: Some(Workload { kind: "StatefulSet".into(), name: "redis".into() }),
         }),

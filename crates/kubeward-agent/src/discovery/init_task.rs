@@ -35,7 +35,7 @@ pub struct InitTask {
     pub started: BootTicks,
 }
 
-/// The tasks of this machine, by procfs. Reads only `/proc/PID/stat`, which asks for no ptrace right.
+/// The tasks of this machine, by procfs. Reads only `/proc/PID/task/PID/stat`, which asks for no ptrace right.
 #[derive(Debug, Clone)]
 pub struct ProcFs {
     root: PathBuf,
@@ -49,7 +49,9 @@ impl ProcFs {
 
     /// The task `pid` while it lives; a zombie has ended. Costs one small read that never blocks on a disk.
     pub fn init_task(&self, pid: u32) -> Option<InitTask> {
-        let stat = fs::read(self.root.join(pid.to_string()).join("stat")).ok()?;
+        // The process's own `stat` has the same start time, and sums up CPU times of all threads first: 1.7 ms
+        // of 5,000 threads, twice a second, where this takes 11 us.
+        let stat = fs::read(self.root.join(format!("{pid}/task/{pid}/stat"))).ok()?;
         Some(InitTask { pid, started: start_of_living(&stat)? })
     }
 }

@@ -44,7 +44,13 @@ impl Coverage {
     }
 
     /// The ring was read: to its end, or not. What was in it at the drain before this one has been taken if it was.
-    pub(super) fn drained(&mut self, is_empty: bool, output: &mut dyn EventOutput) {
+    /// `none_waits_until` says when the first call was taken that is not yet told, while there is one.
+    pub(super) fn drained(
+        &mut self,
+        is_empty: bool,
+        none_waits_until: impl FnOnce() -> Option<u64>,
+        output: &mut dyn EventOutput,
+    ) {
         let now_ns = boot_ns();
         if self.is_covering {
             if is_empty {
@@ -52,11 +58,16 @@ impl Coverage {
             }
             if self.file.is_some() && now_ns.saturating_sub(self.kept_ns) >= KEEP_EVERY_NS {
                 self.kept_ns = now_ns;
-                output.mark(self.whole_ns);
+                output.mark(none_waits_until().map_or(self.whole_ns, |until_ns| until_ns.min(self.whole_ns)));
                 self.keep(output);
             }
         }
         self.drained_ns = now_ns;
+    }
+
+    /// What was in the ring until this moment of CLOCK_BOOTTIME has been taken.
+    pub(super) fn whole_ns(&self) -> u64 {
+        self.whole_ns
     }
 
     /// As if the time between two marks had gone by.

@@ -9,7 +9,11 @@ use crate::watch_file::{Before, WatchFile};
 
 /// A rig with the file that the agents of a machine share, and what is in it.
 fn rig_after(file: &Path) -> Rig {
-    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+    rig_of("{syscalls: [{name: mkdir}]}", file)
+}
+
+fn rig_of(spec: &str, file: &Path) -> Rig {
+    let mut rig = Rig::new(spec);
     let (file, before) = WatchFile::take(file).expect("nobody has it");
     let before_ns = match before {
         Before::WatchedUntil(until_ns) => Some(until_ns),
@@ -67,4 +71,28 @@ fn what_a_full_batch_left_in_the_ring_is_not_said_to_be_watched() {
     rig.pipeline.coverage.keep_at_each_drain();
     rig.pipeline.drained();
     assert!(rig.output.written_until() > begun_ns);
+}
+
+#[test]
+fn call_that_waits_for_more_of_its_kind_is_not_said_to_be_written() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut rig = rig_of("{syscalls: [{name: mkdir}], coalesce: true}", &folder.path().join("agent.watched"));
+    rig.open(A, "a");
+    rig.commands.send(Command::Covered);
+    let marked_after_drains = |rig: &mut Rig| {
+        for _ in 0..3 {
+            rig.pipeline.coverage.keep_at_each_drain();
+            rig.pipeline.drained();
+        }
+        rig.output.written_until()
+    };
+    let before_ns = marked_after_drains(&mut rig);
+    rig.record(&record(A, "mkdir", 0));
+    let waiting_ns = marked_after_drains(&mut rig);
+    rig.record(&record(A, "mkdir", 0));
+    assert_eq!(marked_after_drains(&mut rig), waiting_ns, "it was in the ring after that");
+    assert!(waiting_ns >= before_ns);
+    rig.pipeline.end_runs();
+    assert!(marked_after_drains(&mut rig) > waiting_ns);
+    assert_eq!(rig.output.of("syscall")[0]["count"], 2);
 }

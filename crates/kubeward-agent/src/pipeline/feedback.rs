@@ -173,6 +173,7 @@ mod tests {
             path: path.map(|path| Text { bytes: path.as_bytes().into(), ..Text::default() }),
             ret: Some(ret),
             duration_ns: None,
+            repeated: None,
             refused_by_seccomp: false,
             io_uring: None,
             process: Process {

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use super::by_slot::BySlot;
 use super::clock::{monotonic_ns, Clocks};
+use super::coalesce::Coalescing;
 use super::command::{Command, Doubts};
 use super::coverage::Coverage;
 use super::feedback::{Feedback, OwnOutput, Turn};
@@ -69,13 +70,14 @@ pub struct Pipeline {
     pub(super) output: Box<dyn EventOutput>,
     freed: Option<Sender<ContainerSlot>>,
     heartbeat: Heartbeat,
-    feedback: Feedback,
+    pub(super) feedback: Feedback,
     loops: watch::Sender<BTreeMap<ContainerSlot, String>>,
     pub(super) coverage: Coverage,
     pub(super) clocks: Clocks,
     pub(super) programs: Programs,
     pub(super) members: BySlot<Member>,
     pub(super) holding: Holding,
+    pub(super) coalescing: Coalescing,
     /// What the next record is decoded to. Absent while one is on its way.
     spare: Option<Box<CallRecord>>,
     /// Held records are being told.
@@ -127,6 +129,7 @@ impl Pipeline {
             programs: Programs::default(),
             members: BySlot::default(),
             holding: Holding::default(),
+            coalescing: Coalescing::default(),
             spare: None,
             is_releasing: false,
             policies_since_ns: 0,
@@ -145,6 +148,7 @@ impl Pipeline {
     pub fn finish(mut self, doubts: Doubts) -> Finished {
         self.apply_commands();
         self.end_holding();
+        self.end_runs();
         self.doubts = doubts;
         self.tell_gaps();
         if let Some(from_ns) = self.coverage.finish(&mut *self.output) {
@@ -183,13 +187,14 @@ impl Pipeline {
         self.holding.keep(slot, bytes)
     }
 
-    fn call(&mut self, call: &mut CallRecord) {
-        let CallRecord { event, exec_id, start_boot_ns } = call;
+    fn call(&mut self, call: &mut Box<CallRecord>) {
+        let CallRecord { event, exec_id, start_boot_ns } = &mut **call;
         let Some(member) = self.members.get(event.slot) else {
             self.stray(event.slot);
             return;
         };
         event.time_ns = self.clocks.unix_of_monotonic(event.mono_ns);
+        event.repeated = None;
         event.process.start_time_ns = self.clocks.unix_of_boot(*start_boot_ns);
         share(&mut event.process.exe, self.programs.find(event.slot, *exec_id));
         share(&mut event.container, Some(&member.container));
@@ -197,17 +202,27 @@ impl Pipeline {
         let verdict = self.judged(event);
         let Some(member) = self.members.get_mut(event.slot) else { return };
         // Not before: an account that is told while it is judged has it in flight.
-        member.counts.read += 1;
         match verdict {
-            Verdict::Filtered(why) => member.counts.filter(why),
-            Verdict::Sampled => member.counts.sampled += 1,
-            Verdict::Wanted(policies) => {
-                member.counts.emitted += 1;
-                event.policies = policies;
+            Verdict::Filtered(why) => {
+                member.counts.read += 1;
+                member.counts.filter(why);
+            }
+            Verdict::Sampled => {
+                member.counts.read += 1;
+                member.counts.sampled += 1;
+            }
+            Verdict::Wanted(wanting) => {
+                // A container that is closed is over when all its records are told.
+                let may_wait = wanting.coalesce && member.closing.is_none();
+                event.policies = wanting.names;
                 if let Some(turn) = self.feedback.event(event) {
                     self.turn(event, turn);
                 }
-                self.tell_event(event);
+                if may_wait {
+                    return self.coalesce(call);
+                }
+                self.end_run(event);
+                self.emit(event);
             }
         }
     }
@@ -242,7 +257,7 @@ impl Pipeline {
         }
     }
 
-    fn tell_event(&mut self, event: &mut SyscallEvent) {
+    pub(super) fn tell_event(&mut self, event: &mut SyscallEvent) {
         // The program's name was redacted when it was learnt.
         self.redactor.redact_call(event);
         self.seq += 1;
@@ -334,6 +349,7 @@ impl Pipeline {
                 self.holding.ignore(slot);
             }
             Command::Change { slot, container, selected } => {
+                self.end_runs_of(slot);
                 let Some(member) = self.members.get_mut(slot) else { return };
                 let is_news = member.is_told && member.container != container;
                 (member.container, member.selected) = (container.clone(), selected);
@@ -343,6 +359,7 @@ impl Pipeline {
                 }
             }
             Command::Close { slot } => {
+                self.end_runs_of(slot);
                 match self.members.get_mut(slot) {
                     Some(member) => member.closing = Some(0),
                     // It was never opened here, so that nothing is left to tell of it.
@@ -351,6 +368,7 @@ impl Pipeline {
                 }
             }
             Command::Policies { set, selected } => {
+                self.end_runs();
                 let before = self.members.iter().map(|(slot, member)| (slot, member.selected)).collect();
                 self.previous = Some(Previous::new(self.judge.set().clone(), before));
                 self.policies_since_ns = monotonic_ns();
@@ -456,8 +474,10 @@ impl RecordSink for Pipeline {
         self.apply_commands();
         self.look_around();
         self.end_loops();
+        self.end_old_runs(monotonic_ns());
         self.close_ended();
-        self.coverage.drained(self.since_drained < BATCH, &mut *self.output);
+        let is_empty = self.since_drained < BATCH;
+        self.coverage.drained(is_empty, || self.coalescing.none_until_ns(), &mut *self.output);
         self.output.flush();
         self.book_losses();
         self.since_drained = 0;

@@ -1,13 +1,14 @@
 //! From records to lines: decode -> attribute -> select -> redact -> aggregate -> output.
 //!
-//! All of it runs in the thread that reads the ring, one record after the other, so that lines are in ring order and
-//! every record is counted where it ends. What the agent wants of it comes as [`Command`]s. It must not know containerd,
+//! All of it runs in the thread that reads the ring, one record after the other, so that lines are in ring order, but for
+//! identical calls in a row that wait to be one, and every record is counted where it ends. What the agent wants of it comes as [`Command`]s. It must not know containerd,
 //! policy files or where lines go.
 
 mod account;
 mod books;
 mod by_slot;
 mod clock;
+mod coalesce;
 mod command;
 mod coverage;
 mod feedback;

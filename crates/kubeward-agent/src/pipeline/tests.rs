@@ -21,6 +21,8 @@ use tokio::sync::{oneshot, watch};
 use super::*;
 use crate::heartbeat::Heartbeat;
 
+#[path = "coalesce_tests.rs"]
+mod coalesce;
 #[path = "coverage_tests.rs"]
 mod coverage;
 #[path = "held_tests.rs"]
@@ -169,7 +171,7 @@ fn container(id: &str) -> Arc<Container> {
         image_digest: None,
         runtime: "containerd",
         runtime_namespace: None,
-        labels: BTreeMap::new(),
+        labels: Arc::default(),
         pod: None,
     })
 }

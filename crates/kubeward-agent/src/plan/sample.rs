@@ -53,6 +53,7 @@ fn event(nr: u16, want: CallWant, container: Option<Arc<Container>>, policies: A
         path: entry.filter(|call| call.opens_file() && phase != Phase::Enter).map(|_| text(PATH)),
         ret: (phase != Phase::Enter).then_some(3),
         duration_ns: (phase == Phase::Call).then_some(12_310),
+        repeated: None,
         refused_by_seccomp: false,
         io_uring: None,
         process: Process {

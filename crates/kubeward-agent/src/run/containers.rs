@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use kubeward_bpf::births::{Birth, Covered};
+use kubeward_bpf::heap;
 use kubeward_bpf::object::Engine;
 use kubeward_bpf::tasks::{Task, TasksError};
 use kubeward_bpf::wire;
@@ -131,6 +132,8 @@ impl Containers {
                 self.runtimes.remove(Path::new(""));
                 self.runtimes.insert(socket.to_path_buf(), Ok(version));
                 self.adopt_strays();
+                // Of the list and of what was looked up for each in it.
+                heap::give_back();
             }
             Change::Settled { .. } => {}
             Change::Failing { error } => {

@@ -158,7 +158,6 @@ pub(super) fn container_name(container: &Container) -> proto::ContainerName {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
     use kubeward_core::container::{ContainerId, ContainerSlot};
     use kubeward_core::event::Call;
@@ -176,7 +175,7 @@ mod tests {
             image_digest: None,
             runtime: "containerd",
             runtime_namespace: None,
-            labels: BTreeMap::new(),
+            labels: Arc::default(),
             pod: None,
         })
     }

@@ -134,6 +134,7 @@ fn notes_on(policy: &CheckedPolicy) -> Vec<String> {
         (!policy.wants_events(), "has mode Count: it makes no events".to_owned()),
         (!policy.filter.path_prefixes.is_empty(), "goes by paths (filter.pathPrefix), which counts do not tell: it makes fewer events".to_owned()),
         (policy.filter.min_duration_ns.is_some(), "goes by durations (filter.minDuration), which counts tell within a factor of two, and not at all of calls that others watch without timing: it may make fewer events".to_owned()),
+        (policy.coalesce, "takes one event for identical calls in a row (coalesce), which counts do not tell: it may make fewer events".to_owned()),
         (policy.limits.is_some(), "has limits: they were taken to cut what comes evenly, so that of bursts fewer events are left".to_owned()),
     ];
     notes.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| format!("policy {name} {note}")).collect()

@@ -1,6 +1,7 @@
 //! Pod fields from labels and from the CRI plugin's records.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Result;
 use kubeward_agent::discovery::Noticed;
@@ -37,7 +38,7 @@ async fn containerd_labels_name_the_pod_but_are_not_believed_as_the_plugins() ->
     assert_eq!(container.name.as_deref(), Some("app"));
     let pod = container.pod.clone().expect("the labels name a pod");
     assert_eq!((pod.namespace.as_str(), pod.name.as_str(), pod.uid.as_str()), ("shop", "web-0", "5f2c"));
-    assert_eq!(pod.labels, BTreeMap::new());
+    assert_eq!(*pod.labels, BTreeMap::new());
     assert_eq!(pod.source, PodSource::Labels);
     assert_eq!(container.labels["io.kubernetes.pod.uid"], "5f2c");
     Ok(())
@@ -63,7 +64,7 @@ async fn containerd_label_of_the_plugin_alone_proves_nothing() -> Result<()> {
     assert_eq!(container.labels["io.cri-containerd.kind"], "sandbox");
     let pod = container.pod.clone().expect("the labels name a pod");
     assert_eq!(pod.source, PodSource::Labels);
-    assert_eq!(pod.labels, BTreeMap::new());
+    assert_eq!(*pod.labels, BTreeMap::new());
     Ok(())
 }
 
@@ -74,7 +75,8 @@ async fn containerd_pod_of_the_cri_plugin_is_named_with_its_labels() -> Result<(
     watcher.answering().await;
     let cri = Cri::connect(&containerd).await?;
     let pod = Pod { namespace: "shop", name: "web-0", uid: "5f2c", labels: &[("app", "web"), ("tier", "front")] };
-    let pod_labels = BTreeMap::from([("app", "web"), ("tier", "front")].map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let pod_labels = [("app", "web"), ("tier", "front")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let pod_labels = Arc::new(BTreeMap::from(pod_labels));
 
     let sandbox_id = cri.run_sandbox(&pod).await?;
     let (_, sandbox, _) = watcher.appeared(&sandbox_id).await;

@@ -91,6 +91,7 @@ fn one_scalar(place: usize, value: &Value) -> Value {
         17 => json!({"mode": value}),
         18 => json!({"nodeSelector": {"matchExpressions": [{"key": value, "operator": "Exists"}]}}),
         19 => json!({"nodeSelector": {"matchExpressions": [{"key": "a", "operator": value}]}}),
+        20 => json!({"coalesce": value}),
         _ => value.clone(),
     }
 }
@@ -105,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn values_of_any_type_are_judged_alike(place in 0..21_usize, value in scalar()) {
+    fn values_of_any_type_are_judged_alike(place in 0..22_usize, value in scalar()) {
         let spec = one_scalar(place, &value);
         let (reader, schema) = verdicts(&spec);
         prop_assert_eq!(reader, schema, "{:?}", spec);

@@ -40,13 +40,13 @@ static __noinline int leave(s64 ret)
 SEC("?fentry")
 int enter_dispatcher(u64 *ctx)
 {
-	return on_enter(current_nr(), KW_PROBE_FENTRY | KW_DISPATCHER);
+	return timed(on_enter(current_nr(), KW_PROBE_FENTRY | KW_DISPATCHER));
 }
 
 SEC("?fexit")
 int exit_dispatcher(u64 *ctx)
 {
-	return on_exit(current_nr(), (s64)ctx[2], KW_PROBE_FENTRY | KW_DISPATCHER);
+	return timed(on_exit(current_nr(), (s64)ctx[2], KW_PROBE_FENTRY | KW_DISPATCHER));
 }
 
 #define PAIR(n)                                                                                                        \

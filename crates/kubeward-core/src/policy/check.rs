@@ -23,12 +23,14 @@ pub struct CheckedPolicy {
     /// The moments wanted of each call, [`CallWant::REFUSED`] with them where asked for.
     pub calls: CallWants,
     pub selector: Selector,
-    /// [`Mode::Count`]: its calls are counted in the exact table, and none makes an event for it. Filter, limits and capture
+    /// [`Mode::Count`]: its calls are counted in the exact table, and none makes an event for it. Filter, limits, coalesce and capture
     /// are then those of a policy that has none.
     pub mode: Mode,
     pub filter: Filter,
     /// `None`: no limit.
     pub limits: Option<Limits>,
+    /// Identical calls of a thread in a row may be one event, where all policies that want them say so.
+    pub coalesce: bool,
     pub arg_bytes: u32,
     pub argv_bytes: u32,
     /// Accepted, but wants nothing for now.
@@ -110,6 +112,7 @@ pub fn check(policy: Policy) -> Result<CheckedPolicy, Vec<Fault>> {
         mode: Mode::Events,
         filter: filter(&spec.filter),
         limits: spec.limits,
+        coalesce: spec.coalesce,
         arg_bytes: spec.capture.arg_bytes,
         argv_bytes: spec.capture.argv_bytes,
         suspend: spec.suspend,
@@ -254,6 +257,7 @@ impl CheckedPolicy {
             mode: Mode::Events,
             filter: Filter::default(),
             limits: None,
+            coalesce: false,
             arg_bytes: capture.arg_bytes,
             argv_bytes: capture.argv_bytes,
             suspend: false,
@@ -273,7 +277,7 @@ impl CheckedPolicy {
     /// As `mode: Count`. A call's result is known at its return, so that is the moment that counts; its entry is watched where
     /// both moments are wanted, or where there is no return.
     pub fn count_only(&mut self) {
-        (self.mode, self.filter, self.limits) = (Mode::Count, Filter::default(), None);
+        (self.mode, self.filter, self.limits, self.coalesce) = (Mode::Count, Filter::default(), None, false);
         (self.arg_bytes, self.argv_bytes) = (0, 0);
         let at_entry: Vec<u16> =
             self.calls.iter().filter(|(_, want)| want.moments() == CallWant::ENTER).map(|(nr, _)| nr).collect();

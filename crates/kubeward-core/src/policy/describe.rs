@@ -30,6 +30,8 @@ pub struct PolicyLine {
     pub suspended: bool,
     /// `mode: Count`.
     pub counts_only: bool,
+    /// Identical calls of a thread in a row may be one event.
+    pub coalesces: bool,
     pub moments: Moments,
     /// Entries left out, each with the reason.
     pub refused: Vec<String>,
@@ -58,6 +60,7 @@ impl PolicySet {
             expires: policy.expire_after.map(duration::text),
             suspended: policy.suspend,
             counts_only: !policy.wants_events(),
+            coalesces: policy.coalesce && policy.wants_events(),
             moments: Moments::of(&policy.calls),
             refused: policy.refusals.iter().map(ToString::to_string).collect(),
             warnings: policy.warnings.iter().map(ToString::to_string).collect(),
@@ -125,6 +128,9 @@ impl fmt::Display for PolicyLine {
         }
         let how = if self.counts_only { ", counted only: they make no events" } else { "" };
         writeln!(f, "  calls: {counts}{how}")?;
+        if self.coalesces {
+            writeln!(f, "  identical calls in a row: one event, where every policy that wants them asks for it")?;
+        }
         if let Some(expires) = &self.expires {
             writeln!(f, "  ends: {expires} after its creation, or its file's last change")?;
         }

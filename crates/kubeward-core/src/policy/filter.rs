@@ -54,6 +54,11 @@ pub enum Unwanted {
 }
 
 impl Filter {
+    /// Every event passes.
+    pub(super) fn passes_all(&self) -> bool {
+        self.errors.is_none() && self.min_duration_ns.is_none() && self.path_prefixes.is_empty()
+    }
+
     pub(super) fn judge(&self, event: &SyscallEvent) -> Result<(), Unwanted> {
         if let Some(errors) = &self.errors {
             if event.errno().is_none_or(|errno| !errors.contains(errno)) {

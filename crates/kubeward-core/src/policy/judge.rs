@@ -7,23 +7,33 @@ use super::bucket::Bucket;
 use super::check::CheckedPolicy;
 use super::filter::Unwanted;
 use super::set::{PolicySet, Selected};
+use super::settled::Settled;
 use super::want::CallWant;
 use crate::container::ContainerSlot;
 use crate::event::{Phase, SyscallEvent, Via};
 use crate::syscall::UNLISTED;
 
-/// Name lists kept for re-use. Each distinct set of wanting policies has one; when full, all are forgotten.
+/// Lists of names kept for re-use. Each distinct set of wanting policies has one; when full, all are forgotten.
 const MAX_NAME_LISTS: usize = 1024;
 
 /// What becomes of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// To be emitted. The names of all policies that want it, in name order, also of those over their limit.
-    Wanted(Arc<[Arc<str>]>),
+    /// To be emitted.
+    Wanted(Wanting),
     /// No policy wants it. Where policies name the call, the reason is that of the one that came nearest.
     Filtered(Unwanted),
     /// Policies want it, and each is over its limit.
     Sampled,
+}
+
+/// The policies that want an event, those over their limit among them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanting {
+    /// Their names, in name order.
+    pub names: Arc<[Arc<str>]>,
+    /// All of them take one event for identical calls in a row (`coalesce: true`).
+    pub coalesce: bool,
 }
 
 impl PolicySet {
@@ -47,23 +57,26 @@ impl PolicySet {
 
 impl CheckedPolicy {
     fn judge(&self, event: &SyscallEvent) -> Result<(), Unwanted> {
+        match self.wants_moment(event) {
+            true => self.filter.judge(event),
+            false => Err(Unwanted::NoPolicy),
+        }
+    }
+
+    pub(super) fn wants_moment(&self, event: &SyscallEvent) -> bool {
         if !self.wants_events() {
-            return Err(Unwanted::NoPolicy);
+            return false;
         }
         // Not by the event's number, which may be of another table.
         let nr = event.call.entry.map_or(UNLISTED, |entry| entry.nr).into();
         let want = self.calls.get(nr);
-        let moment_is_wanted = match event.phase {
+        match event.phase {
             // A request that gets no answer has no other moment.
             Phase::Enter if event.call.via == Via::IoUring => !want.is_none(),
             Phase::Enter => want.contains(CallWant::ENTER),
             Phase::Exit if event.refused_by_seccomp && want.contains(CallWant::REFUSED) => true,
             Phase::Exit => want.contains(CallWant::EXIT),
             Phase::Call => !want.is_none(),
-        };
-        match moment_is_wanted {
-            true => self.filter.judge(event),
-            false => Err(Unwanted::NoPolicy),
         }
     }
 }
@@ -71,17 +84,18 @@ impl CheckedPolicy {
 /// Judges a stream of events: the policies in force, and what each has left of its limits.
 pub struct Judge {
     set: Arc<PolicySet>,
+    settled: Settled,
     /// Bucket of each policy with limits, by its place, and container. Grows with the containers that have events;
     /// [`Judge::forget`] takes a container's away.
     buckets: HashMap<(usize, ContainerSlot), Bucket>,
-    name_lists: HashMap<Selected, Arc<[Arc<str>]>>,
+    lists: HashMap<Selected, Wanting>,
     /// The list that was asked for last: mostly the next one.
-    last_names: Option<(Selected, Arc<[Arc<str>]>)>,
+    last: Option<(Selected, Wanting)>,
 }
 
 impl Judge {
     pub fn new(set: Arc<PolicySet>) -> Self {
-        Judge { set, buckets: HashMap::new(), name_lists: HashMap::new(), last_names: None }
+        Judge { set, settled: Settled::new(), buckets: HashMap::new(), lists: HashMap::new(), last: None }
     }
 
     pub fn set(&self) -> &Arc<PolicySet> {
@@ -93,8 +107,9 @@ impl Judge {
         let new_place: Vec<Option<usize>> = self.set.policies().iter().map(|old| same_limits(&set, old)).collect();
         let buckets = std::mem::take(&mut self.buckets).into_iter();
         self.buckets = buckets.filter_map(|((old, slot), bucket)| Some(((new_place[old]?, slot), bucket))).collect();
-        self.name_lists.clear();
-        self.last_names = None;
+        self.lists.clear();
+        self.last = None;
+        self.settled = Settled::new();
         self.set = set;
     }
 
@@ -105,6 +120,9 @@ impl Judge {
 
     /// `selected` is the set's answer for the event's container; `now_ns` is any clock that does not go back.
     pub fn judge(&mut self, event: &SyscallEvent, selected: &Selected, now_ns: u64) -> Verdict {
+        if let Some(wanting) = self.settled.wanting(&self.set, event, selected) {
+            return Verdict::Wanted(self.wanting(wanting));
+        }
         let wanting = match self.set.wanting(event, selected) {
             Ok(wanting) => wanting,
             Err(unwanted) => return Verdict::Filtered(unwanted),
@@ -118,27 +136,30 @@ impl Judge {
             };
         }
         match has_token {
-            true => Verdict::Wanted(self.names(wanting)),
+            true => Verdict::Wanted(self.wanting(wanting)),
             false => Verdict::Sampled,
         }
     }
 
-    fn names(&mut self, wanting: Selected) -> Arc<[Arc<str>]> {
-        match &self.last_names {
-            Some((last, names)) if *last == wanting => names.clone(),
-            _ => self.listed_names(wanting),
+    fn wanting(&mut self, places: Selected) -> Wanting {
+        match &self.last {
+            Some((last, wanting)) if *last == places => wanting.clone(),
+            _ => self.listed(places),
         }
     }
 
-    fn listed_names(&mut self, wanting: Selected) -> Arc<[Arc<str>]> {
-        if self.name_lists.len() >= MAX_NAME_LISTS {
-            self.name_lists.clear();
+    fn listed(&mut self, places: Selected) -> Wanting {
+        if self.lists.len() >= MAX_NAME_LISTS {
+            self.lists.clear();
         }
         let policies = self.set.policies();
-        let list = || wanting.iter().map(|place| policies[place].name.clone()).collect();
-        let names = self.name_lists.entry(wanting).or_insert_with(list).clone();
-        self.last_names = Some((wanting, names.clone()));
-        names
+        let list = || Wanting {
+            names: places.iter().map(|place| policies[place].name.clone()).collect(),
+            coalesce: places.iter().all(|place| policies[place].coalesce),
+        };
+        let wanting = self.lists.entry(places).or_insert_with(list).clone();
+        self.last = Some((places, wanting.clone()));
+        wanting
     }
 }
 

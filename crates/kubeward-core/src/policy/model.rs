@@ -40,6 +40,8 @@ pub struct Spec {
     pub node_selector: Option<LabelSelector>,
     pub filter: FilterSpec,
     pub limits: Option<Limits>,
+    /// Identical calls of a thread in a row may be one event.
+    pub coalesce: bool,
     pub capture: Capture,
     /// Accepted, but wants nothing for now.
     pub suspend: bool,

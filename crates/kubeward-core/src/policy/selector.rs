@@ -83,7 +83,11 @@ mod tests {
             namespace: namespace.to_owned(),
             name: "web-0".to_owned(),
             uid: "1".to_owned(),
-            labels: labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            labels: labels
+                .iter()
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect::<BTreeMap<_, _>>()
+                .into(),
             source: PodSource::Cri,
             workload: None,
         });
@@ -94,7 +98,7 @@ mod tests {
             image_digest: None,
             runtime: "containerd",
             runtime_namespace: None,
-            labels: BTreeMap::new(),
+            labels: Default::default(),
             pod,
         }
     }
@@ -146,7 +150,7 @@ mod tests {
         assert!(selector.matches(&container("c1", None, Some(("default", &[("app", "web"), ("x", "y")])))));
         assert!(!selector.matches(&container("c1", None, Some(("default", &[("app", "db")])))));
         let mut own_label = container("c1", None, Some(("default", &[])));
-        own_label.labels.insert("app".to_owned(), "web".to_owned());
+        own_label.labels = BTreeMap::from([("app".to_owned(), "web".to_owned())]).into();
         assert!(!selector.matches(&own_label));
     }
 

@@ -118,6 +118,7 @@ fn without_effect(spec: &Spec) -> Option<Warning> {
     let useless = [
         ("spec.filter", spec.filter != FilterSpec::default()),
         ("spec.limits", spec.limits.is_some()),
+        ("spec.coalesce", spec.coalesce),
         ("spec.capture", spec.capture != Capture::default()),
     ];
     let fields: Vec<_> = useless.iter().filter(|(_, is_there)| *is_there).map(|(field, _)| *field).collect();

@@ -186,6 +186,7 @@ fn every_text_of_an_event_is_redacted() {
         path: Some(secret()),
         ret: Some(0),
         duration_ns: None,
+        repeated: None,
         refused_by_seccomp: false,
         io_uring: None,
         process: Process {

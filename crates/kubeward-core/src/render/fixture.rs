@@ -7,8 +7,10 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::container::{Container, ContainerId, ContainerSlot, PodRef, PodSource, Workload};
-use crate::event::{Arg, ArgValue, Call, Identity, Phase, Probe, Process, SockAddr, Stage, SyscallEvent, Text, Via};
+use crate::container::{Container, ContainerId, ContainerSlot, Labels, PodRef, PodSource, Workload};
+use crate::event::{
+    Arg, ArgValue, Call, Identity, Phase, Probe, Process, Repeated, SockAddr, Stage, SyscallEvent, Text, Via,
+};
 use crate::render::line::Sight;
 use crate::syscall::{by_name, ArgKind};
 
@@ -42,12 +44,12 @@ pub(super) fn web_container() -> Container {
         image_digest: Some(format!("sha256:{}", "ab".repeat(32))),
         runtime: "containerd",
         runtime_namespace: Some("k8s.io".into()),
-        labels: BTreeMap::from([("tier".into(), "front".into())]),
+        labels: BTreeMap::from([("tier".into(), "front".into())]).into(),
         pod: Some(PodRef {
             namespace: "default".into(),
             name: "web-0".into(),
             uid: "c0ffee00-0000-4000-8000-000000000001".into(),
-            labels: BTreeMap::from([("app".into(), "web".into()), ("zone".into(), "a".into())]),
+            labels: BTreeMap::from([("app".into(), "web".into()), ("zone".into(), "a".into())]).into(),
             source: PodSource::Cri,
             workload: Some(Workload { kind: "StatefulSet".into(), name: "web".into() }),
         }),
@@ -80,6 +82,7 @@ pub(super) fn openat_event() -> SyscallEvent {
         path: Some(text("/etc/hosts")),
         ret: Some(3),
         duration_ns: Some(2_310),
+        repeated: None,
         refused_by_seccomp: false,
         io_uring: None,
         process: Process {
@@ -168,7 +171,7 @@ fn any_kind() -> impl Strategy<Value = ArgKind> {
 prop_compose! {
     fn hostile_container()(
         names in vec(hostile_name(), 7),
-        labels in prop::collection::btree_map(hostile_name(), hostile_name(), 0..8),
+        labels in prop::collection::btree_map(hostile_name(), hostile_name(), 0..8).prop_map(Labels::from),
         in_pod in any::<bool>(),
     ) -> Container {
         Container {
@@ -199,6 +202,7 @@ prop_compose! {
         container in hostile_container(),
         (policies, policy_bytes) in (0..256usize, 1..254usize),
         (ret, seq, mono_ns, time_ns) in any::<(Option<i64>, u64, u64, u64)>(),
+        repeated in any::<Option<(u64, u64, Option<u64>)>>(),
     ) -> SyscallEvent {
         let mut event = openat_event();
         event.args = values.into_iter().map(|(kind, raw, value)| Arg { name: "arg", kind, raw, value }).collect();
@@ -208,6 +212,7 @@ prop_compose! {
         event.container = Some(Arc::new(container));
         event.policies = vec![Arc::from("p".repeat(policy_bytes)); policies].into();
         (event.ret, event.seq, event.mono_ns, event.time_ns) = (ret, seq, mono_ns, time_ns);
+        event.repeated = repeated.map(|(count, last_time_ns, total_duration_ns)| Repeated { count, last_time_ns, total_duration_ns });
         event
     }
 }

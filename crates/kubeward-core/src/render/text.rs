@@ -193,6 +193,10 @@ fn write_remarks(out: &mut Vec<u8>, event: &SyscallEvent) {
             out.extend_from_slice(remark.as_bytes());
         }
     }
+    if let Some(repeated) = &event.repeated {
+        out.extend_from_slice(b" x ");
+        push_number(out, repeated.count);
+    }
 }
 
 /// Appends the shortest name that people know a container by: `pod/container`, its name, or its id.

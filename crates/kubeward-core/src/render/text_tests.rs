@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::event::Via;
-use crate::event::{Arg, ArgValue, Call, Text};
+use crate::event::{Arg, ArgValue, Call, Repeated, Text};
 use crate::render::fixture::{arg, hostile_event, openat_event, text, valued, web_container, SIGHT, TIME_NS};
 use crate::render::line::GapReason;
 use crate::syscall::{by_name, ArgKind};
@@ -33,6 +33,15 @@ fn event_with(name: &'static str, args: Vec<Arg>) -> SyscallEvent {
     event.call.entry = Some(by_name(name).expect("the catalogue has this call"));
     (event.args, event.path, event.duration_ns) = (args, None, None);
     event
+}
+
+#[test]
+fn identical_calls_in_a_row_are_one_line_with_their_count() {
+    let mut event = event_with("mkdir", Vec::new());
+    event.duration_ns = Some(2_310);
+    event.repeated = Some(Repeated { count: 1_000, last_time_ns: TIME_NS, total_duration_ns: Some(9_000_000) });
+    event.refused_by_seccomp = true;
+    assert_eq!(call_part(&event), "mkdir() = 3 <2.3us> [denied by seccomp] x 1000\n");
 }
 
 #[test]

@@ -27,6 +27,9 @@ pub(crate) struct Event {
     pub(crate) process: ProcessPart,
     #[serde(default)]
     pub(crate) policies: Vec<String>,
+    /// Calls that it stands for, where they are more than one.
+    pub(crate) count: Option<u64>,
+    pub(crate) last_time: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -42,6 +45,7 @@ pub(crate) struct SyscallPart {
     pub(crate) ret: Option<i64>,
     pub(crate) error: Option<String>,
     pub(crate) duration_ns: Option<u64>,
+    pub(crate) total_duration_ns: Option<u64>,
     pub(crate) denied_by: Option<String>,
 }
 

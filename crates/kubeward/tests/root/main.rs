@@ -15,6 +15,7 @@ mod local_api;
 mod own_cost;
 mod strace;
 mod trace_calls;
+mod trace_coalesce;
 mod trace_command;
 mod trace_count;
 mod trace_ledger;

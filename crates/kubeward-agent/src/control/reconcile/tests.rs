@@ -40,7 +40,7 @@ fn container(id: &str) -> Container {
         image_digest: None,
         runtime: "containerd",
         runtime_namespace: None,
-        labels: BTreeMap::new(),
+        labels: Arc::default(),
         pod: None,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use containerd_client::services::v1 as api;
-use kubeward_core::container::{Container, PodRef, PodSource};
+use kubeward_core::container::{Container, Labels, PodRef, PodSource};
 use serde::Deserialize;
 
 use super::reconcile::Key;
@@ -27,7 +27,9 @@ pub(super) enum CriKind {
 /// What this module keeps of a record: kilobytes of OCI specification are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
-    pub(super) labels: BTreeMap<String, String>,
+    pub(super) labels: Labels,
+    /// Of a sandbox, those that are its pod's own; else none.
+    pub(super) pod_labels: Labels,
     pub(super) image: Option<String>,
     /// Absent for a record that the CRI plugin did not make.
     pub(super) cri: Option<CriKind>,
@@ -44,7 +46,9 @@ impl From<api::Container> for Record {
             .filter(|_| cri == Some(CriKind::Container))
             .and_then(|spec| sandbox_of(&spec.value))
             .filter(|id| !id.is_empty());
-        Self { labels, image: Some(container.image).filter(|image| !image.is_empty()), cri, sandbox }
+        let pod_labels = if cri == Some(CriKind::Sandbox) { pod_labels(&labels) } else { BTreeMap::new() };
+        let (labels, pod_labels) = (labels.into(), pod_labels.into());
+        Self { labels, pod_labels, image: Some(container.image).filter(|image| !image.is_empty()), cri, sandbox }
     }
 }
 
@@ -105,7 +109,7 @@ fn pod_of(record: &Record, sandbox: Option<&Record>) -> Option<PodRef> {
         namespace: label(record, POD_NAMESPACE)?,
         name: label(record, POD_NAME)?,
         uid: label(record, POD_UID).unwrap_or_default(),
-        labels: with_pod_labels.map(pod_labels).unwrap_or_default(),
+        labels: with_pod_labels.map(|sandbox| sandbox.pod_labels.clone()).unwrap_or_default(),
         source: if record.cri.is_some() { PodSource::Cri } else { PodSource::Labels },
         // The runtime never learns of it.
         workload: None,
@@ -113,9 +117,9 @@ fn pod_of(record: &Record, sandbox: Option<&Record>) -> Option<PodRef> {
 }
 
 /// A sandbox's labels without those that kubelet and the plugin put beside the pod's own.
-fn pod_labels(sandbox: &Record) -> BTreeMap<String, String> {
+fn pod_labels(of_sandbox: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let is_pods_own = |name: &str| !name.starts_with(CRI_PREFIX) && ![POD_NAME, POD_NAMESPACE, POD_UID].contains(&name);
-    sandbox.labels.iter().filter(|(name, _)| is_pods_own(name)).map(|(k, v)| (k.clone(), v.clone())).collect()
+    of_sandbox.iter().filter(|(name, _)| is_pods_own(name)).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 #[cfg(test)]
@@ -163,7 +167,7 @@ mod tests {
         assert_eq!(container.image_digest.as_deref(), Some("sha256:aa"));
         let pod = container.pod.expect("the record names its pod");
         assert_eq!((pod.namespace.as_str(), pod.name.as_str(), pod.uid.as_str()), ("default", "web-0", "u-1"));
-        assert_eq!(pod.labels, map(&[("app", "web")]));
+        assert_eq!(*pod.labels, map(&[("app", "web")]));
         assert_eq!(pod.source, PodSource::Cri);
     }
 
@@ -171,7 +175,7 @@ mod tests {
     fn sandbox_carries_its_own_pods_labels() {
         let sandbox = cri("sandbox", &[&POD[..], &[("app", "web"), ("tier", "front")]].concat(), "{}");
         let pod = describe(&key(), Some(&sandbox), None, None).pod.expect("the record names its pod");
-        assert_eq!(pod.labels, map(&[("app", "web"), ("tier", "front")]));
+        assert_eq!(*pod.labels, map(&[("app", "web"), ("tier", "front")]));
     }
 
     #[test]
@@ -180,7 +184,7 @@ mod tests {
         let forged = Record::from(api::Container { labels: map(&labels).into_iter().collect(), ..Default::default() });
         let pod = describe(&key(), Some(&forged), None, None).pod.expect("the labels name a pod");
         assert_eq!(pod.source, PodSource::Labels);
-        assert_eq!(pod.labels, map(&[]));
+        assert_eq!(*pod.labels, map(&[]));
     }
 
     #[test]

@@ -51,8 +51,8 @@ pub struct KubeWardSpec {
     pub timing: bool,
     /// Record also calls that seccomp refused, whatever hook serves the policy.
     pub refused: bool,
-    /// Events records each call. Count counts the calls by their results and records none: filter, limits and capture are not
-    /// looked at then.
+    /// Events records each call. Count counts the calls by their results and records none: filter, limits, coalesce and
+    /// capture are not looked at then.
     #[schemars(extend("enum" = MODES, "default" = MODES[0]))]
     pub mode: Option<String>,
     /// Which containers; absent: every container.
@@ -63,6 +63,8 @@ pub struct KubeWardSpec {
     pub filter: Option<Filter>,
     /// How many events, for each container on its own; absent: all of them.
     pub limits: Option<Limits>,
+    /// True: identical calls of a thread in a row are one event with their count, where every policy that wants them says so.
+    pub coalesce: bool,
     /// How much of what arguments point to is read.
     pub capture: Option<Capture>,
     /// True: the policy wants nothing for now.

@@ -1,9 +1,7 @@
 //! What is kept of a pod's metadata. Pure.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kubeward_core::container::{Container, PodRef, PodSource, Workload};
+use kubeward_core::container::{Container, Labels, PodRef, PodSource, Workload};
 
 /// On the object that kubelet makes of a static pod, so that the API server shows it.
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -27,7 +25,7 @@ pub struct PodKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pod {
     pub key: PodKey,
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     pub workload: Option<Workload>,
 }
 
@@ -47,7 +45,7 @@ impl Pod {
         let workload = workload(&metadata);
         let uid = static_uid(&metadata).cloned().or(metadata.uid)?;
         let key = PodKey { namespace: metadata.namespace?, name: metadata.name?, uid };
-        Some(Self { key, labels: metadata.labels.unwrap_or_default(), workload })
+        Some(Self { key, labels: metadata.labels.unwrap_or_default().into(), workload })
     }
 }
 

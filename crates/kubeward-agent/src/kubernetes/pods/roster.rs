@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kubeward_core::container::{Container, Workload};
+use kubeward_core::container::{Container, Labels, Workload};
 
 use super::{Pod, PodChange, PodKey};
 
@@ -15,7 +15,7 @@ pub struct Roster {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Known {
-    labels: BTreeMap<String, String>,
+    labels: Labels,
     workload: Option<Workload>,
     /// It is kept for its containers, which end later than the object.
     is_gone: bool,
@@ -95,8 +95,8 @@ mod tests {
 
     use super::*;
 
-    fn labels(app: &str) -> BTreeMap<String, String> {
-        BTreeMap::from([("app".to_owned(), app.to_owned())])
+    fn labels(app: &str) -> Labels {
+        Arc::new(BTreeMap::from([("app".to_owned(), app.to_owned())]))
     }
 
     fn key(uid: &str) -> PodKey {
@@ -118,7 +118,7 @@ mod tests {
             image_digest: None,
             runtime: "containerd",
             runtime_namespace: Some("k8s.io".to_owned()),
-            labels: BTreeMap::new(),
+            labels: Arc::default(),
             pod: Some(PodRef { namespace, name, uid, labels: labels("created"), source, workload: None }),
         })
     }

@@ -101,7 +101,7 @@ fn features_that_are_not_there_are_refused_by_name() {
 fn counting_needs_the_return_and_no_more() {
     let checked = policy(
         "web",
-        "  mode: Count\n  kprobe: [{name: openat}, {name: exit}]\n  syscalls: [{name: close}, {name: execve}]\n  filter: {errors: [EPERM], minDuration: 1s}\n  limits: {eventsPerSecond: 10, burst: 5}\n  capture: {argBytes: 9}",
+        "  mode: Count\n  kprobe: [{name: openat}, {name: exit}]\n  syscalls: [{name: close}, {name: execve}]\n  filter: {errors: [EPERM], minDuration: 1s}\n  limits: {eventsPerSecond: 10, burst: 5}\n  coalesce: true\n  capture: {argBytes: 9}",
     );
     let expected =
         [("close", CallWant::EXIT), ("execve", CallWant::CALL), ("exit", CallWant::ENTER), ("openat", CallWant::EXIT)];
@@ -109,7 +109,7 @@ fn counting_needs_the_return_and_no_more() {
     assert_eq!((checked.wants_events(), checked.limits, checked.arg_bytes, checked.argv_bytes), (false, None, 0, 0));
     assert_eq!(refusals(&checked), Vec::<String>::new());
     let warnings: Vec<String> = checked.warnings.iter().map(ToString::to_string).collect();
-    let told = "spec.filter, spec.limits, spec.capture is not looked at: mode Count counts every call that is named";
+    let told = "spec.filter, spec.limits, spec.coalesce, spec.capture is not looked at: mode Count counts every call that is named";
     assert_eq!(warnings.last().map(String::as_str), Some(told));
     assert!(!warnings.iter().any(|warning| warning.contains("burst")), "{warnings:?}");
 
@@ -152,7 +152,7 @@ fn the_command_lines_set_is_a_policy_of_its_own() {
 #[test]
 fn description_reads_as_text() {
     let set = set_of(vec![
-        policy("web", "  kprobe: [{name: openat}]\n  syscalls: [{name: opnat}, {name: connect}]\n  selector: {namespaces: [default]}"),
+        policy("web", "  kprobe: [{name: openat}]\n  syscalls: [{name: opnat}, {name: connect}]\n  coalesce: true\n  selector: {namespaces: [default]}"),
         policy("audit", "  kretprobe: [{name: openat}, {name: openat2}]\n  suspend: true"),
         policy("count", "  kretprobe: [{name: connect}, {name: listen}]\n  mode: Count"),
         policy("canary", "  syscalls: [{name: read}]\n  exclude: [{name: readv}, {name: pread64}, {name: preadv}, {name: preadv2}]\n  nodeSelector: {matchLabels: {canary: 'true'}}\n  expireAfter: 90m"),
@@ -174,6 +174,7 @@ policy count (test.yaml, document 1)
 policy web (test.yaml, document 1)
   containers: namespaces default
   calls: 1 at entry, 1 at return
+  identical calls in a row: one event, where every policy that wants them asks for it
   left out: spec.syscalls[0].name: unknown call \"opnat\" (did you mean \"openat\"?)
   warning: openat is named, but not open, openat2, creat: programs may use those instead
 together:

@@ -34,6 +34,7 @@ const EVERYTHING: &str = r#"
     containers: [app]
   filter: {errors: [EPERM, EACCES], minDuration: 250us, pathPrefix: [/etc]}
   limits: {eventsPerSecond: 1000, burst: 2000}
+  coalesce: true
   capture: {argBytes: 256, argvBytes: 4096, dataBytes: 0, env: []}
   suspend: false"#;
 
@@ -51,6 +52,7 @@ fn every_field_is_read() {
     let (policies, faults) = parse("all.yaml", document("web", EVERYTHING).as_bytes());
     assert_eq!(faults, []);
     let spec = &policies[0].spec;
+    assert!(spec.coalesce);
     assert_eq!(spec.kprobe, ["sys_openat", "sys_execve"]);
     assert_eq!(spec.categories, [crate::syscall::Category::Network, crate::syscall::Category::Process]);
     assert_eq!(spec.exclude, ["recvfrom"]);

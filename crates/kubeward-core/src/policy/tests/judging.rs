@@ -24,6 +24,7 @@ pub(super) fn event(name: &str, phase: Phase) -> SyscallEvent {
         path: None,
         ret: (phase != Phase::Enter).then_some(0),
         duration_ns: (phase == Phase::Call).then_some(1_000),
+        repeated: None,
         refused_by_seccomp: false,
         io_uring: None,
         process: Process {
@@ -50,7 +51,8 @@ fn judge(policies: Vec<CheckedPolicy>) -> (Judge, Selected) {
 }
 
 fn wanted(names: &[&str]) -> Verdict {
-    Verdict::Wanted(names.iter().map(|name| Arc::from(*name)).collect())
+    let names = names.iter().map(|name| Arc::from(*name)).collect();
+    Verdict::Wanted(Wanting { names, coalesce: false })
 }
 
 #[test]
@@ -64,6 +66,23 @@ fn exactly_the_wanting_policies_are_named_in_name_order() {
     assert_eq!(judge.judge(&event("openat", Phase::Exit), &selected, 0), wanted(&["audit", "web"]));
     assert_eq!(judge.judge(&event("connect", Phase::Exit), &selected, 0), wanted(&["net"]));
     assert_eq!(judge.judge(&event("getpid", Phase::Exit), &selected, 0), Verdict::Filtered(Unwanted::NoPolicy));
+}
+
+#[test]
+fn events_coalesce_only_where_all_that_want_them_ask_for_it() {
+    let (mut judge, selected) = judge(vec![
+        policy("a", "  categories: [file]\n  coalesce: true"),
+        policy("b", "  syscalls: [{name: openat}]\n  coalesce: true"),
+        policy("c", "  syscalls: [{name: mkdir}]"),
+        policy("d", "  mode: Count\n  categories: [file]"),
+    ]);
+    let mut coalesces = |name| match judge.judge(&event(name, Phase::Exit), &selected, 0) {
+        Verdict::Wanted(wanting) => wanting.coalesce,
+        other => panic!("{name}: {other:?}"),
+    };
+    assert!(coalesces("openat") && coalesces("rename"));
+    assert!(!coalesces("mkdir"), "of which c wants every call");
+    assert!(coalesces("openat"), "whichever was asked for before");
 }
 
 #[test]
@@ -225,4 +244,29 @@ fn numbers_outside_the_catalogue_are_the_category_others() {
     let mut event = event("openat", Phase::Exit);
     event.call = Call { via: Via::Syscall, nr: 0x4000_0101, entry: None };
     assert_eq!(judge.judge(&event, &selected, 0), wanted(&["all", "named"]));
+}
+
+#[test]
+fn what_one_event_was_answered_holds_for_others_only_where_nothing_hangs_on_them() {
+    let policies = || {
+        vec![
+            policy("plain", "  syscalls: [{name: openat}]"),
+            policy("strict", "  syscalls: [{name: openat}, {name: mkdir}]\n  filter: {errors: [EPERM]}"),
+        ]
+    };
+    let (mut judge, all) = judge(policies());
+    let mut only_plain = Selected::default();
+    only_plain.insert(0);
+    let failed = |name| SyscallEvent { ret: Some(-1), ..event(name, Phase::Exit) };
+    // Twice each, so that the second is answered by what the first left.
+    for _ in 0..2 {
+        assert_eq!(judge.judge(&event("openat", Phase::Exit), &all, 0), wanted(&["plain"]));
+        assert_eq!(judge.judge(&failed("openat"), &all, 0), wanted(&["plain", "strict"]));
+        assert_eq!(judge.judge(&failed("openat"), &only_plain, 0), wanted(&["plain"]));
+        assert_eq!(judge.judge(&failed("mkdir"), &all, 0), wanted(&["strict"]));
+        assert_eq!(judge.judge(&failed("mkdir"), &only_plain, 0), Verdict::Filtered(Unwanted::NoPolicy));
+    }
+    judge.replace(Arc::new(set_of(vec![policy("new", "  syscalls: [{name: openat}]")])));
+    let selected = judge.set().active();
+    assert_eq!(judge.judge(&event("openat", Phase::Exit), &selected, 0), wanted(&["new"]));
 }

@@ -1,7 +1,5 @@
 //! What all policies together ask of the kernel: enough for each, and no more.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 
 use super::judging::event;
@@ -118,7 +116,7 @@ fn containers_of_the_same_policies_share_a_key() {
         image_digest: None,
         runtime: "containerd",
         runtime_namespace: None,
-        labels: BTreeMap::new(),
+        labels: Default::default(),
         pod: None,
     };
     let selected: Vec<Selected> = ["c1", "c2", "c3"].iter().map(|id| set.select(&container(id))).collect();

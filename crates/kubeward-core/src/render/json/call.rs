@@ -40,6 +40,12 @@ impl JsonLines {
         }
         outcome(out, event);
         out.push(b'}');
+        if let Some(repeated) = &event.repeated {
+            member::number(out, key!("count"), repeated.count);
+            out.extend_from_slice(b",\"last_time\":\"");
+            write_rfc3339(out, repeated.last_time_ns);
+            out.push(b'"');
+        }
     }
 
     /// From the phase to the arguments: a line has one of a few hundred of these.
@@ -281,6 +287,9 @@ fn outcome(out: &mut Vec<u8>, event: &SyscallEvent) {
     if let Some(duration_ns) = event.duration_ns {
         out.extend_from_slice(b",\"duration_ns\":");
         member::unsigned(out, duration_ns);
+    }
+    if let Some(total_ns) = event.repeated.and_then(|repeated| repeated.total_duration_ns) {
+        member::number(out, key!("total_duration_ns"), total_ns);
     }
 }
 

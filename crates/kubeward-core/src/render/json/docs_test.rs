@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{JsonLines, Moment};
 use crate::container::PodSource;
-use crate::event::{Arg, ArgValue, Call, Identity, SockAddr, SyscallEvent, Text, UringRequest, Via};
+use crate::event::{Arg, ArgValue, Call, Identity, Repeated, SockAddr, SyscallEvent, Text, UringRequest, Via};
 use crate::ledger::{Account, LossReason};
 use crate::render::fixture::{arg, openat_event, text, valued, web_container, SIGHT, TIME_NS};
 use crate::render::line::{ContainerChange, Gap, GapReason, LedgerLine, LedgerScope, Notice, NoticeLevel, Stream};
@@ -62,6 +62,7 @@ fn full_event() -> SyscallEvent {
     event.args = args_of_every_form();
     event.path = Some(long_text());
     (event.ret, event.refused_by_seccomp) = (Some(-2), true);
+    event.repeated = Some(Repeated { count: 2, last_time_ns: TIME_NS, total_duration_ns: Some(9) });
     event.process.comm = Text { cut: true, redacted: true, ..text(b"\xff") };
     event.process.exe = Some(Arc::new(long_text()));
     let mut container = web_container();

@@ -1,15 +1,13 @@
 //! The objects about a container and its pod.
 
-use std::collections::BTreeMap;
-
 use super::member::{self, key, Fitting};
 use super::JsonLines;
-use crate::container::{Container, PodRef, PodSource};
+use crate::container::{Container, Labels, PodRef, PodSource};
 
 impl JsonLines {
     /// Appends what an event shows of its container, as `,"container":{...},"k8s":{...}`.
-    pub(super) fn container_on_event(&self, out: &mut Vec<u8>, container: &Container, fitting: &Fitting) {
-        let shown = |labels| self.event_labels.iter().filter_map(move |key| BTreeMap::get_key_value(labels, key));
+    pub(super) fn container_on_event<'a>(&'a self, out: &mut Vec<u8>, container: &'a Container, fitting: &Fitting) {
+        let shown = |labels: &'a Labels| self.event_labels.iter().filter_map(move |key| labels.get_key_value(key));
         write(out, container, fitting, |container| shown(&container.labels), |pod| shown(&pod.labels));
     }
 }

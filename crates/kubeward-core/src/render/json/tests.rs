@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::{json, Value};
 
 use super::*;
-use crate::container::Container;
+use crate::container::{Container, Labels};
 use crate::event::{ArgValue, Call, Identity, Phase, SockAddr, Stage, SyscallEvent, Text, UringRequest, Via};
 use crate::ledger::{Account, FilterReason, LossReason};
 use crate::render::base64;
@@ -257,12 +258,12 @@ fn the_most_hostile_event_fits() {
     (event.path, event.process.exe) = (Some(worst.clone()), Some(Arc::new(worst)));
     let mut container = web_container();
     let name = "\u{202e}".repeat(2_000);
-    let labels = [("app".to_owned(), name.clone())];
+    let labels: Labels = BTreeMap::from([("app".to_owned(), name.clone())]).into();
     (container.name, container.image, container.image_digest) =
         (Some(name.clone()), Some(name.clone()), Some(name.clone()));
-    (container.id.0, container.labels) = (name.clone(), labels.clone().into());
+    (container.id.0, container.labels) = (name.clone(), labels.clone());
     let pod = container.pod.as_mut().expect("the container has a pod");
-    (pod.namespace, pod.name, pod.uid, pod.labels) = (name.clone(), name.clone(), name.clone(), labels.into());
+    (pod.namespace, pod.name, pod.uid, pod.labels) = (name.clone(), name.clone(), name.clone(), labels);
     event.container = Some(Arc::new(container));
     event.policies = vec![Arc::from("p".repeat(253)); 256].into();
     let line = line_of(|lines, out| lines.syscall(out, &event));
@@ -311,7 +312,7 @@ fn ledger_line_shows_every_reason() {
     let expected = concat!(
         r#"{"kind":"ledger","v":1,"time":"2026-01-02T03:04:05.123456789Z","mono_ns":9,"node":"n1","run":"b007-1","seq":7,"#,
         r#""scope":"node","final":true,"seen":10,"emitted":5,"filtered":{"total":2,"setup":2,"policy":0,"count":0,"#,
-        r#""errors":0,"duration":0,"path":0,"ignored":0},"sampled":0,"lost":{"total":1,"ring":0,"share":0,"pending":0,"storage":0,"#,
+        r#""errors":0,"duration":0,"path":0,"coalesced":0,"ignored":0},"sampled":0,"lost":{"total":1,"ring":0,"share":0,"pending":0,"storage":0,"#,
         r#""return_missed":0,"decode":0,"queue":0,"output":1},"in_flight":1,"unreadable":2,"balanced":false,"#,
         r#""imbalance":1,"skipped":0,"missed_returns":4}"#,
         "\n"

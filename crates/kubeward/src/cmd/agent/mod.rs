@@ -10,6 +10,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use kubeward_agent::run::{Agent, InvalidPolicies};
+use kubeward_bpf::heap;
 
 use super::log::log_to_stderr;
 use super::{answer, complain, privilege, told};
@@ -67,6 +68,7 @@ fn start(args: &AgentArgs, sources: &clap::ArgMatches) -> anyhow::Result<ExitCod
     log_to_stderr(settings.log_level, settings.log_format);
     privilege::check()?;
     // Before the runtime starts its threads.
+    heap::keep_little();
     let agent = Agent::prepare(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(agent.run());

@@ -1,6 +1,5 @@
 //! One trace, from the command line to the command's exit code.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -278,7 +277,7 @@ fn container(args: &TraceArgs) -> Container {
         image_digest: None,
         runtime: "kubeward",
         runtime_namespace: None,
-        labels: BTreeMap::new(),
+        labels: Default::default(),
         pod: None,
     }
 }

@@ -1,3 +1,5 @@
+use kubeward_core::container::Labels;
+
 use super::*;
 use crate::discovery::BootTicks;
 
@@ -14,7 +16,13 @@ fn task(pid: u32) -> KnownTask {
 }
 
 fn record(image: &str) -> Record {
-    Record { labels: BTreeMap::new(), image: Some(image.to_owned()), cri: None, sandbox: None }
+    Record {
+        labels: Labels::default(),
+        pod_labels: Labels::default(),
+        image: Some(image.to_owned()),
+        cri: None,
+        sandbox: None,
+    }
 }
 
 /// The changes in short: what, pid, and the image and digest where there are some.
