@@ -9,6 +9,9 @@ use crate::product::{events, memory, sustained, throughput};
 use crate::row::{Measured, Row, Spec};
 use crate::{judge, kernel, peers, vm};
 
+/// [`Bench::only`] that leaves nothing out.
+pub const EVERYTHING: &str = "*";
+
 /// How much is to be measured.
 #[derive(Debug, Clone)]
 pub struct Bench {
