@@ -21,13 +21,15 @@ pub struct LoadOptions {
     /// Entries of the exact table, and of its durations; `None`: as many as [`TableRoom::on`] gives on this machine. 65,536 take
     /// the kernel some 50 ms to make.
     pub table_entries: Option<u32>,
+    /// Whether each container's first results have a place of their own before the table, which takes 256 bytes a container and CPU.
+    pub has_first_results: bool,
 }
 
 impl Default for LoadOptions {
     /// A ring by the number of CPUs: on two 8 MiB, about 50,000 records, 50 ms of what one busy CPU makes.
     fn default() -> Self {
         let ring_bytes = size::ring_bytes(size::online_cpus());
-        Self { ring_bytes, containers: size::DEFAULT_CONTAINERS, table_entries: None }
+        Self { ring_bytes, containers: size::DEFAULT_CONTAINERS, table_entries: None, has_first_results: true }
     }
 }
 

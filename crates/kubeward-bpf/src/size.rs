@@ -39,8 +39,7 @@ pub(crate) fn entries(name: &str, options: &LoadOptions, room: TableRoom) -> Opt
     let slots = options.containers + NOT_FOR_CONTAINERS;
     Some(match name {
         "records" => options.ring_bytes,
-        // A table of a size of its own is to have it all.
-        "first_results" | "first_counts" if options.table_entries.is_some() => 1,
+        "first_results" | "first_counts" if !options.has_first_results => 1,
         "first_results" | "first_counts" => slots,
         "call_table" => options.table_entries.unwrap_or(room.counts),
         "call_times" => options.table_entries.unwrap_or(room.times),

@@ -13,7 +13,7 @@ use kubeward_core::container::{CgroupId, ContainerSlot};
 const MOST_MAP_BYTES: u64 = 23 << 20;
 
 fn with_containers(containers: u32) -> Result<Engine, LoadError> {
-    Engine::load(&LoadOptions { ring_bytes: 64 << 10, table_entries: Some(64), containers })
+    Engine::load(&LoadOptions { ring_bytes: 64 << 10, table_entries: Some(64), containers, has_first_results: false })
 }
 
 #[test]

@@ -61,9 +61,16 @@ impl Watch {
     }
 
     fn open_slot(&mut self, slot: ContainerSlot, calls: &[&str], want: u8, stage: u32) {
+        let each: Vec<_> = calls.iter().map(|name| (*name, want)).collect();
+        self.open_slot_for(slot, &each, stage);
+    }
+
+    /// Each call with what is wanted of it.
+    fn open_slot_for(&mut self, slot: ContainerSlot, calls: &[(&str, u8)], stage: u32) {
         let (mut wants, mut asked) = ([0; CALLS], [0; CALLS]);
-        let moments = if want & wire::WANT_CALL != 0 { HOOK_ENTER | HOOK_EXIT } else { HOOK_EXIT };
-        for name in calls {
+        for (name, want) in calls {
+            let want = *want;
+            let moments = if want & wire::WANT_CALL != 0 { HOOK_ENTER | HOOK_EXIT } else { HOOK_EXIT };
             let call = syscall::by_name(name).expect("the catalogue has it");
             (wants[usize::from(call.nr)], asked[usize::from(call.nr)]) = match *name {
                 "exit" | "exit_group" => (wire::WANT_ENTER | want & wire::WANT_COUNT, HOOK_ENTER),
@@ -146,6 +153,10 @@ impl Watch {
     }
 }
 
+fn small_table(entries: u32, has_first_results: bool) -> LoadOptions {
+    LoadOptions { ring_bytes: RING_BYTES, table_entries: Some(entries), has_first_results, ..LoadOptions::default() }
+}
+
 fn piped(command: &mut Command) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs")
 }
@@ -208,7 +219,7 @@ fn root_slot_that_is_opened_again_begins_with_nothing() {
 #[test]
 fn root_full_table_counts_what_it_has_no_room_for() {
     const ENTRIES: u32 = 5;
-    let options = LoadOptions { ring_bytes: RING_BYTES, table_entries: Some(ENTRIES), ..LoadOptions::default() };
+    let options = small_table(ENTRIES, false);
     let mut watch = Watch::begin(&options);
     for want in [wire::WANT_EXIT, wire::WANT_CALL] {
         watch.open(&CALLED, want, wire::STAGE_RUN);
@@ -231,6 +242,29 @@ fn root_full_table_counts_what_it_has_no_room_for() {
     let timed: u64 = watch.times().iter().map(|(_, times)| times.calls).sum();
     assert_eq!(timed + account.untimed, THREADS * ROUNDS * 16, "{account:?}");
     assert!(account.untimed > 0, "{account:?}");
+}
+
+#[test]
+fn root_call_is_counted_once_wherever_there_is_room() {
+    const ENTRIES: u32 = 5;
+    let mut watch = Watch::begin(&small_table(ENTRIES, true));
+    let told_at_exit = ["getppid", "dup", "lseek", "openat"];
+    let want = |name: &&str| if told_at_exit.contains(name) { wire::WANT_EXIT } else { wire::WANT_CALL };
+    let calls: Vec<_> = CALLED.iter().map(|name| (*name, want(name))).collect();
+    watch.open_slot_for(SLOT, &calls, wire::STAGE_RUN);
+    let counted = watch.run_witness();
+    let account = watch.account();
+    let table = watch.engine.maps().table().expect("the map can be read");
+    let first = table.counts.len() - ENTRIES as usize;
+    assert!((1..=wire::FIRST_RESULTS).contains(&first), "{first} results have a place of their own");
+    let untimed: u64 = table.counts.iter().map(|(_, calls)| calls).sum();
+    let timed: u64 = table.times.iter().map(|(_, times)| times.calls).sum();
+    assert_eq!(untimed + timed + account.untabled, account.seen(), "{account:?}");
+    assert_eq!(account.seen(), sum(&counted), "{account:?}");
+    assert!(timed > 0 && account.untabled > 0, "{account:?}");
+    for (key, calls) in watch.table(wire::STAGE_RUN).0 {
+        assert!(counted.get(&key).is_some_and(|made| calls <= *made), "{key:?}: {calls}");
+    }
 }
 
 /// How often getpgid failed with each errno.
@@ -256,7 +290,7 @@ fn root_errors_that_no_kernel_returns_are_one_result() {
 fn root_container_that_makes_up_results_leaves_room_to_others() {
     const ENTRIES: u32 = 160;
     const RESULTS: u32 = 400;
-    let options = LoadOptions { ring_bytes: RING_BYTES, table_entries: Some(ENTRIES), ..LoadOptions::default() };
+    let options = small_table(ENTRIES, false);
     let mut watch = Watch::begin_by(&options, Backend::Tracepoint);
     watch.engine.maps().share_table().expect("the settings can be written");
     let want = wire::WANT_EXIT | wire::WANT_COUNT;
@@ -289,4 +323,28 @@ fn root_container_that_makes_up_results_leaves_room_to_others() {
     watch.make_up_results(noisy, RESULTS);
     let free = ENTRIES as usize - counted.len();
     assert_eq!(made_up(&watch, noisy).len(), free.div_ceil(2));
+}
+
+#[test]
+fn root_first_results_of_a_container_take_nothing_of_the_table() {
+    const ENTRIES: u32 = 160;
+    const RESULTS: u32 = 400;
+    let mut watch = Watch::begin_by(&small_table(ENTRIES, true), Backend::Tracepoint);
+    watch.engine.maps().share_table().expect("the settings can be written");
+    let noisy = ContainerSlot(2);
+    let calls = [&CALLED[..], &["getpgid"]].concat();
+    for slot in [noisy, SLOT] {
+        watch.open_slot(slot, &calls, wire::WANT_EXIT | wire::WANT_COUNT, wire::STAGE_RUN);
+    }
+    watch.make_up_results(noisy, RESULTS);
+    let rows = made_up(&watch, noisy);
+    let first = rows.len() - ENTRIES as usize / 2;
+    assert!((1..=wire::FIRST_RESULTS).contains(&first), "{first} beside half of the table");
+    assert!(rows.iter().all(|(_, calls)| *calls == 1), "{rows:?}");
+    let account = watch.engine.maps().account(noisy).expect("the map can be read");
+    // Its own end may have no room.
+    assert_eq!((account.seen(), rows.len() as u64 + account.untabled), (u64::from(RESULTS) + 1, account.seen()));
+    let counted = watch.run_witness();
+    assert_eq!(watch.table(wire::STAGE_RUN).0, counted, "the quiet one's results are all there");
+    assert_eq!(watch.account().untabled, 0);
 }

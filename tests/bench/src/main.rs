@@ -23,7 +23,7 @@ struct Args {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Rows to measure, by name; `*` stands for anything
-    #[arg(long, default_value = "*", value_name = "GLOB")]
+    #[arg(long, default_value = registry::EVERYTHING, value_name = "GLOB")]
     only: String,
     /// Write the report to this file, too
     #[arg(long, value_name = "FILE")]

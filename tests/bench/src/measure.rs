@@ -24,6 +24,9 @@ pub struct Spread {
     pub median: f64,
     pub lowest: f64,
     pub highest: f64,
+    /// Between these two are half of the values: one round that went wrong does not move them far.
+    pub lower_quartile: f64,
+    pub upper_quartile: f64,
 }
 
 impl Spread {
@@ -34,9 +37,26 @@ impl Spread {
         }
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
-        let (below, above) = (sorted[(sorted.len() - 1) / 2], sorted[sorted.len() / 2]);
-        Some(Self { median: (below + above) / 2.0, lowest: sorted[0], highest: sorted[sorted.len() - 1] })
+        Some(Self {
+            median: part(&sorted, 0.5),
+            lowest: sorted[0],
+            highest: sorted[sorted.len() - 1],
+            lower_quartile: part(&sorted, 0.25),
+            upper_quartile: part(&sorted, 0.75),
+        })
     }
+
+    /// Of one value, or of many that are the same.
+    pub const fn exactly(value: f64) -> Self {
+        Self { median: value, lowest: value, highest: value, lower_quartile: value, upper_quartile: value }
+    }
+}
+
+/// The value below which this part of the sorted ones lies: between two of them, where it falls between them.
+fn part(sorted: &[f64], part: f64) -> f64 {
+    let place = (sorted.len() - 1) as f64 * part;
+    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    below + (above - below) * place.fract()
 }
 
 /// Added time over the other's added time, round by round. Infinite where the other added nothing that could be measured.
@@ -83,8 +103,15 @@ mod tests {
     #[test]
     fn median_of_even_many_is_between_the_two_in_the_middle() {
         let spread = Spread::of(&[4.0, 1.0, 3.0, 2.0]).expect("four numbers");
-        assert_eq!(spread, Spread { median: 2.5, lowest: 1.0, highest: 4.0 });
-        assert_eq!(Spread::of(&[7.0]), Some(Spread { median: 7.0, lowest: 7.0, highest: 7.0 }));
+        assert_eq!((spread.median, spread.lowest, spread.highest), (2.5, 1.0, 4.0));
+        assert_eq!(Spread::of(&[7.0]), Some(Spread::exactly(7.0)));
+    }
+
+    #[test]
+    fn quartiles_hold_half_of_the_values_and_not_the_odd_one() {
+        let quartiles = |values| Spread::of(values).map(|spread| (spread.lower_quartile, spread.upper_quartile));
+        assert_eq!(quartiles(&[90.0, 3.0, 1.0, 2.0, 4.0]), Some((2.0, 4.0)));
+        assert_eq!(quartiles(&[1.0, 2.0, 3.0, 4.0]), Some((1.75, 3.25)));
     }
 
     #[test]

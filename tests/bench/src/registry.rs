@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::product::{events, memory, throughput};
+use crate::product::{events, memory, sustained, throughput};
 use crate::row::{Measured, Row, Spec};
 use crate::{judge, kernel, peers, vm};
+
+/// [`Bench::only`] that leaves nothing out.
+pub const EVERYTHING: &str = "*";
 
 /// How much is to be measured.
 #[derive(Debug, Clone)]
@@ -44,6 +47,7 @@ pub struct Findings {
 pub const GROUPS: &[Group] = &[
     Group { name: "kernel", rows: kernel::rows, run: kernel::run },
     Group { name: "events", rows: events::rows, run: events::run },
+    Group { name: "sustained", rows: sustained::rows, run: sustained::run },
     Group { name: "throughput", rows: throughput::rows, run: throughput::run },
     Group { name: "memory", rows: memory::rows, run: memory::run },
     Group { name: "policies", rows: judge::rows, run: judge::run },
@@ -124,7 +128,7 @@ mod tests {
                 name: "half",
                 rows: || vec![spec("half/a"), spec("half/b")],
                 run: |_| {
-                    let one = Spread { median: 1.0, lowest: 1.0, highest: 1.0 };
+                    let one = Spread::exactly(1.0);
                     let measured = vec![Measured::figure("half/a", one)];
                     Ok(Findings { measured, not_run: vec![("half/b".into(), "no perf".into())] })
                 },

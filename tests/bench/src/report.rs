@@ -77,7 +77,7 @@ fn cells(row: &Row) -> [String; 8] {
 fn outcome(row: &Row) -> String {
     let told = match row.outcome {
         Outcome::Met => "met".to_owned(),
-        Outcome::NotMet => "NOT MET".to_owned(),
+        Outcome::NotMet => row.fault.as_ref().map_or_else(|| "NOT MET".to_owned(), |fault| format!("NOT MET: {fault}")),
         Outcome::Measured => "-".to_owned(),
         Outcome::NotRun => format!("not run: {}", row.why.as_deref().unwrap_or("no reason is known")),
     };
@@ -152,9 +152,14 @@ mod tests {
             unit: "ns/call".into(),
             goal: Some(Goal::RatioAtMost(1.2)),
         };
-        let spread = |median| Spread { median, lowest: median - 0.25, highest: median + 0.25 };
+        let spread = |median| Spread { lowest: median - 0.25, highest: median + 0.25, ..Spread::exactly(median) };
         let measured = Measured::figure("kernel/a", spread(123.75)).with_ratio(spread(1.0)).with_note("160 bytes");
-        let rows = vec![Row::measured(spec("kernel/a"), measured), Row::not_run(spec("kernel/b"), "no a|b")];
+        let lossy = Measured::figure("kernel/c", spread(1.0)).with_ratio(spread(1.0)).with_fault("lost 3");
+        let rows = vec![
+            Row::measured(spec("kernel/a"), measured),
+            Row::not_run(spec("kernel/b"), "no a|b"),
+            Row::measured(spec("kernel/c"), lossy),
+        ];
         Report {
             version: 1,
             date: "2026-01-02 03:04".into(),
@@ -179,7 +184,8 @@ mod tests {
         assert_eq!(cells(4), [&measured[..], &["met (160 bytes)  |"]].concat());
         let not_run = ["| kernel/b", "a record", "its floor", "-", "-", "-", "ratio at most 1.20"];
         assert_eq!(cells(5), [&not_run[..], &["not run: no a\\|b |"]].concat());
-        assert_eq!(lines.len(), 6);
+        assert_eq!(cells(6).last(), Some(&"NOT MET: lost 3  |"));
+        assert_eq!(lines.len(), 7);
         assert!(lines[2..].iter().all(|line| line.chars().count() == lines[2].chars().count()), "{table}");
     }
 

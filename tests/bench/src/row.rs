@@ -25,7 +25,7 @@ pub enum Goal {
     RatioAtLeast(f64),
     FigureAtMost(f64),
     FigureAtLeast(f64),
-    /// The ratio is no further above 1 than that of nothing to nothing is from 1 in the same run.
+    /// The ratio is no further above 1 than the quartiles of nothing to nothing are from 1 in the same run.
     WithinNoise,
 }
 
@@ -39,12 +39,14 @@ pub struct Measured {
     pub noise: Option<Spread>,
     /// What else a reader must know: losses, sizes, the state of a ledger.
     pub note: Option<String>,
+    /// Why no figure meets the goal: `lost 12 events`, which cost less than those that are kept.
+    pub fault: Option<String>,
 }
 
 impl Measured {
     /// Without a ratio.
     pub fn figure(name: impl Into<String>, figure: Spread) -> Self {
-        Self { name: name.into(), figure, ratio: None, noise: None, note: None }
+        Self { name: name.into(), figure, ratio: None, noise: None, note: None, fault: None }
     }
 
     pub fn with_ratio(self, ratio: Spread) -> Self {
@@ -57,6 +59,10 @@ impl Measured {
 
     pub fn with_note(self, note: impl Into<String>) -> Self {
         Self { note: Some(note.into()), ..self }
+    }
+
+    pub fn with_fault(self, fault: impl Into<String>) -> Self {
+        Self { fault: Some(fault.into()), ..self }
     }
 }
 
@@ -84,6 +90,8 @@ pub struct Row {
     pub noise: Option<Spread>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub note: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fault: Option<String>,
     /// Why it was not run.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub why: Option<String>,
@@ -91,16 +99,17 @@ pub struct Row {
 
 impl Row {
     pub fn not_run(spec: Spec, why: impl Into<String>) -> Self {
-        let (figure, ratio, noise, note) = (None, None, None, None);
-        Self { spec, outcome: Outcome::NotRun, figure, ratio, noise, note, why: Some(why.into()) }
+        let (figure, ratio, noise, note, fault) = (None, None, None, None, None);
+        Self { spec, outcome: Outcome::NotRun, figure, ratio, noise, note, fault, why: Some(why.into()) }
     }
 
     pub fn measured(spec: Spec, measured: Measured) -> Self {
-        let Measured { figure, ratio, noise, note, .. } = measured;
+        let Measured { figure, ratio, noise, note, fault, .. } = measured;
         let Some(outcome) = judge(spec.goal, figure, ratio, noise) else {
             return Self::not_run(spec, "what it is to be compared with was not measured");
         };
-        Self { spec, outcome, figure: Some(figure), ratio, noise, note, why: None }
+        let outcome = if fault.is_some() { Outcome::NotMet } else { outcome };
+        Self { spec, outcome, figure: Some(figure), ratio, noise, note, fault, why: None }
     }
 }
 
@@ -113,7 +122,7 @@ fn judge(goal: Option<Goal>, figure: Spread, ratio: Option<Spread>, noise: Optio
         Some(Goal::FigureAtLeast(least)) => figure.median >= least,
         Some(Goal::WithinNoise) => {
             let (ratio, noise) = (ratio?, noise?);
-            ratio.median <= 1.0 + (noise.highest - 1.0).max(1.0 - noise.lowest)
+            ratio.median <= 1.0 + (noise.upper_quartile - 1.0).max(1.0 - noise.lower_quartile)
         }
     };
     Some(if is_met { Outcome::Met } else { Outcome::NotMet })
@@ -123,14 +132,12 @@ fn judge(goal: Option<Goal>, figure: Spread, ratio: Option<Spread>, noise: Optio
 mod tests {
     use super::*;
 
-    fn exactly(value: f64) -> Spread {
-        Spread { median: value, lowest: value, highest: value }
-    }
-
     fn outcome(goal: Goal, figure: f64, ratio: Option<f64>) -> Outcome {
         let spec = Spec { name: "a".into(), what: "".into(), against: "".into(), unit: "".into(), goal: Some(goal) };
-        let noise = Some(Spread { median: 1.0, lowest: 0.96, highest: 1.03 });
-        let measured = Measured { ratio: ratio.map(exactly), noise, ..Measured::figure("a", exactly(figure)) };
+        // One round of nothing took twice its time.
+        let noise = Spread::of(&[0.96, 0.97, 1.0, 1.02, 2.0]);
+        let figure = Spread::exactly(figure);
+        let measured = Measured { ratio: ratio.map(Spread::exactly), noise, ..Measured::figure("a", figure) };
         Row::measured(spec, measured).outcome
     }
 
@@ -148,6 +155,13 @@ mod tests {
         assert_eq!(outcome(Goal::WithinNoise, 0.0, Some(1.03)), Outcome::Met);
         assert_eq!(outcome(Goal::WithinNoise, 0.0, Some(1.05)), Outcome::NotMet);
         assert_eq!(outcome(Goal::WithinNoise, 0.0, Some(0.9)), Outcome::Met);
+    }
+
+    #[test]
+    fn figure_with_a_fault_meets_no_goal() {
+        let spec = Spec { name: "a".into(), what: "".into(), against: "".into(), unit: "".into(), goal: None };
+        let row = Row::measured(spec, Measured::figure("a", Spread::exactly(1.0)).with_fault("lost 1 event"));
+        assert_eq!((row.outcome, row.fault.as_deref()), (Outcome::NotMet, Some("lost 1 event")));
     }
 
     #[test]

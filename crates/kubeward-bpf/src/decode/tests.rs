@@ -1,4 +1,6 @@
 use kubeward_core::event::SockAddr;
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use super::*;
 use crate::wire::Item;
@@ -204,7 +206,36 @@ fn damage_is_named() {
     assert_eq!(failed(&unknown), Some(DecodeError::Unknown { field: "record kind", value: 9 }));
 }
 
+/// Records of all kinds of calls, with items of arguments that they have or do not have: below 6 all are well made.
+fn any_record(args: std::ops::Range<u8>) -> impl Strategy<Value = Vec<u8>> {
+    let any_item = (args, wire::ITEM_STRING..=wire::ITEM_PATH, 0..4_u8, vec(any::<u8>(), 0..40));
+    let items = vec(any_item.prop_map(|(arg, kind, flags, content)| item(arg, kind, flags, &content)), 0..5);
+    let how = (wire::PHASE_ENTER..=wire::PHASE_CALL, wire::PROBE_TP_BTF..=wire::PROBE_FENTRY, 0..32_u8, 0..2_u8);
+    let whose = (wire::IDENTITY_TASK..=wire::IDENTITY_NAMESPACE, any::<[u8; 16]>(), any::<[u32; 6]>(), any::<u64>());
+    let what = (0..520_u16, any::<[u64; 6]>(), any::<i64>(), any::<u64>(), any::<(u8, u8)>());
+    (how, whose, what, items).prop_map(|(how, whose, what, items)| {
+        let ((phase, probe, flags, stage), (identity, comm, ids, exec_id)) = (how, whose);
+        let (nr, args, ret, mono_ns, (uring_opcode, uring_flags)) = what;
+        let [pid, tid, ppid, container_pid, uid, gid] = ids;
+        let record =
+            Record { phase, probe, flags, stage, identity, comm, pid, tid, ppid, container_pid, uid, gid, ..openat() };
+        let record = Record { exec_id, nr, args, ret, mono_ns, uring_opcode, uring_flags, number: nr.into(), ..record };
+        bytes(record, &items)
+    })
+}
+
 proptest::proptest! {
+    /// The reader decodes into the call before, whatever that was, damaged ones too.
+    #[test]
+    fn a_call_is_the_same_whatever_was_decoded_before(before in any_record(0..8), bytes in any_record(0..6)) {
+        let (mut fresh, mut used) = (CallRecord::default(), CallRecord::default());
+        let _ = decode(&before, &mut used);
+        let (alone, after) = (decode(&bytes, &mut fresh), decode(&bytes, &mut used));
+        prop_assert_eq!(format!("{alone:?}"), format!("{after:?}"));
+        prop_assert!(matches!(alone, Ok(Decoded::Call)), "{alone:?}");
+        prop_assert_eq!(format!("{fresh:?}"), format!("{used:?}"));
+    }
+
     #[test]
     fn any_bytes_give_an_answer(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
         let _ = decode(&bytes, &mut CallRecord::default());

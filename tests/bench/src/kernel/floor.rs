@@ -16,7 +16,7 @@ static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/floor.bpf.o"));
 /// `FLOOR_CALLS` of the C.
 const CALLS: usize = 4;
 /// `struct floor_record` of the C: no record is smaller.
-const HEAD_BYTES: u32 = 120;
+const HEAD_BYTES: u32 = 128;
 const MOST_BYTES: u32 = 1024;
 /// KubeWard's reader looks as often, and takes as many at a time.
 const INTERVAL: Duration = Duration::from_millis(5);
@@ -80,6 +80,16 @@ impl Floor {
         let thread = std::thread::Builder::new().name("floor-reader".to_owned());
         let thread = thread.spawn(move || count(&records, &flag)).context("starting the floor's reader")?;
         Ok(FloorReader { stopping, thread })
+    }
+
+    /// Calls for which the ring had no room, since it was loaded.
+    pub fn lost(&self) -> Result<u64> {
+        let maps = self.object.maps();
+        let name = maps.map(|map| map.name().to_string_lossy().into_owned()).find(|name| name.ends_with(".bss"));
+        let bss = self.map(&name.context("the floor's object has no variables")?)?;
+        let value = bss.lookup(&0_u32.to_ne_bytes(), MapFlags::ANY).context("reading what the floor lost")?;
+        let lost = value.and_then(|bytes| bytes.first_chunk().copied()).context("the floor counts what it loses")?;
+        Ok(u64::from_ne_bytes(lost))
     }
 
     fn map(&self, name: &str) -> Result<MapHandle> {

@@ -171,38 +171,36 @@ impl Lab {
         let calls = size.all_turns() * load.calls().len() as u64;
         for _ in 0..TRIES {
             let without = process.run(size)?;
-            let (with, counted) = match setting.attached {
-                Attached::Empty(_) => (self.with_floor(setting, process, size)?.0, None),
-                Attached::Floor(..) => {
-                    let (with, records) = self.with_floor(setting, process, size)?;
-                    (with, Some(records))
-                }
+            let Run { with, counted, lost } = match setting.attached {
+                Attached::Empty(_) => Run { counted: None, ..self.with_floor(setting, process, size)? },
+                Attached::Floor(..) => self.with_floor(setting, process, size)?,
                 Attached::KubeWard(want) => self.with_ours(load.calls(), want, setting.caller, process, size)?,
-                Attached::Elsewhere => (self.with_ours(ELSEWHERE, Want::Exit, Caller::Nobody, process, size)?.0, None),
+                Attached::Elsewhere => self.with_ours(ELSEWHERE, Want::Exit, Caller::Nobody, process, size)?,
                 Attached::Policies(count) => {
                     policies::put_in_force(&mut self.watch, load.calls(), count)?;
-                    let (with, records, _) = self.with_reader(process, size)?;
-                    (with, Some(records))
+                    self.with_reader(process, size)?.0
                 }
             };
-            if counted.is_none_or(|counted| counted >= calls) {
+            // Calls that the load makes beside its own are counted, too, and do not stand for those that are lost.
+            if lost == 0 {
+                let all_came = counted.is_none_or(|counted| counted >= calls);
+                ensure!(all_came, "{} of {calls} calls were told, and none was lost", counted.unwrap_or_default());
                 return Ok(Sample { with, without });
             }
         }
         bail!("records were lost in each of {TRIES} tries: something else keeps CPU {} busy", cpu::READER)
     }
 
-    /// The time of a turn, and the records that came.
-    fn with_floor(&self, setting: &Setting, process: &mut LoadProcess, size: Size) -> Result<(f64, u64)> {
+    fn with_floor(&self, setting: &Setting, process: &mut LoadProcess, size: Size) -> Result<Run> {
         let floor = self.floors.get(setting.name).context("each floor was loaded")?;
+        let before = floor.lost()?;
         let reader = floor.read()?;
         let links = floor.attach()?;
         let with = process.run(size)?;
         drop(links);
-        Ok((with, reader.stop()?))
+        Ok(Run { with, counted: Some(reader.stop()?), lost: floor.lost()? - before })
     }
 
-    /// The time of a turn, and what must have come: records, or counted calls, `None` of a caller of whom nothing is to come.
     fn with_ours(
         &mut self,
         calls: &[&str],
@@ -210,24 +208,35 @@ impl Lab {
         caller: Caller,
         process: &mut LoadProcess,
         size: Size,
-    ) -> Result<(f64, Option<u64>)> {
+    ) -> Result<Run> {
         self.watch.want(calls, want)?;
-        let (with, records, seen) = self.with_reader(process, size)?;
+        let (run, seen) = self.with_reader(process, size)?;
         if caller != Caller::Watched {
+            let records = run.counted.unwrap_or_default();
             ensure!(records == 0, "{records} records came of calls that nobody wants");
-            return Ok((with, None));
+            return Ok(Run { counted: None, ..run });
         }
-        Ok((with, Some(if want.makes_records() { records } else { seen })))
+        Ok(if want.makes_records() { run } else { Run { counted: Some(seen), ..run } })
     }
 
-    /// The time of a turn, records, and calls of the watched container that were seen.
-    fn with_reader(&mut self, process: &mut LoadProcess, size: Size) -> Result<(f64, u64, u64)> {
-        let before = self.watch.seen(WATCHED)?;
+    /// Records are what is counted; and the calls of the watched container that were seen.
+    fn with_reader(&mut self, process: &mut LoadProcess, size: Size) -> Result<(Run, u64)> {
+        let before = (self.watch.seen(WATCHED)?, self.watch.lost(WATCHED)?);
         let reader = self.watch.read()?;
         let with = process.run(size)?;
         self.watch.want_nothing()?;
         let (counter, read) = reader.stop();
         read.context("reading the ring")?;
-        Ok((with, counter.records, self.watch.seen(WATCHED)? - before))
+        let run = Run { with, counted: Some(counter.records), lost: self.watch.lost(WATCHED)? - before.1 };
+        Ok((run, self.watch.seen(WATCHED)? - before.0))
     }
+}
+
+/// A load beside what was attached.
+struct Run {
+    /// The time of a turn.
+    with: f64,
+    /// Records or calls that were told, `None` where nothing is to be told.
+    counted: Option<u64>,
+    lost: u64,
 }

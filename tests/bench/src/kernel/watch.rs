@@ -141,6 +141,12 @@ impl Watch {
         Ok(self.engine.maps().account(slot)?.seen())
     }
 
+    /// Records of the slot's calls that were made and did not reach the reader, ever: neither ring nor share had room.
+    pub fn lost(&self, slot: ContainerSlot) -> Result<u64> {
+        let account = self.engine.maps().account(slot)?;
+        Ok(account.lost_ring + account.lost_share)
+    }
+
     /// How long records of a load's calls are.
     pub fn record_sizes(&self, counter: &Counter, load: Load) -> Result<RecordSizes> {
         let calls = load.calls().iter();

@@ -8,4 +8,5 @@ pub mod memory;
 mod node;
 mod producer;
 pub mod profile;
+pub mod sustained;
 pub mod throughput;

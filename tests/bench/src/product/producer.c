@@ -2,6 +2,7 @@
 // Makes calls for a time and prints how many it made:
 //
 //   producer one SECONDS           getppid, as fast as it goes
+//   producer paced SECONDS RATE    getppid, RATE calls a second in turns of a millisecond, fewer where it cannot make so many
 //   producer mixed SECONDS RATE    getppid, a read of one byte, openat and close, RATE calls a second in turns of a millisecond
 //
 // Numbers of calls are exact: no other call of these names is made between the first and the last.
@@ -37,6 +38,26 @@ static long long one(long long end)
 	return made;
 }
 
+static void sleep_until(long long ns)
+{
+	struct timespec until = {.tv_sec = ns / NS, .tv_nsec = ns % NS};
+
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+}
+
+static long long paced(long long end, long rate)
+{
+	long long made = 0;
+
+	for (long long turn = now_ns(); turn < end && now_ns() < end; turn += NS / 1000) {
+		sleep_until(turn);
+		for (long i = 0; i < rate / 1000; i++)
+			syscall(SYS_getppid);
+		made += rate / 1000;
+	}
+	return made;
+}
+
 static long long mixed(long long end, long rate)
 {
 	int zero = open("/dev/zero", O_RDONLY);
@@ -45,9 +66,7 @@ static long long mixed(long long end, long rate)
 	char byte;
 
 	for (; turn < end; turn += NS / 1000) {
-		struct timespec until = {.tv_sec = turn / NS, .tv_nsec = turn % NS};
-
-		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+		sleep_until(turn);
 		for (long i = 0; i < rounds; i++) {
 			syscall(SYS_getppid);
 			if (syscall(SYS_read, zero, &byte, 1) != 1)
@@ -65,6 +84,8 @@ int main(int argc, char **argv)
 
 	if (argc == 3 && strcmp(argv[1], "one") == 0)
 		printf("%lld\n", one(begin + atoll(argv[2]) * NS));
+	else if (argc == 4 && strcmp(argv[1], "paced") == 0)
+		printf("%lld\n", paced(begin + atoll(argv[2]) * NS, atol(argv[3])));
 	else if (argc == 4 && strcmp(argv[1], "mixed") == 0)
 		printf("%lld\n", mixed(begin + atoll(argv[2]) * NS, atol(argv[3])));
 	else

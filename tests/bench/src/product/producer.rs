@@ -24,6 +24,11 @@ pub(super) fn one(node: &Node, container: &str, seconds: u64) -> Result<u64> {
     count(&node.exec(container, &["/bin/producer", "one", &seconds.to_string()])?)
 }
 
+/// How many one made that makes `rate` calls a second, or as many as it can where that is less.
+pub(super) fn paced(node: &Node, container: &str, seconds: u64, rate: u64) -> Result<u64> {
+    count(&node.exec(container, &["/bin/producer", "paced", &seconds.to_string(), &rate.to_string()])?)
+}
+
 /// How many one made that makes `rate` calls of several kinds a second.
 pub(super) fn mixed(node: &Node, container: &str, seconds: u64, rate: u64) -> Result<u64> {
     count(&node.exec(container, &["/bin/producer", "mixed", &seconds.to_string(), &rate.to_string()])?)

@@ -95,12 +95,15 @@ fn sample(watch: &mut Watch, load: Load, attached: Attached, process: &mut LoadP
         }
         Attached::Elsewhere | Attached::Record => {
             watch.want(if attached == Attached::Record { load.calls() } else { ELSEWHERE }, Want::Call)?;
+            let before = watch.lost(WATCHED)?;
             let reader = watch.read()?;
             let with = process.run(size);
             watch.want_nothing()?;
             let (counter, read) = reader.stop();
             read.context("reading the ring")?;
             let expected = if attached == Attached::Record { size.all_turns() * load.calls().len() as u64 } else { 0 };
+            let lost = watch.lost(WATCHED)? - before;
+            anyhow::ensure!(lost == 0, "{lost} records were lost");
             anyhow::ensure!(counter.records >= expected, "{} records came of {expected} calls", counter.records);
             with?
         }
