@@ -21,6 +21,7 @@
 #include "call.bpf.h"
 #include "table.bpf.h"
 #include "limits.bpf.h"
+#include "record.bpf.h"
 #include "calls.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -13,7 +13,8 @@
  *
  * adopt.bpf.h has the programs that give tasks that run already to a container.
  *
- * What a call's entry and return mean is in calls.bpf.h, and its caller's end in ended.bpf.h, whose task it is in identity.bpf.h, what it points to in
+ * What a call's entry and return mean is in calls.bpf.h, its record in record.bpf.h, and its caller's end in ended.bpf.h, whose task
+ * it is in identity.bpf.h, what it points to in
  * args.bpf.h and path.bpf.h, what of the ring is whose in share.bpf.h, which call a number is in compat.bpf.h, how calls go from
  * one kind of hook to the other in moves.bpf.h, how they are counted by result in table.bpf.h, what the programs themselves take
  * in timing.bpf.h. fentry.bpf.c holds the programs of the fentry backend, uring.bpf.c those on io_uring.
@@ -37,6 +38,7 @@
 #include "call.bpf.h"
 #include "table.bpf.h"
 #include "limits.bpf.h"
+#include "record.bpf.h"
 #include "calls.bpf.h"
 #include "ended.bpf.h"
 #include "adopt.bpf.h"

@@ -28,6 +28,7 @@
 #include "call.bpf.h"
 #include "table.bpf.h"
 #include "limits.bpf.h"
+#include "record.bpf.h"
 #include "calls.bpf.h"
 #include "sqe.bpf.h"
 #include "requests.bpf.h"
