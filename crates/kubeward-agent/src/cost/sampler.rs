@@ -68,10 +68,7 @@ impl Sampler {
         let (sender, newest) = watch::channel(CostNow { limit, ..CostNow::default() });
         let ended = shutdown.clone();
         let task = tokio::spawn(async move {
-            let measuring = measure(timer, limit, sender);
-            if let Some(Err(error)) = ended.run_until_cancelled(measuring).await {
-                tracing::error!("the own cost is not measured any more: {error}");
-            }
+            ended.run_until_cancelled(measure(timer, limit, sender)).await;
         });
         Ok(Self { task, newest })
     }
@@ -89,14 +86,18 @@ impl Sampler {
     }
 }
 
-async fn measure(timer: RunTimer, limit: Option<CpuPercent>, told: watch::Sender<CostNow>) -> Result<(), MapError> {
+async fn measure(timer: RunTimer, limit: Option<CpuPercent>, told: watch::Sender<CostNow>) {
     let mut meter = Meter::new(monotonic_ns(), process::cpu_ns());
     let mut known_map_bytes = 0;
     for window in 0_u64.. {
         if window.is_multiple_of(MAPS_EVERY) {
             known_map_bytes = map_bytes().unwrap_or(known_map_bytes);
         }
-        meter.add(sample(&timer).await?);
+        match sample(&timer).await {
+            Ok(sample) => meter.add(sample),
+            // The next window may do better; what is shown stands still meanwhile.
+            Err(error) => tracing::error!("the own cost was not measured: {error}"),
+        }
         let resident_bytes = process::resident_bytes().unwrap_or(0);
         let cost = Cost { resident_bytes, map_bytes: known_map_bytes, ..meter.cost() };
         told.send_modify(|now| {
@@ -105,7 +106,6 @@ async fn measure(timer: RunTimer, limit: Option<CpuPercent>, told: watch::Sender
         });
         sleep(Duration::from_millis(fastrand::u64(PAUSE_MS))).await;
     }
-    Ok(())
 }
 
 /// One window. It may be open for longer, where CPUs are short: its length is what it was.

@@ -96,8 +96,9 @@ impl Snapshot {
             .fold(lost, |family, &reason| family.with("reason", reason.name(), node.lost.get(reason) as f64));
         vec![
             counter("kubeward_calls_seen", "Watched calls that reached a hook").of(node.seen as f64),
-            counter("kubeward_calls_emitted", "Watched calls whose event was handed to the output")
-                .of(node.emitted as f64),
+            // Not what came out of it, which falls when the output drops what it had: a counter never falls.
+            counter("kubeward_calls_emitted", "Watched calls whose event was handed to the output, which may lose it")
+                .of((node.emitted + node.lost.get(LossReason::Output)) as f64),
             filtered,
             counter("kubeward_calls_sampled", "Watched calls over the rate limit of every policy that wanted them")
                 .of(node.sampled as f64),
@@ -196,8 +197,9 @@ mod tests {
             map_bytes: 8192,
             ..Cost::default()
         };
-        let mut node = Account { seen: 9, emitted: 5, in_flight: 1, sampled: 1, ..Account::default() };
+        let mut node = Account { seen: 10, emitted: 5, in_flight: 1, sampled: 1, ..Account::default() };
         node.lost.add(LossReason::Ring, 2);
+        node.lost.add(LossReason::Output, 1);
         let accounts = Accounts { node, doubts: Doubts { skipped: 3, missed_returns: 4 }, ..Accounts::default() };
         Snapshot { cost: CostNow { cost, is_above: true, limit: None }, accounts }
     }
@@ -215,9 +217,10 @@ mod tests {
             "kubeward_agent_resident_memory_bytes 4096.0",
             "kubeward_agent_map_memory_bytes 8192.0",
             "kubeward_agent_cost_above_limit 1.0",
-            "kubeward_calls_seen_total 9.0",
+            "kubeward_calls_seen_total 10.0",
+            "kubeward_calls_emitted_total 6.0",
             "kubeward_calls_lost_total{reason=\"ring\"} 2.0",
-            "kubeward_calls_lost_total{reason=\"output\"} 0.0",
+            "kubeward_calls_lost_total{reason=\"output\"} 1.0",
             "kubeward_runs_skipped_total 3.0",
             "kubeward_returns_missed_total 4.0",
         ] {
