@@ -58,7 +58,7 @@ nextest() {
 script() {
     local name=$1 log=$scratch/$1.log status=0 counts
     shift
-    timeout --kill-after=30 1800 "$@" </dev/null 2>&1 | tee "$log" || status=$?
+    timeout --kill-after=30 2700 "$@" </dev/null 2>&1 | tee "$log" || status=$?
     grep '^not run: ' "$log" >>"$not_run" || true
     counts=$(sed -n 's/^\([0-9]\+\) passed, \([0-9]\+\) failed$/\1 \2/p' "$log" | tail -1)
     if [ -n "$counts" ]; then
@@ -69,7 +69,7 @@ script() {
     # A script that died before it counted, or that failed without counting a failure.
     if [ "${counts##* }" = 0 ] || [ -z "$counts" ]; then failed=$((failed + 1)); fi
     {
-        echo "--- failed: $name, status $status$([ "$status" -ne 124 ] || echo ' (stopped after 30 minutes)')"
+        echo "--- failed: $name, status $status$([ "$status" -ne 124 ] || echo ' (stopped after 45 minutes)')"
         tail -60 "$log"
     } >>"$failures"
 }
