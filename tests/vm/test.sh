@@ -242,7 +242,7 @@ boot() { # DIR KERNEL KIND
             ;;
         *)
             files+=("${programs[@]/#/$bin/}")
-            "$here/run.sh" --preempt "${kind#preempt=}" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/matrix.sh" "${files[@]}"
+            "$here/run.sh" --preempt "${kind#preempt=}" --timeout 900 --out "$dir" "$kernel" -- "$here/guest/matrix.sh" "${files[@]}"
             ;;
     esac
 }

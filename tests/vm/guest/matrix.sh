@@ -13,7 +13,7 @@ backends='tracepoint kprobe fentry auto'
 blocked_threads=200
 loop_threads=8
 loop_rounds=1000
-step_seconds=180
+step_seconds=300
 
 sed 's/.*preempt=//' /sys/kernel/debug/sched/preempt >preempt
 
