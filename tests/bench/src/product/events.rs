@@ -89,7 +89,8 @@ fn cpu_of_events(node: &Node, agent: &Agent, id: &str, seconds: u64) -> Result<(
     let after = account(&agent.settled_account()?, id)?.clone();
     let cpu = agent.cpu_ns()?;
     let events = (after.emitted - before.emitted) as f64;
-    let taken = |name: &String, ns: u64| (ns - cpu_before.get(name).unwrap_or(&0)) as f64 / events;
+    // A thread that ended meanwhile took its time with it.
+    let taken = |name: &String, ns: u64| ns.saturating_sub(*cpu_before.get(name).unwrap_or(&0)) as f64 / events;
     let by_thread = cpu.iter().map(|(name, ns)| (name.clone(), taken(name, *ns))).collect();
     Ok((by_thread, lost(&after)? - lost(&before)?))
 }
