@@ -17,6 +17,13 @@ pub struct Spec {
     pub goal: Option<Goal>,
 }
 
+impl Spec {
+    /// A row of a figure that is beside nothing, and has a goal.
+    pub fn alone(name: &str, what: impl Into<String>, unit: &str, goal: Goal) -> Self {
+        Self { name: name.into(), what: what.into(), against: "-".into(), unit: unit.into(), goal: Some(goal) }
+    }
+}
+
 /// A bound that the median is to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -21,14 +21,7 @@ const RATE: u64 = 200_000;
 const TRIES: usize = 3;
 
 pub fn rows() -> Vec<Spec> {
-    let spec = |name: &str, what: &str, unit: &str, goal| Spec {
-        name: name.into(),
-        what: what.into(),
-        against: "-".into(),
-        unit: unit.into(),
-        goal: Some(goal),
-    };
-    vec![spec(
+    vec![Spec::alone(
         USER_CPU,
         "CPU of the agent's process for an event (getppid, read, openat, close), JSON to /dev/null",
         "us/event",

@@ -34,13 +34,7 @@ const POLICIES: usize = 100;
 const MIB: f64 = 1_048_576.0;
 
 pub fn rows() -> Vec<Spec> {
-    let spec = |name: &str, what: String, unit: &str, goal| Spec {
-        name: name.into(),
-        what,
-        against: "-".into(),
-        unit: unit.into(),
-        goal: Some(Goal::FigureAtMost(goal)),
-    };
+    let spec = |name, what: String, unit, most| Spec::alone(name, what, unit, Goal::FigureAtMost(most));
     let mut rows = vec![spec(
         IDLE,
         "resident memory of an agent without containers, the mapped ring included".into(),

@@ -27,12 +27,12 @@ impl Node {
         self.containerd.socket()
     }
 
-    /// Runs a container until it is removed; its id. `shown`: a folder of this machine, as `/work` there.
+    /// Runs a container until it is removed; its id. `shown`: a folder of this machine, as `/sources` there.
     pub(super) fn run(&self, name: &str, shown: &Path, command: &[&str]) -> Result<String> {
         let id = self.containerd.unique_id(name);
         let bound = |source: &str, target: &str| format!("type=bind,src={source},dst={target},options=rbind:ro");
         let mut mounts: Vec<String> = ["/usr", "/lib", "/lib64"].map(|folder| bound(folder, folder)).into();
-        mounts.push(bound(&shown.to_string_lossy(), "/work"));
+        mounts.push(bound(&shown.to_string_lossy(), "/sources"));
         let mut options = vec!["--net-host", "--env", "PATH=/usr/bin:/bin"];
         options.extend(mounts.iter().flat_map(|mount| ["--mount", mount]));
         let run = Run { namespace: NAMESPACE, id: &id, image: IMAGE, labels: &[], options: &options, command };

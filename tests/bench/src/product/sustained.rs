@@ -27,13 +27,7 @@ const GOAL: f64 = 700_000.0;
 const LEAST_SHARE: f64 = 0.9;
 
 pub fn rows() -> Vec<Spec> {
-    let spec = |name: &str, what: &str, unit: &str, goal| Spec {
-        name: name.into(),
-        what: what.into(),
-        against: "-".into(),
-        unit: unit.into(),
-        goal: Some(Goal::FigureAtLeast(goal)),
-    };
+    let spec = |name, what: &str, unit, least| Spec::alone(name, what, unit, Goal::FigureAtLeast(least));
     vec![
         spec(
             PACED,

@@ -174,7 +174,7 @@ fn requests_per_second(port: &str, requests: u64) -> Result<f64> {
 fn compile(bench: &Bench, node: &Node) -> Result<Measured> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../witness").canonicalize()?;
     let id = node.run_idle("compile", &sources)?;
-    let files = if bench.is_once { "/work/pair.c" } else { "/work/*.c" };
+    let files = if bench.is_once { "/sources/pair.c" } else { "/sources/*.c" };
     let script = format!("for file in {files}; do gcc -O2 -w -c $file -o /tmp/out.o || exit 1; done");
     let measured =
         Watch::of("file, process, network")?.measure(bench, COMPILE, node, || seconds_of(node, &id, &script));
