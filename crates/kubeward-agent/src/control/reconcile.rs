@@ -117,10 +117,18 @@ impl Plan {
         container: Option<&Container>,
     ) -> Result<(Selected, ProfileId, Vec<Step>), TooManyProfiles> {
         let mut steps = Vec::new();
-        let id = self.number_of(self.wanted().profile(container), &BTreeSet::new(), &mut steps)?;
+        let mut wanted = self.wanted();
+        let (id, is_tried) = match self.number_of(wanted.profile(container), &BTreeSet::new(), &mut steps) {
+            // Policies in force come before those that are tried.
+            Err(TooManyProfiles) if wanted.has_trial() => {
+                wanted.trial = Arc::default();
+                (self.number_of(wanted.profile(container), &BTreeSet::new(), &mut steps)?, false)
+            }
+            id => (id?, true),
+        };
         let selected = container.map(|container| self.set.select(container)).unwrap_or_default();
         self.assigned.insert(slot, (selected, id));
-        container.into_iter().for_each(|container| self.note_tried(slot, container, selected));
+        container.filter(|_| is_tried).into_iter().for_each(|container| self.note_tried(slot, container, selected));
         self.forget_unused();
         Ok((selected, id, steps))
     }

@@ -194,6 +194,19 @@ fn trial_keeps_containers_that_ended_and_takes_those_that_come() {
 }
 
 #[test]
+fn trial_takes_no_room_from_policies_in_force() {
+    let (a, b) = (container("a"), container("b"));
+    let wanted = tried(&[("one", "mkdir", "a, b")], &[("try", "rmdir", "b")]);
+    let (mut plan, _) = super::reconcile(&Plan::empty(), &wanted, [(A, Some(&a))], false).expect("there is room");
+    let other = set(&[("other", "rmdir", "c")]);
+    let other = other.profile(&other.active());
+    ProfileId::FREE.for_each(|id| drop(plan.profiles.entry(ProfileId(id)).or_insert_with(|| other.clone())));
+    let (selected, id, steps) = plan.assign(B, Some(&b)).expect("its policy's profile is there");
+    assert_eq!((selected.iter().count(), id, steps), (1, plan.assigned[&A].1, vec![]));
+    assert!(plan.tried().is_empty(), "what is not counted is not said to be");
+}
+
+#[test]
 fn nameless_container_is_counted_for_the_trial_too() {
     let wanted = tried(&[("one", "mkdir", "a")], &[("try", "rmdir", "a")]);
     let (plan, _) = super::reconcile(&Plan::empty(), &wanted, [(A, None)], false).expect("there is room");
