@@ -200,7 +200,9 @@ fn trial_takes_no_room_from_policies_in_force() {
     let (mut plan, _) = super::reconcile(&Plan::empty(), &wanted, [(A, Some(&a))], false).expect("there is room");
     let other = set(&[("other", "rmdir", "c")]);
     let other = other.profile(&other.active());
-    ProfileId::FREE.for_each(|id| drop(plan.profiles.entry(ProfileId(id)).or_insert_with(|| other.clone())));
+    for id in ProfileId::FREE {
+        plan.profiles.entry(ProfileId(id)).or_insert_with(|| other.clone());
+    }
     let (selected, id, steps) = plan.assign(B, Some(&b)).expect("its policy's profile is there");
     assert_eq!((selected.iter().count(), id, steps), (1, plan.assigned[&A].1, vec![]));
     assert!(plan.tried().is_empty(), "what is not counted is not said to be");
