@@ -168,7 +168,7 @@ judge_table() { # DIR
     for backend in tracepoint auto; do
         status_is_0 "table under $backend" "$1/$backend.status" "$1/$backend"
         tests=$(sed -n 's/^test result: ok. \([0-9]*\) passed.*/\1/p' "$1/$backend")
-        [ "$tests" = 6 ] || echo "table under $backend: ${tests:-no} tests passed instead of 6: $(grep -m1 -A3 'panicked at' "$1/$backend" | tr '\n' ' ')"
+        [ "$tests" = 8 ] || echo "table under $backend: ${tests:-no} tests passed instead of 8: $(grep -m1 -A3 'panicked at' "$1/$backend" | tr '\n' ' ')"
     done
 }
 

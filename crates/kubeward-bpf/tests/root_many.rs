@@ -246,11 +246,12 @@ fn assert_adds_up(outcome: &Outcome) {
     );
 }
 
-/// Accounts and table say what the witness counted, and every record is where the account says.
+/// Accounts and table say what the witness counted, and every record is where the account says. What the kernel skipped beside that
+/// were calls of other tasks: where it preempts itself, one that is interrupted within bpf(2) has the runs of tracepoints skipped on
+/// its processor.
 fn assert_exact(outcome: &Outcome) {
     let Outcome { account, table, told, skipped, .. } = outcome;
     let counted = &outcome.shown();
-    assert_eq!(*skipped, 0, "the backend is exact");
     assert_eq!(sum(table), account.seen(), "{account:?}");
     assert_same(table, counted, "the table");
     assert_eq!(account.seen(), sum(counted), "{account:?}");
@@ -259,7 +260,7 @@ fn assert_exact(outcome: &Outcome) {
     let other = (account.lost_return, account.lost_storage, account.lost_share, account.untabled, account.sampled);
     assert_eq!(other, (0, 0, 0, 0, 0), "{account:?}");
     println!(
-        "{} calls of {} kinds, {} records lost: accounts and table exact",
+        "{} calls of {} kinds, {} records lost, {skipped} runs skipped for other tasks: accounts and table exact",
         sum(counted),
         kinds(counted).len(),
         account.lost_ring
