@@ -16,8 +16,8 @@ use crate::measure::{turns, Spread};
 use crate::registry::{Bench, Findings};
 use crate::row::{Goal, Measured, Spec};
 
-const CALL: &str = "getppid";
-const COUNTS: [usize; 2] = [1, 200];
+pub(crate) const CALL: &str = "getppid";
+pub(crate) const COUNTS: [usize; 2] = [1, 200];
 
 pub fn rows() -> Vec<Spec> {
     let row = |count: usize, against: &str, goal| Spec {
@@ -62,8 +62,16 @@ fn time(event: &SyscallEvent, policies: usize, events: u32) -> Result<f64> {
     Ok(begin.elapsed().as_nanos() as f64 / f64::from(events))
 }
 
-/// As the kernel side tells of a call without arguments.
 fn event() -> Result<SyscallEvent> {
+    let mut call = CallRecord::default();
+    match decode(record()?.as_bytes(), &mut call).context("reading the bench's own record")? {
+        Decoded::Call => Ok(call.event),
+        Decoded::Exec { .. } => bail!("a record of a call is read as one of an exec"),
+    }
+}
+
+/// As the kernel side tells of a call without arguments.
+pub(crate) fn record() -> Result<Record> {
     let mut record = Record::read_from(&[0; size_of::<Record>()]).context("zeroes are a record")?;
     record.kind = wire::KIND_CALL;
     record.phase = wire::PHASE_EXIT;
@@ -73,9 +81,5 @@ fn event() -> Result<SyscallEvent> {
     record.slot = 1;
     record.nr = number(CALL)? as u16;
     record.number = record.nr.into();
-    let mut call = CallRecord::default();
-    match decode(record.as_bytes(), &mut call).context("reading the bench's own record")? {
-        Decoded::Call => Ok(call.event),
-        Decoded::Exec { .. } => bail!("a record of a call is read as one of an exec"),
-    }
+    Ok(record)
 }

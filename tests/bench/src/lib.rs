@@ -7,6 +7,7 @@ pub mod cpu;
 pub mod excuse;
 pub mod judge;
 pub mod kernel;
+pub mod line;
 pub mod load;
 pub mod measure;
 pub mod peers;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::excuse::{Excuse, WhyNot};
 use crate::product::{events, memory, sustained, throughput};
 use crate::row::{Measured, Row, Spec};
-use crate::{judge, kernel, peers, vm};
+use crate::{judge, kernel, line, peers, vm};
 
 /// [`Bench::only`] that leaves nothing out.
 pub const EVERYTHING: &str = "*";
@@ -53,6 +53,7 @@ pub const GROUPS: &[Group] = &[
     Group { name: "throughput", needs_root: true, rows: throughput::rows, run: throughput::run },
     Group { name: "memory", needs_root: true, rows: memory::rows, run: memory::run },
     Group { name: "policies", needs_root: false, rows: judge::rows, run: judge::run },
+    Group { name: "lines", needs_root: false, rows: line::rows, run: line::run },
     Group { name: "peers", needs_root: true, rows: peers::rows, run: peers::run },
     Group { name: "vm", needs_root: true, rows: vm::rows, run: vm::run },
 ];

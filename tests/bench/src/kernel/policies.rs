@@ -10,18 +10,23 @@ use super::watch::Watch;
 
 /// `count` policies that each want a record of each of the calls at its exit.
 pub fn set(calls: &[&str], count: usize) -> Result<Arc<PolicySet>> {
+    named_set(calls, (0..count).map(|number| format!("p{number}")))
+}
+
+/// The same by policies of these names.
+pub fn named_set(calls: &[&str], policy_names: impl Iterator<Item = String>) -> Result<Arc<PolicySet>> {
     let names: Vec<String> = calls.iter().map(|name| format!("{{name: {name}}}")).collect();
-    let document = |number| {
+    let document = |policy: String| {
         format!(
-            "apiVersion: kubeward.kubeward/v1\nkind: KubeWard\nmetadata: {{name: p{number}}}\nspec: {{syscalls: [{}]}}\n",
+            "apiVersion: kubeward.kubeward/v1\nkind: KubeWard\nmetadata: {{name: {policy}}}\nspec: {{syscalls: [{}]}}\n",
             names.join(", ")
         )
     };
-    let text: Vec<String> = (0..count).map(document).collect();
+    let text: Vec<String> = policy_names.map(document).collect();
     let (policies, faults) = load("bench.yaml", text.join("---\n").as_bytes());
     ensure!(faults.is_empty(), "the bench's own policies are refused: {faults:?}");
     let (set, left_over) = PolicySet::new(policies);
-    ensure!(left_over.is_empty(), "{count} policies are more than the limit");
+    ensure!(left_over.is_empty(), "{} policies are more than the limit", text.len());
     Ok(Arc::new(set))
 }
 

@@ -22,7 +22,10 @@ impl JsonLines {
         self.line(out, "syscall", moment, |lines, out, fitting| {
             lines.call(out, event, fitting);
             lines.process(out, &event.process, fitting);
-            lines.owner(out, event, fitting);
+            if let Some(container) = &event.container {
+                lines.container_of_call(out, container, fitting);
+            }
+            lines.policies_of_call(out, &event.policies, fitting);
         });
     }
 
@@ -74,22 +77,29 @@ impl JsonLines {
         self.seen_processes.keep(number, process.clone(), &out[start..]);
     }
 
-    /// The container and the policies that want the event.
-    fn owner(&mut self, out: &mut Vec<u8>, event: &SyscallEvent, fitting: &Fitting) {
-        let number = event.container.as_ref().map_or(0, |container| Arc::as_ptr(container) as usize as u64)
-            ^ (event.policies.as_ptr() as usize as u64).rotate_left(32);
-        if fitting.is_whole() && self.seen_owners.write(out, number, |seen| seen.is_of(event)) {
+    /// What an event shows of its container.
+    fn container_of_call(&mut self, out: &mut Vec<u8>, container: &Arc<Container>, fitting: &Fitting) {
+        let number = Arc::as_ptr(container) as usize as u64 ^ fitting.names as u64;
+        if self.seen_containers.write(out, number, |seen| seen.is(container, fitting)) {
             return;
         }
         let start = out.len();
-        if let Some(container) = &event.container {
-            self.container_on_event(out, container, fitting);
+        self.container_on_event(out, container, fitting);
+        self.seen_containers.keep(number, Named::new(container, fitting), &out[start..]);
+    }
+
+    /// A part of its own: it may be most of the line, and many containers have the same.
+    fn policies_of_call(&mut self, out: &mut Vec<u8>, policies: &Arc<[Arc<str>]>, fitting: &Fitting) {
+        if policies.is_empty() {
+            return;
         }
-        policies(out, event, fitting);
-        if let Some(container) = event.container.clone().filter(|_| fitting.is_whole()) {
-            let owner = Owner { container, policies: event.policies.clone() };
-            self.seen_owners.keep(number, owner, &out[start..]);
+        let number = policies.as_ptr() as usize as u64 ^ fitting.names as u64;
+        if self.seen_policies.write(out, number, |seen| seen.is(policies, fitting)) {
+            return;
         }
+        let start = out.len();
+        write_policies(out, policies, fitting);
+        self.seen_policies.keep(number, Named::new(policies, fitting), &out[start..]);
     }
 }
 
@@ -124,17 +134,20 @@ impl CallHead {
     }
 }
 
-/// Both held, so that nothing else can be at their addresses.
+/// What a part names, and how much of each name. Held, so that nothing else can be at its address.
 #[derive(Debug)]
-pub(super) struct Owner {
-    container: Arc<Container>,
-    policies: Arc<[Arc<str>]>,
+pub(super) struct Named<T: ?Sized> {
+    what: Arc<T>,
+    name_bytes: usize,
 }
 
-impl Owner {
-    fn is_of(&self, event: &SyscallEvent) -> bool {
-        event.container.as_ref().is_some_and(|container| Arc::ptr_eq(container, &self.container))
-            && Arc::ptr_eq(&event.policies, &self.policies)
+impl<T: ?Sized> Named<T> {
+    fn new(what: &Arc<T>, fitting: &Fitting) -> Self {
+        Self { what: Arc::clone(what), name_bytes: fitting.name_bytes }
+    }
+
+    fn is(&self, what: &Arc<T>, fitting: &Fitting) -> bool {
+        Arc::ptr_eq(what, &self.what) && self.name_bytes == fitting.name_bytes
     }
 }
 
@@ -316,13 +329,10 @@ fn write_process(out: &mut Vec<u8>, process: &Process, fit: &Fit) {
     out.push(b'}');
 }
 
-fn policies(out: &mut Vec<u8>, event: &SyscallEvent, fitting: &Fitting) {
-    if event.policies.is_empty() {
-        return;
-    }
+fn write_policies(out: &mut Vec<u8>, policies: &[Arc<str>], fitting: &Fitting) {
     out.extend_from_slice(b",\"policies\":[");
-    let shown = &event.policies[..event.policies.len().min(fitting.names)];
-    let mut is_cut = shown.len() < event.policies.len();
+    let shown = &policies[..policies.len().min(fitting.names)];
+    let mut is_cut = shown.len() < policies.len();
     for (position, policy) in shown.iter().enumerate() {
         if position > 0 {
             out.push(b',');

@@ -14,12 +14,15 @@ mod docs_test;
 #[cfg(test)]
 mod tests;
 
-use self::call::{CallHead, Owner};
+use std::sync::Arc;
+
+use self::call::{CallHead, Named};
 use self::member::Fitting;
 use self::seen::Seen;
 use super::escape::json_str;
 use super::line::{Moment, Stream};
 use super::time::write_rfc3339;
+use crate::container::Container;
 use crate::event::Process;
 
 /// Longest line with its `\n`. containerd splits container log lines at 16 KiB.
@@ -36,7 +39,8 @@ pub struct JsonLines {
     event_labels: Vec<String>,
     seen_calls: Seen<CallHead>,
     seen_processes: Seen<Process>,
-    seen_owners: Seen<Owner>,
+    seen_containers: Seen<Named<Container>>,
+    seen_policies: Seen<Named<[Arc<str>]>>,
 }
 
 impl JsonLines {
@@ -56,7 +60,8 @@ impl JsonLines {
             event_labels: stream.event_labels.clone(),
             seen_calls: Seen::default(),
             seen_processes: Seen::default(),
-            seen_owners: Seen::default(),
+            seen_containers: Seen::default(),
+            seen_policies: Seen::default(),
         }
     }
 

@@ -291,6 +291,32 @@ fn containers_are_told_apart_however_many_there_are() {
 }
 
 #[test]
+fn line_of_many_policies_names_them_each_time_and_for_each_container() {
+    let mut lines = json_lines();
+    let mut event = openat_event();
+    let named = |count: usize, length: usize| -> Arc<[Arc<str>]> {
+        (0..count).map(|number| format!("{number:0length$}").into()).collect()
+    };
+    // Of some kilobytes; and longer than a line may be, so that they are cut.
+    let lists = [named(200, 40), named(200, 253), named(3, 8)];
+    for round in 0..3 {
+        for (policies, shown) in lists.iter().zip([200, 32, 3]) {
+            event.policies = policies.clone();
+            event.container = Some(Arc::new(Container { name: Some(format!("app-{round}")), ..web_container() }));
+            let mut out = Vec::new();
+            lines.syscall(&mut out, &event);
+            assert!(out.len() <= MAX_LINE_BYTES, "{}", out.len());
+            let line: Value = serde_json::from_slice(&out).expect("valid JSON");
+            let expected: Vec<&str> = policies.iter().take(shown).map(|name| &**name).collect();
+            assert!(line["policies"] == json!(expected), "{}", String::from_utf8_lossy(&out));
+            assert_eq!(line.get("policies_cut").is_some(), shown < policies.len());
+            assert_eq!(line["container"]["name"], format!("app-{round}"));
+            assert_eq!(line["syscall"], parsed(&event)["syscall"]);
+        }
+    }
+}
+
+#[test]
 fn container_line_carries_all_labels() {
     let line = line_of(|lines, out| lines.container(out, MOMENT, ContainerChange::Came(SIGHT), &web_container()));
     let line: Value = serde_json::from_str(&line).expect("valid JSON");
