@@ -16,7 +16,7 @@ kubeward=${KUBEWARD_BIN:-$root/bin/kubeward}
 backends=(tracepoint kprobe fentry auto)
 programs=(calls64 compat blocked loop)
 machines=("6.1 default" "6.1 preempt=full" "6.12 default" "6.12 preempt=full" "7.x default" "7.x preempt=full" "6.12 cgroup=v2"
-    "6.1 moves" "6.12 moves" "6.1 cost" "6.12 cost" "6.1 table" "7.x table" "6.1 io_uring" "7.x io_uring"
+    "6.1 moves" "6.12 moves" "6.1 cost" "6.12 cost" "7.x unselected" "6.1 table" "7.x table" "6.1 io_uring" "7.x io_uring"
     "6.1 many" "6.12 many-full" "7.x many" "7.x many-full")
 at_once=2
 
@@ -156,11 +156,20 @@ judge_cost() { # DIR KERNEL
     status_is_0 doctor "$1/doctor.status" "$1/doctor.txt"
     status_is_0 cost "$1/cost.status" "$1/cost"
     tests=$(sed -n 's/^test result: ok. \([0-9]*\) passed.*/\1/p' "$1/cost")
-    [ "$tests" = 3 ] || echo "cost: ${tests:-no} tests passed instead of 3: $(grep -m1 -A3 'panicked at' "$1/cost" | tr '\n' ' ')"
-    grep -q '; 2 kinds of hooks on functions tried$' "$1/cost" || echo "cost: not all kinds of hooks on functions were tried"
+    [ "$tests" = 4 ] || echo "cost: ${tests:-no} tests passed instead of 4: $(grep -m1 -A3 'panicked at' "$1/cost" | tr '\n' ' ')"
+    [ "$(grep -c '\(fentry\|kprobe\): [0-9]* unselected calls' "$1/cost")" = 2 ] || echo "cost: not all kinds of hooks on functions were tried"
     grep -q 'auto: .* for up to [0-9]* calls\|auto: .* for any number of calls\|auto: .* for every call' "$1/doctor.txt" \
         || echo "cost: doctor does not say how auto chooses"
     [ "$2" = 7.x ] || grep -q '32-bit calls: by one hook under fentry' "$1/doctor.txt" || echo "cost: fentry has no hook for all 32-bit calls"
+}
+
+# The same of unselected calls alone, where one kprobe.multi serves all: attaching and timing everything takes 7.x many minutes.
+judge_unselected() { # DIR
+    local tests
+    status_is_0 "unselected calls" "$1/unselected.status" "$1/unselected"
+    tests=$(sed -n 's/^test result: ok. \([0-9]*\) passed.*/\1/p' "$1/unselected")
+    [ "$tests" = 1 ] || echo "unselected calls: ${tests:-no} tests passed instead of 1: $(grep -m1 -A3 'panicked at' "$1/unselected" | tr '\n' ' ')"
+    grep -q 'kprobe: [0-9]* unselected calls, .* by hooks {KprobeMulti: ' "$1/unselected" || echo "unselected calls: none were made under kprobe.multi"
 }
 
 judge_table() { # DIR
@@ -228,6 +237,9 @@ boot() { # DIR KERNEL KIND
         cost)
             "$here/run.sh" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/cost.sh" "$kubeward" "$bin/root_cost"
             ;;
+        unselected)
+            "$here/run.sh" --timeout 300 --out "$dir" "$kernel" -- "$here/guest/unselected.sh" "$bin/root_cost"
+            ;;
         table)
             "$here/run.sh" --timeout 600 --out "$dir" "$kernel" -- "$here/guest/table.sh" "$bin/root_table" "$bin/results" "$bin/made_up"
             ;;
@@ -267,6 +279,9 @@ run_machine() { # MACHINE
     elif [ "$kind" = cost ]; then
         wrong=$(judge_cost "$dir" "$kernel")
         note="$note; $(grep -m1 '^auto: ' "$dir/cost" || true)"
+    elif [ "$kind" = unselected ]; then
+        wrong=$(judge_unselected "$dir")
+        note="$note; $(grep -m1 -o 'kprobe: .*' "$dir/unselected" || true)"
     elif [ "$kind" = table ]; then
         wrong=$(judge_table "$dir")
     elif [ "${kind%-full}" = many ]; then
