@@ -125,12 +125,12 @@ pub(crate) fn yield_to_waking_threads() -> io::Result<()> {
     Ok(())
 }
 
-/// How often a thread of this process had to give up its CPU while it still had work, since the process began.
+/// How often the calling thread had to give up its CPU while it still had work, since it began.
 pub(crate) fn involuntary_switches() -> u64 {
     // SAFETY: rusage is made of numbers, for which all zeroes is a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: `usage` is a valid rusage for the kernel to fill.
-    unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &mut usage) };
     usage.ru_nivcsw as u64
 }
 
