@@ -26,13 +26,22 @@ pub struct LoadOptions {
     pub table_entries: Option<u32>,
     /// Whether each container's first results have a place of their own before the table, which takes 256 bytes a container and CPU.
     pub has_first_results: bool,
+    /// Whether one command is to be watched ([`crate::probe::Probes::for_command`]): what only a node's containers need is loaded when it
+    /// is used.
+    pub is_for_command: bool,
 }
 
 impl Default for LoadOptions {
     /// A ring by the number of CPUs: on two 8 MiB, about 50,000 records, 50 ms of what one busy CPU makes.
     fn default() -> Self {
         let ring_bytes = size::ring_bytes(size::online_cpus());
-        Self { ring_bytes, containers: size::DEFAULT_CONTAINERS, table_entries: None, has_first_results: true }
+        Self {
+            ring_bytes,
+            containers: size::DEFAULT_CONTAINERS,
+            table_entries: None,
+            has_first_results: true,
+            is_for_command: false,
+        }
     }
 }
 
@@ -87,7 +96,7 @@ impl Engine {
         let mut open = open(MONITOR)?;
         for mut program in open.progs_mut() {
             let name = program.name().to_string_lossy().into_owned();
-            if let Some(wanted) = support.loads_at_once(&name) {
+            if let Some(wanted) = support.loads_at_once(&name, options.is_for_command) {
                 program.set_autoload(wanted);
             }
         }
@@ -112,11 +121,6 @@ impl Engine {
 
     pub fn support(&self) -> &Support {
         &self.support
-    }
-
-    /// The main object: the raw tracepoints through BTF, and what follows tasks.
-    pub(crate) fn object(&self) -> &Object {
-        &self.object
     }
 
     /// The object with the program, loaded now if it was not yet: some hundred milliseconds. The main one has those that this

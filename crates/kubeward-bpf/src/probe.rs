@@ -170,7 +170,7 @@ impl Probes {
 
     /// As [`Probes::new`], for one command, whose start somebody waits for: `asked` is what [`Probes::apply`] will be asked for.
     pub fn for_command(engine: Arc<Engine>, backend: Backend, asked: &[u8; CALLS]) -> Result<Self, ProbeError> {
-        let lifecycle = attach::lifecycle(&engine).map_err(ProbeError::Lifecycle)?;
+        let mut lifecycle = attach::lifecycle_by_tp_btf(&engine).map_err(ProbeError::Lifecycle)?;
         let (verdicts, early) = thread::scope(|scope| {
             let name = || thread::Builder::new().name("kubeward-load".to_owned());
             // The verifier takes as long as the self-test, which is on one CPU. The first kind tried is mostly the one to use.
@@ -180,6 +180,10 @@ impl Probes {
             (verdicts, early.and_then(|loading| loading.join().ok()))
         });
         let verdicts = verdicts?;
+        if !verdicts.tp_btf_is_exact() {
+            drop(std::mem::take(&mut lifecycle));
+            lifecycle = attach::lifecycle(&engine).map_err(ProbeError::Lifecycle)?;
+        }
         let uring = early.filter(|uring| uring.probe() == verdicts.raw_probe());
         Ok(Self::with(engine, (backend, Horizon::Trace), verdicts, uring, lifecycle))
     }

@@ -134,6 +134,13 @@ pub(crate) fn involuntary_switches() -> u64 {
     usage.ru_nivcsw as u64
 }
 
+/// Whether `part` is somewhere in `bytes`. Megabytes take it a millisecond.
+pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    // SAFETY: both pointers are to as many bytes as is said, which the function only reads.
+    let found = unsafe { libc::memmem(bytes.as_ptr().cast(), bytes.len(), part.as_ptr().cast(), part.len()) };
+    !found.is_null()
+}
+
 /// Waits until each CPU has left what it was doing in the kernel, as RCU has it: some milliseconds, and [`NO_RCU_GRACE`] where
 /// the kernel does not offer it (nohz_full) or a seccomp filter refuses it.
 pub(crate) fn wait_for_rcu() {

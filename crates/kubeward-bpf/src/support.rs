@@ -54,14 +54,16 @@ impl Support {
         }
     }
 
-    /// Whether the program is to be loaded before anybody asks for it; `None`: the object's own default.
-    pub(crate) fn loads_at_once(&self, name: &str) -> Option<bool> {
-        let is_classic = self.tracepoint && has_tracefs();
+    /// Whether the program is to be loaded before anybody asks for it; `None`: the object's own default. `is_for_command`: no container
+    /// comes that nobody has told of, and execs and exits are mostly followed as calls are.
+    pub(crate) fn loads_at_once(&self, name: &str, is_for_command: bool) -> Option<bool> {
+        let is_classic = self.tracepoint && has_tracefs() && !is_for_command;
         match name {
             "raw_enter" | "raw_exit" => Some(true),
             "classic_process_exec" | "classic_process_exit" => Some(is_classic),
             "raw_process_exec" | "raw_process_exit" => Some(!is_classic),
-            "cgroup_mkdir" | "cgroup_rmdir" => Some(self.takes(name)),
+            "cgroup_mkdir" | "cgroup_rmdir" => Some(self.takes(name) && !is_for_command),
+            "adopt_tasks" => Some(!is_for_command),
             _ => None,
         }
     }

@@ -20,9 +20,13 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+fn engine_for(is_for_command: bool) -> Arc<Engine> {
+    let small = LoadOptions { table_entries: Some(64), has_first_results: false, ..LoadOptions::default() };
+    Arc::new(Engine::load(&LoadOptions { is_for_command, ..small }).expect("the object loads"))
+}
+
 fn engine() -> Arc<Engine> {
-    let options = LoadOptions { table_entries: Some(64), has_first_results: false, ..LoadOptions::default() };
-    Arc::new(Engine::load(&options).expect("the object loads"))
+    engine_for(false)
 }
 
 /// The programs of this process: how many of each name, of which the kernel keeps 15 letters.
@@ -56,13 +60,24 @@ fn asked(name: &str) -> [u8; CALLS] {
     asked
 }
 
-/// Those beside [`at_once`].
-fn later() -> Vec<String> {
+/// What one command needs where the raw tracepoint serves it.
+fn of_a_command() -> BTreeMap<String, usize> {
+    let hooks = ["raw_enter", "raw_exit", "task_newtask", "process_fork", "raw_process_exe", "raw_process_exi"];
+    let iterators = ["tag_tasks", "list_tasks", "list_inside"];
+    hooks.iter().chain(&iterators).map(|&name| (name.to_owned(), 1)).collect()
+}
+
+/// Those beside `first`.
+fn beside(first: BTreeMap<String, usize>) -> Vec<String> {
     let mut later = loaded();
-    for (name, count) in at_once() {
+    for (name, count) in first {
         assert_eq!(later.remove(&name), Some(count), "{name}");
     }
     later.into_keys().collect()
+}
+
+fn later() -> Vec<String> {
+    beside(at_once())
 }
 
 fn is_exact(probes: &Probes, name: &str) -> bool {
@@ -99,20 +114,22 @@ fn root_only_programs_of_kinds_that_are_tried_here_are_loaded() {
 }
 
 #[test]
-fn root_a_command_has_programs_on_io_uring_ready_only_if_its_calls_may_come_by_it() {
+fn root_a_command_has_one_kind_of_hook_loaded_and_io_uring_only_if_its_calls_may_come_by_it() {
     let _alone = alone();
-    let engine = engine();
+    let engine = engine_for(true);
+    assert_eq!(loaded(), of_a_command());
     let probes = Probes::for_command(engine.clone(), Backend::Auto, &asked("getpid")).expect("some backend works");
     let is_exact = is_exact(&probes, "tp_btf");
     if !is_exact {
         println!("not run: what a command has where tp_btf is exact (it is not here)");
         return;
     }
-    assert_eq!(later(), [""; 0]);
+    assert_eq!(loaded(), of_a_command());
     drop(probes);
     let _probes = Probes::for_command(engine, Backend::Auto, &asked("openat")).expect("some backend works");
     let expected = if matches!(uring_support(), UringSupport::Watched(_)) { 5 } else { 0 };
-    assert_eq!(later().len(), expected, "{:?}", later());
+    let on_uring = beside(of_a_command());
+    assert_eq!(on_uring.len(), expected, "{on_uring:?}");
 }
 
 /// A kind that the verifier refuses is one that does not attach, and nobody would look for the reason.

@@ -10,14 +10,16 @@ use libbpf_rs::{MapCore, Object};
 
 use super::{open, refused, LoadError, MONITOR};
 
-/// By names of programs. What is in none of them is loaded with the main object, and so is the kind of the last two that this kernel
-/// attaches.
-const PARTS: [&[&str]; 5] = [
+/// By names of programs. What is in none of them is loaded with the main object, and so are those that are needed for sure
+/// (`Support::loads_at_once`).
+const PARTS: [&[&str]; 7] = [
     &["classic_enter", "classic_exit"],
     &["kprobe_enter", "kretprobe_exit"],
     &["kprobe_multi_enter", "kretprobe_multi_exit"],
     &["classic_process_exec", "classic_process_exit"],
     &["raw_process_exec", "raw_process_exit"],
+    &["cgroup_mkdir", "cgroup_rmdir"],
+    &["adopt_tasks"],
 ];
 
 /// Those that were needed so far stay until the engine goes, and so does what the kernel said of one that it refused.

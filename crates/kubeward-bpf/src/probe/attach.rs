@@ -172,14 +172,30 @@ fn kprobe_multi(engine: &Engine, symbols: &[String], is_return: bool) -> Result<
 /// What follows forks, execs and exits: without it no tag is inherited. Execs and exits go by the classic tracepoints where
 /// tracefs is mounted, since those skip no run; a fork's shows the child's number alone, and so has to go by the other.
 pub(super) fn lifecycle(engine: &Engine) -> Result<Vec<Link>, AttachError> {
-    let mut links = vec![trace(engine, "task_newtask")?, trace(engine, SECOND_CHANCE)?];
-    for moment in ["exec", "exit"] {
+    let mut links = forks(engine)?;
+    for moment in ENDS {
         let event = format!("sched_process_{moment}");
         let classic = tracepoint(engine, &format!("classic_process_{moment}"), TracepointCategory::Sched, &event);
         links.push(classic.or_else(|_| trace(engine, &format!("raw_process_{moment}")))?);
     }
     Ok(links)
 }
+
+/// As [`lifecycle`], where tp_btf skips no run either: its hooks go at once, and each classic one takes a grace period of RCU.
+pub(super) fn lifecycle_by_tp_btf(engine: &Engine) -> Result<Vec<Link>, AttachError> {
+    let mut links = forks(engine)?;
+    for moment in ENDS {
+        links.push(trace(engine, &format!("raw_process_{moment}"))?);
+    }
+    Ok(links)
+}
+
+fn forks(engine: &Engine) -> Result<Vec<Link>, AttachError> {
+    Ok(vec![trace(engine, "task_newtask")?, trace(engine, SECOND_CHANCE)?])
+}
+
+/// Of programs.
+const ENDS: [&str; 2] = ["exec", "exit"];
 
 /// A program whose section names its place.
 pub(crate) fn trace(engine: &Engine, name: &str) -> Result<Link, AttachError> {

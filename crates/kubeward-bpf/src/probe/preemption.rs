@@ -3,6 +3,8 @@
 use std::fs;
 use std::sync::LazyLock;
 
+use crate::process;
+
 const VERSION: &str = "/proc/sys/kernel/version";
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 /// Where the kernel cuts its version (`__NEW_UTS_LEN`): words at the end may be missing.
@@ -35,7 +37,7 @@ fn told_by(version: &str, types: impl FnOnce() -> Vec<u8>) -> Preemption {
         (None, _) if words.contains(&"SMP") && version.len() < LONGEST_VERSION => Preemption::Never,
         (Some(&"PREEMPT_DYNAMIC"), None) => {
             let types = types();
-            match (names(&types, b"preempt_dynamic_full"), names(&types, b"preempt_dynamic_lazy")) {
+            match (names(&types, "preempt_dynamic_full"), names(&types, "preempt_dynamic_lazy")) {
                 (true, false) => Preemption::AtWakeUps,
                 _ => Preemption::AtTicks,
             }
@@ -44,9 +46,9 @@ fn told_by(version: &str, types: impl FnOnce() -> Vec<u8>) -> Preemption {
     }
 }
 
-/// Whether a name is among the strings of BTF, which end in a NUL each.
-fn names(types: &[u8], name: &[u8]) -> bool {
-    types.split(|&byte| byte == 0).any(|string| string == name)
+/// Whether a name is among the strings of BTF, some megabytes, which end in a NUL each.
+fn names(types: &[u8], name: &str) -> bool {
+    process::contains(types, format!("\0{name}\0").as_bytes())
 }
 
 #[cfg(test)]

@@ -258,6 +258,7 @@ fn dispatches(engine: &Engine) -> TestResult<bool> {
 
 /// Threads in a loop on one CPU, preempted by another that makes the same call at once. Returns the calls they made.
 fn loops() -> TestResult<u64> {
+    let preemption = preemption::of_this_kernel();
     let shared = Arc::new(Loops::default());
     let loops: Vec<_> = (0..LOOPS)
         .map(|_| {
@@ -274,7 +275,7 @@ fn loops() -> TestResult<u64> {
         let shared = Arc::clone(&shared);
         move || {
             process::pin_to_one_cpu()?;
-            shared.preempt(preemption::of_this_kernel());
+            shared.preempt(preemption);
             Ok(())
         }
     });

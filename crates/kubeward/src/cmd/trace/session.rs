@@ -62,6 +62,7 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
         // They spare a node's many containers the table's hash. One command has the table to itself.
         has_first_results: false,
         containers: 1,
+        is_for_command: true,
     })?);
     let mut probes = Probes::for_command(engine.clone(), args.probe_backend, &hook_bits(&set.hooks(), false))?;
     let watch = Watch { engine, set };
