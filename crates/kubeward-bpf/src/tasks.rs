@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::mem::size_of;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::Iter;
@@ -40,6 +40,8 @@ pub struct Task {
 pub enum TasksError {
     #[error(transparent)]
     Object(#[from] LoadError),
+    #[error(transparent)]
+    Part(#[from] Arc<LoadError>),
     #[error(transparent)]
     Map(#[from] MapError),
     #[error("listing tasks: {0}")]
@@ -147,7 +149,7 @@ impl Engine {
     }
 
     fn iterate(&self, name: &str) -> Result<Vec<u8>, TasksError> {
-        let program = self.object().progs_mut().find(|program| program.name() == name);
+        let program = self.object_with(name)?.progs_mut().find(|program| program.name() == name);
         let program = program.ok_or_else(|| LoadError::Damaged { kind: "program", name: name.to_owned() })?;
         let link = program.attach()?;
         let mut bytes = Vec::new();
