@@ -53,7 +53,7 @@ pub fn run(bench: &Bench) -> Result<Findings> {
     if bench.wants(PACED) {
         match paced(bench, &node, folder.path()) {
             Ok(measured) => findings.measured.push(measured),
-            Err(error) => findings.not_run.push((PACED.to_owned(), format!("{error:#}"))),
+            Err(error) => findings.not_run.push((PACED.to_owned(), error.into())),
         }
     }
     if bench.wants(FLOODED) || bench.wants(FAIR) {
