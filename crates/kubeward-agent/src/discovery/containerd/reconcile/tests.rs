@@ -140,7 +140,9 @@ fn kernel_is_asked_about_each_that_containerd_vouches_for_once_in_four_lists() {
         ends.extend(reconcile(&known, Some(&listing), living));
     }
     asked.borrow_mut().sort_unstable();
-    assert_eq!((asked.into_inner(), ends), (vec![7, 8, 9], vec![Step::Ended(key("gone"))]));
+    // The list says that the last one runs, so that it is looked for anew once it is known to have ended.
+    assert_eq!(asked.into_inner(), [7, 8, 9, 9]);
+    assert_eq!(ends, [Step::Ended(key("gone")), Step::Unseen(key("gone"), 9)]);
 }
 
 #[test]
