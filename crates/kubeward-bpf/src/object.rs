@@ -9,7 +9,6 @@ use libbpf_rs::{MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel};
 use crate::maps::Maps;
 use crate::size;
 use crate::support::Support;
-use crate::table::TableRoom;
 use parts::Parts;
 
 static MONITOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o.z"));
@@ -21,10 +20,10 @@ pub struct LoadOptions {
     pub ring_bytes: u32,
     /// Room for containers at a time, those included that ended a moment ago or wait for a name: 1 to [`size::MOST_CONTAINERS`].
     pub containers: u32,
-    /// Entries of the exact table, and of its durations; `None`: as many as [`TableRoom::on`] gives on this machine. 65,536 take
+    /// Entries of the exact table, and of its durations; `None`: as many as [`TableRoom::on`](crate::table::TableRoom::on) gives on this machine. 65,536 take
     /// the kernel some 50 ms to make.
     pub table_entries: Option<u32>,
-    /// Whether each container's first results have a place of their own before the table, which takes 256 bytes a container and CPU.
+    /// Whether each container's first results have a place of their own before the table, which takes 256 bytes a container and CPU, 16 MiB at most.
     pub has_first_results: bool,
     /// Whether one command is to be watched ([`crate::probe::Probes::for_command`]): what only a node's containers need is loaded when it
     /// is used.
@@ -100,10 +99,10 @@ impl Engine {
                 program.set_autoload(wanted);
             }
         }
-        let room = TableRoom::on(libbpf_rs::num_possible_cpus().map_err(refused("counting CPUs"))?);
+        let cpus = libbpf_rs::num_possible_cpus().map_err(refused("counting CPUs"))?;
         for mut map in open.maps_mut() {
             let name = map.name().to_string_lossy().into_owned();
-            if let Some(entries) = size::entries(&name, options, room) {
+            if let Some(entries) = size::entries(&name, options, cpus) {
                 map.set_max_entries(entries).map_err(refused("sizing a map"))?;
             }
         }
