@@ -1,5 +1,6 @@
 //! The kernel's maps, typed: which slot is whose, what a slot wants, and what was counted.
 
+use std::collections::HashSet;
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -37,6 +38,8 @@ pub struct Maps {
     stages: MapHandle,
     container_map: MapHandle,
     namespace_map: MapHandle,
+    /// Keys of `namespace_map`: the kernel adds and takes none.
+    bound_namespaces: Mutex<HashSet<NsKey>>,
     own_pid_namespaces: MapHandle,
     task_tags: MapHandle,
     accounts: MapHandle,
@@ -92,6 +95,7 @@ impl Maps {
             stages: find("stages")?,
             container_map: find("container_map")?,
             namespace_map: find("namespace_map")?,
+            bound_namespaces: Mutex::default(),
             own_pid_namespaces: find("own_pid_namespaces")?,
             task_tags: find("task_tags")?,
             accounts: find("accounts")?,
@@ -227,22 +231,23 @@ impl Maps {
     /// `sticky`: a task found by it keeps the container when it leaves the namespaces.
     pub fn bind_namespace(&self, key: NsKey, slot: ContainerSlot, sticky: bool) -> Result<(), MapError> {
         let target = Target { slot: self.check(slot)?, flags: if sticky { wire::TARGET_STICKY } else { 0 } };
-        let key = wire::NsKey::from(key);
-        let updated = self.namespace_map.update(key.as_bytes(), target.as_bytes(), MapFlags::ANY);
+        let updated = self.namespace_map.update(wire::NsKey::from(key).as_bytes(), target.as_bytes(), MapFlags::ANY);
         updated.map_err(full("namespace_map"))?;
-        self.count_namespaces()
+        self.count_namespaces(|bound| bound.insert(key))
     }
 
     /// Absent already is as good as removed.
     pub fn unbind_namespace(&self, key: NsKey) -> Result<(), MapError> {
-        let key = wire::NsKey::from(key);
-        absent_is_fine("namespace_map", self.namespace_map.delete(key.as_bytes()))?;
-        self.count_namespaces()
+        absent_is_fine("namespace_map", self.namespace_map.delete(wire::NsKey::from(key).as_bytes()))?;
+        self.count_namespaces(|bound| bound.remove(&key))
     }
 
-    fn count_namespaces(&self) -> Result<(), MapError> {
-        let entries = self.namespace_map.keys().count() as u32;
-        self.change_settings(|settings| settings.ns_entries = entries)
+    fn count_namespaces(&self, change: impl FnOnce(&mut HashSet<NsKey>) -> bool) -> Result<(), MapError> {
+        let mut bound = self.bound_namespaces.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if !change(&mut bound) {
+            return Ok(());
+        }
+        self.change_settings(|settings| settings.ns_entries = bound.len() as u32)
     }
 
     /// Does something while the kernel side knows the pid namespaces, by inode number, whose first tasks are containers' inits.

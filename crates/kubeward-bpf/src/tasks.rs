@@ -1,11 +1,13 @@
 //! What runs now, from the kernel's own task list: no /proc, no ptrace rights.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read};
 use std::mem::size_of;
-use std::sync::{Mutex, MutexGuard};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
-use libbpf_rs::Iter;
+use libbpf_rs::libbpf_sys;
 
 use crate::maps::MapError;
 use crate::object::{Engine, LoadError};
@@ -41,24 +43,46 @@ pub enum TasksError {
     #[error(transparent)]
     Object(#[from] LoadError),
     #[error(transparent)]
+    Part(#[from] Arc<LoadError>),
+    #[error(transparent)]
     Map(#[from] MapError),
     #[error("listing tasks: {0}")]
-    Iterate(#[from] libbpf_rs::Error),
-    #[error("listing tasks: {0}")]
-    Read(#[from] std::io::Error),
+    Iterate(#[from] io::Error),
+}
+
+/// Which tasks the kernel goes through. Before 6.1 it goes through all whatever is asked, so that whoever asks looks at what was found.
+#[derive(Debug, Clone, Copy)]
+enum Among {
+    All,
+    Thread(u32),
+    Process(u32),
 }
 
 impl Engine {
     /// Every thread of the machine that the agent's pid namespace shows (`hostPID`: all of them), in about a
     /// millisecond per thousand.
     pub fn tasks(&self) -> Result<Vec<Task>, TasksError> {
-        let bytes = self.iterate("list_tasks")?;
+        self.list_tasks(Among::All)
+    }
+
+    /// The thread of this number, at a cost that does not grow with the number of threads. `None` where it has ended; from 6.1 to
+    /// 6.11 also where it is not its process's first.
+    pub fn task(&self, tid: u32) -> Result<Option<Task>, TasksError> {
+        // No thread's, and to the kernel no choice.
+        if tid == 0 {
+            return Ok(None);
+        }
+        Ok(self.list_tasks(Among::Thread(tid))?.into_iter().find(|task| task.tid == tid))
+    }
+
+    fn list_tasks(&self, among: Among) -> Result<Vec<Task>, TasksError> {
+        let bytes = self.iterate("list_tasks", among)?;
         Ok(bytes.chunks_exact(size_of::<wire::Task>()).filter_map(wire::Task::read_from).map(Task::from).collect())
     }
 
     /// Tasks of containers that may be in a call whose return their container's profile wants.
     pub(crate) fn inside(&self) -> Result<Vec<wire::Inside>, TasksError> {
-        let bytes = self.iterate("list_inside")?;
+        let bytes = self.iterate("list_inside", Among::All)?;
         Ok(bytes.chunks_exact(size_of::<wire::Inside>()).filter_map(wire::Inside::read_from).collect())
     }
 
@@ -75,13 +99,13 @@ impl Engine {
     /// Gives every thread that the process has now to a container. What they fork from now on follows them.
     pub fn tag_process(&self, process: &Pidfd, slot: ContainerSlot) -> Result<(), TasksError> {
         self.maps().tag_task(process.as_fd(), slot.0)?;
-        self.tag(wire::TAG_THREADS, slot, |_| {})?;
+        self.tag(wire::TAG_THREADS, Among::All, slot, |_| {})?;
         Ok(())
     }
 
     /// Gives the process to a container, whoever has it, and tells its program: for a container's init, which cannot be another's.
     pub fn tag_init(&self, init: &Task, slot: ContainerSlot) -> Result<(), TasksError> {
-        self.tag(wire::TAG_PROCESS, slot, |settings| {
+        self.tag(wire::TAG_PROCESS, Among::Process(init.pid), slot, |settings| {
             settings.tag_pid = init.pid;
             settings.tag_start_ns = init.start_boot_ns;
         })?;
@@ -91,7 +115,7 @@ impl Engine {
     /// Gives every task of the cgroup that is nobody's yet to a container: what ran before the container was known. With the
     /// inode number of a pid namespace only those in it or in one below: others may have come from elsewhere.
     pub fn tag_cgroup(&self, cgroup: CgroupId, pid_ns: Option<u32>, slot: ContainerSlot) -> Result<(), TasksError> {
-        self.tag(wire::TAG_CGROUP, slot, |settings| {
+        self.tag(wire::TAG_CGROUP, Among::All, slot, |settings| {
             settings.tag_cgroup = cgroup.0;
             settings.tag_pid_ns = pid_ns.unwrap_or(0);
         })?;
@@ -102,7 +126,7 @@ impl Engine {
     /// [`Engine::tasks`] shows none with it.
     pub fn untag(&self, slot: ContainerSlot) -> Result<(), TasksError> {
         for _ in 0..PASSES {
-            if self.tag(wire::TAG_REMOVE, slot, |_| {})?.is_empty() {
+            if self.tag(wire::TAG_REMOVE, Among::All, slot, |_| {})?.is_empty() {
                 break;
             }
         }
@@ -120,7 +144,7 @@ impl Engine {
             for mode in [wire::TAG_KIN, wire::TAG_STRAYS] {
                 self.maps().change_settings(|settings| settings.tag_mode = mode)?;
                 for _ in 0..PASSES {
-                    if self.iterate("adopt_tasks")?.is_empty() {
+                    if self.iterate("adopt_tasks", Among::All)?.is_empty() {
                         break;
                     }
                 }
@@ -134,6 +158,7 @@ impl Engine {
     fn tag(
         &self,
         mode: u32,
+        among: Among,
         slot: ContainerSlot,
         which: impl FnOnce(&mut wire::Settings),
     ) -> Result<Vec<u8>, TasksError> {
@@ -143,17 +168,54 @@ impl Engine {
             settings.tag_slot = slot.0;
             which(settings);
         })?;
-        self.iterate("tag_tasks")
+        self.iterate("tag_tasks", among)
     }
 
-    fn iterate(&self, name: &str) -> Result<Vec<u8>, TasksError> {
-        let program = self.object().progs_mut().find(|program| program.name() == name);
+    fn iterate(&self, name: &str, among: Among) -> Result<Vec<u8>, TasksError> {
+        let program = self.object_with(name)?.progs_mut().find(|program| program.name() == name);
         let program = program.ok_or_else(|| LoadError::Damaged { kind: "program", name: name.to_owned() })?;
-        let link = program.attach()?;
+        let link = match attach(program.as_fd(), among) {
+            // A kernel that knows no such choice goes through all.
+            Err(_) if !matches!(among, Among::All) => attach(program.as_fd(), Among::All)?,
+            link => link?,
+        };
         let mut bytes = Vec::new();
-        Iter::new(&link)?.read_to_end(&mut bytes)?;
+        begin(link.as_fd())?.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// libbpf-rs has no such choice.
+fn attach(program: BorrowedFd<'_>, among: Among) -> io::Result<OwnedFd> {
+    let mut info = libbpf_sys::bpf_iter_link_info::default();
+    info.task = match among {
+        Among::All => Default::default(),
+        Among::Thread(tid) => libbpf_sys::bpf_iter_link_info__bindgen_ty_3 { tid, ..Default::default() },
+        Among::Process(pid) => libbpf_sys::bpf_iter_link_info__bindgen_ty_3 { pid, ..Default::default() },
+    };
+    let options = libbpf_sys::bpf_link_create_opts {
+        sz: size_of::<libbpf_sys::bpf_link_create_opts>() as _,
+        iter_info: &mut info,
+        iter_info_len: size_of::<libbpf_sys::bpf_iter_link_info>() as u32,
+        ..Default::default()
+    };
+    // SAFETY: `options` and what it points to outlive the call, which only reads them.
+    let link = unsafe { libbpf_sys::bpf_link_create(program.as_raw_fd(), 0, libbpf_sys::BPF_TRACE_ITER, &options) };
+    owned(link)
+}
+
+fn begin(link: BorrowedFd<'_>) -> io::Result<File> {
+    // SAFETY: a plain system call on an open descriptor.
+    owned(unsafe { libbpf_sys::bpf_iter_create(link.as_raw_fd()) }).map(File::from)
+}
+
+/// What libbpf returned: a descriptor, or an error's number below 0.
+fn owned(returned: i32) -> io::Result<OwnedFd> {
+    if returned < 0 {
+        return Err(io::Error::from_raw_os_error(-returned));
+    }
+    // SAFETY: the kernel has just opened it for this process, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(returned) })
 }
 
 /// The iterators that tag are told what to do by settings and maps.

@@ -36,3 +36,14 @@ fn root_mount_namespaces_are_told_apart_though_their_numbers_come_back() {
     assert_eq!(sequences, 20, "{keys:?}");
     assert!(keys.iter().all(|key| key.mnt_seq != 0), "{keys:?}");
 }
+
+#[test]
+fn root_task_is_found_by_its_number_as_in_the_whole_list() {
+    let engine = Engine::load(&LoadOptions::default()).expect("the object loads");
+    let all = engine.tasks().expect("tasks can be listed");
+    let own = all.iter().find(|task| task.tid == std::process::id()).expect("this process runs");
+    assert_eq!(engine.task(own.tid).expect("a task can be looked up").as_ref(), Some(own));
+    let mut child = Command::new("true").spawn().expect("true runs");
+    child.wait().expect("it is our child");
+    assert_eq!([0, child.id()].map(|tid| engine.task(tid).expect("a task can be looked up")), [None, None]);
+}

@@ -70,6 +70,8 @@ reasons! {
         ReturnMissed = "return_missed",
         /// The record could not be decoded.
         Decode = "decode",
+        /// The kernel side wrote the record into the ring and nobody has read it there: it was damaged or overwritten.
+        Unread = "unread",
         /// The queue between two stages of the agent was full.
         Queue = "queue",
         /// The output was full or gone.
@@ -158,6 +160,13 @@ impl Account {
         self.lost.add(reason, moved);
     }
 
+    /// No record of these calls, which were in flight, comes any more. At most as many as were in flight are moved.
+    pub fn lose_unread(&mut self, count: u64) {
+        let moved = count.min(self.in_flight);
+        self.in_flight -= moved;
+        self.lost.add(LossReason::Unread, moved);
+    }
+
     /// Adds another account to this one, as when a node's is made of its containers'.
     pub fn add(&mut self, other: &Account) {
         self.seen += other.seen;
@@ -186,7 +195,7 @@ mod tests {
 
     fn account() -> impl Strategy<Value = Account> {
         let count = 0..1u64 << 40;
-        let reasons = (prop::array::uniform8(count.clone()), prop::array::uniform8(count.clone()));
+        let reasons = (prop::array::uniform8(count.clone()), prop::array::uniform9(count.clone()));
         (reasons, prop::array::uniform5(count)).prop_map(
             |((filtered, lost), [seen, emitted, sampled, in_flight, unreadable])| {
                 let mut account = Account { seen, emitted, sampled, in_flight, unreadable, ..Account::default() };
@@ -202,7 +211,10 @@ mod tests {
         let names: Vec<_> = FilterReason::ALL.iter().map(|reason| reason.name()).collect();
         assert_eq!(names, ["setup", "policy", "count", "errors", "duration", "path", "coalesced", "ignored"]);
         let names: Vec<_> = LossReason::ALL.iter().map(|reason| reason.name()).collect();
-        assert_eq!(names, ["ring", "share", "pending", "storage", "return_missed", "decode", "queue", "output"]);
+        assert_eq!(
+            names,
+            ["ring", "share", "pending", "storage", "return_missed", "decode", "unread", "queue", "output"]
+        );
         let mut lost = Lost::default();
         for (position, &reason) in LossReason::ALL.iter().enumerate() {
             lost.add(reason, 1 << position);

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use kubeward_bpf::probe::Backend;
 
 use kubeward_bench::check::{self, Checked};
+use kubeward_bench::kernel;
 use kubeward_bench::load::{self, Load};
 use kubeward_bench::product::{inits, profile};
 use kubeward_bench::registry::{self, Bench};
@@ -45,6 +46,14 @@ enum Verb {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
+    /// Print which part of the kernel a call's time goes to, by what is attached
+    ProfileCalls {
+        /// Rows of the kernel's, by name; `*` stands for anything
+        #[arg(long, default_value = "kernel/*", value_name = "GLOB")]
+        only: String,
+        #[arg(long, default_value_t = 3)]
+        seconds: u64,
+    },
     /// Sample the agent's stacks with perf while two containers make calls
     ProfileUser {
         #[arg(long, default_value_t = 10)]
@@ -77,6 +86,7 @@ fn main() -> Result<ExitCode> {
         Some(Verb::Table { file }) => print!("{}", read(file)?.table()),
         Some(Verb::Inits { count }) => inits::serve(*count)?,
         Some(Verb::ProfileKernel { seconds }) => print!("{}", profile::kernel(*seconds)?),
+        Some(Verb::ProfileCalls { only, seconds }) => print!("{}", kernel::profile::by_part(only, *seconds)?),
         Some(Verb::ProfileUser { seconds, samples }) => profile::user(*seconds, samples)?,
         Some(Verb::Check { file }) => return Ok(told(&check::check(&read(file)?, &registry::all_rows()))),
         Some(Verb::Load { load }) => load::serve(*load)?,

@@ -96,7 +96,7 @@ pub fn run(bench: &Bench, groups: &[Group], mut told: impl FnMut(&str)) -> Vec<R
 }
 
 /// `*` stands for any characters, none too.
-fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(left) = name.strip_prefix(start) else { return false };
     (0..=left.len()).filter(|&skipped| left.is_char_boundary(skipped)).any(|skipped| matches(rest, &left[skipped..]))

@@ -31,6 +31,19 @@ pub struct Settled {
     pub waits: bool,
 }
 
+/// A container of which no call was seen yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    pub entry: &'a Entry,
+    /// [`wire::STAGE_SETUP`] as long as its program does not run.
+    pub stage: u32,
+    /// Its init, for one that may be in a cgroup or have a tag that is another container's.
+    pub own_init: Option<&'a Task>,
+    /// What runs in its cgroup is given to it later, with that of others, by [`Engine::adopt_strays`]: each time costs a pass over
+    /// all tasks.
+    pub adopts_later: bool,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     #[error(transparent)]
@@ -160,13 +173,10 @@ impl Applier {
         Ok(left)
     }
 
-    /// Begins to watch a container. `stage` is [`wire::STAGE_SETUP`] as long as its program does not run. `watched` is asked once
-    /// it is covered. `own_init`: its init, for one that may be in a cgroup or have a tag that is another container's.
+    /// Begins to watch a container. `watched` is asked once it is covered.
     pub fn open(
         &mut self,
-        entry: &Entry,
-        stage: u32,
-        own_init: Option<&Task>,
+        Opening { entry, stage, own_init, adopts_later }: Opening<'_>,
         watched: impl FnOnce() -> Result<Watched, MapError>,
     ) -> Result<(), ApplyError> {
         let (selected, id) = self.assign(entry.slot, Some(&entry.container))?;
@@ -177,6 +187,9 @@ impl Applier {
             self.engine.tag_init(init, entry.slot)?;
         }
         self.bind(entry)?;
+        if !adopts_later {
+            self.adopt(entry)?;
+        }
         self.name(entry, selected, watched()?);
         Ok(())
     }
@@ -195,6 +208,7 @@ impl Applier {
         self.name(entry, selected, watched);
         // Its tasks are found by the birth until they are tagged.
         self.bind(entry)?;
+        self.adopt(entry)?;
         Ok(self.engine.maps().set_container(entry.slot, &kernel_container(Some(entry), id))?)
     }
 
@@ -217,15 +231,19 @@ impl Applier {
         let maps = self.engine.maps();
         if let Some(cgroup) = entry.cgroup {
             maps.bind_cgroup(cgroup, entry.slot)?;
-            // What runs there already may move to another cgroup before its next call; what comes is found by the cgroup.
-            let pid_ns = entry.ns.map(|ns| ns.pid_ns);
-            self.engine.tag_cgroup(cgroup, pid_ns, entry.slot)?;
         }
         if let Some(ns) = entry.ns {
             // Beside a v2 hierarchy it is for guests, who are the container's only while they are in it.
             maps.bind_namespace(ns, entry.slot, !entry.has_v2)?;
         }
         Ok(())
+    }
+
+    /// What runs in its cgroup already may move to another before its next call; what comes is found by the cgroup.
+    fn adopt(&self, entry: &Entry) -> Result<(), ApplyError> {
+        let Some(cgroup) = entry.cgroup else { return Ok(()) };
+        let pid_ns = entry.ns.map(|ns| ns.pid_ns);
+        Ok(self.engine.tag_cgroup(cgroup, pid_ns, entry.slot)?)
     }
 
     /// More is known of a container, so that other policies may select it.

@@ -11,7 +11,7 @@ mod reconcile;
 mod source;
 mod wanted;
 
-pub use apply::{Applier, ApplyError, Settled};
+pub use apply::{Applier, ApplyError, Opening, Settled};
 pub use choose::{choose, Choice, LeftOut};
 pub use kernel::{hook_bits, kernel_limits, kernel_profile};
 pub use reconcile::{reconcile, HookBits, Plan, ProfileId, Step, TooManyProfiles};

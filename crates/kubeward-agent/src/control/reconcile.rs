@@ -127,15 +127,24 @@ impl Plan {
             id => (id?, true),
         };
         let selected = container.map(|container| self.set.select(container)).unwrap_or_default();
-        self.assigned.insert(slot, (selected, id));
+        let before = self.assigned.insert(slot, (selected, id));
         container.filter(|_| is_tried).into_iter().for_each(|container| self.note_tried(slot, container, selected));
-        self.forget_unused();
+        if let Some((_, before)) = before.filter(|(_, before)| *before != id) {
+            self.forget_if_unused(before);
+        }
         Ok((selected, id, steps))
     }
 
     pub fn remove(&mut self, slot: ContainerSlot) {
-        self.assigned.remove(&slot);
-        self.forget_unused();
+        if let Some((_, id)) = self.assigned.remove(&slot) {
+            self.forget_if_unused(id);
+        }
+    }
+
+    fn forget_if_unused(&mut self, id: ProfileId) {
+        if !self.assigned.values().any(|(_, used)| *used == id) {
+            self.profiles.remove(&id);
+        }
     }
 
     /// Where the profile is: written already, or at a number that nobody uses.

@@ -179,17 +179,30 @@ impl Pipeline {
         self.output.line(None, &mut |out| lines.ledger(out, moment, &ledger));
     }
 
+    /// In the last account the ring has been read past all that the container wrote: a record that is still missing was lost there. A
+    /// call that goes on, of a task that outlives its container, is none of these, as the kernel side has written no record of it.
+    fn account(&self, slot: ContainerSlot, is_final: bool) -> Option<(Arc<Container>, Account)> {
+        let (kernel, mut account) = self.joined(slot, is_final)?;
+        let member = self.members.get(slot)?;
+        let unread = kernel.submitted().saturating_sub(member.counts.read);
+        if is_final && unread > 0 {
+            tracing::error!(container = %member.container.id, records = unread, "these were written into the ring and not read there; their calls are counted as lost");
+            account.lose_unread(unread);
+        }
+        Some((member.container.clone(), account))
+    }
+
     /// The kernel's counters are of all CPUs and move while they are read: a sum that does not add up is read again. One
     /// that never does is shown as it is where the counters stand still, and at the end; calls that are being counted
     /// are in flight.
-    fn account(&self, slot: ContainerSlot, is_final: bool) -> Option<(Arc<Container>, Account)> {
+    fn joined(&self, slot: ContainerSlot, is_final: bool) -> Option<(wire::Account, Account)> {
         let member = self.members.get(slot)?;
         let mut kernel = (self.kernel_account)(slot)?;
         let mut account = member.counts.join(&kernel);
         let mut moves = false;
         for _ in 0..ACCOUNT_TRIES {
             if account.balanced() {
-                return Some((member.container.clone(), account));
+                return Some((kernel, account));
             }
             // A program that was preempted between two counters gets on.
             std::thread::yield_now();
@@ -200,7 +213,7 @@ impl Pipeline {
         if moves && !is_final {
             settle(&mut account);
         }
-        Some((member.container.clone(), account))
+        Some((kernel, account))
     }
 
     /// Ends the containers that were closed and whose records are read.
@@ -256,6 +269,7 @@ impl Pipeline {
                 self.ended_untabled += (self.kernel_account)(slot).map_or(0, |kernel| kernel.untabled);
             }
             self.ended.add(&account);
+            self.given_up += account.lost.get(LossReason::Unread);
         }
         self.members.remove(slot);
         self.programs.forget(slot);

@@ -86,6 +86,8 @@ pub struct Pipeline {
     policies_since_ns: u64,
     /// Sum of the accounts of containers that are gone.
     pub(super) ended: Account,
+    /// Records of those that were counted as lost since they were not read, and that have not come later.
+    pub(super) given_up: u64,
     /// What the table had no room for of those that the stream spoke of.
     pub(super) ended_untabled: u64,
     pub(super) doubts: Doubts,
@@ -134,6 +136,7 @@ impl Pipeline {
             is_releasing: false,
             policies_since_ns: 0,
             ended: Account::default(),
+            given_up: 0,
             ended_untabled: 0,
             doubts: Doubts::default(),
             seq: 0,
@@ -295,14 +298,16 @@ impl Pipeline {
         }
     }
 
-    /// It is lost for the node: in no account of a container that is there, it may be the last of one that was closed with it
-    /// under way.
+    /// It is lost for the node: in no account of a container that is there, it may be of one that has ended without it, which has
+    /// counted it as lost.
     fn stray(&mut self, slot: ContainerSlot) {
-        match self.ended.in_flight.checked_sub(1) {
-            Some(under_way) => self.ended.in_flight = under_way,
-            None => self.ended.seen += 1,
+        match self.given_up.checked_sub(1) {
+            Some(given_up) => self.given_up = given_up,
+            None => {
+                self.ended.seen += 1;
+                self.ended.lost.add(LossReason::Decode, 1);
+            }
         }
-        self.ended.lost.add(LossReason::Decode, 1);
         self.strays += 1;
         if self.strays == 1 {
             tracing::error!(

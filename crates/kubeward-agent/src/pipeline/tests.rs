@@ -27,6 +27,8 @@ mod coalesce;
 mod coverage;
 #[path = "held_tests.rs"]
 mod held;
+#[path = "last_account_tests.rs"]
+mod last_account;
 
 const A: ContainerSlot = ContainerSlot(1);
 const B: ContainerSlot = ContainerSlot(2);
@@ -227,20 +229,6 @@ fn container_is_known_before_its_first_record_is_told() {
 }
 
 #[test]
-fn record_that_comes_when_its_container_is_closed_is_counted_once() {
-    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
-    rig.open(A, "a");
-    rig.change_kernel(A, |account| account.at_once = 1);
-    rig.commands.send(Command::Close { slot: A });
-    while rig.freed.try_recv().is_err() {
-        rig.pipeline.drained();
-    }
-    rig.pipeline.record(record(A, "mkdir", 0).as_bytes());
-    let node = rig.pipeline.finish(Doubts::default()).total;
-    assert_eq!((node.seen, node.in_flight, node.lost.get(LossReason::Decode), node.imbalance()), (1, 0, 1, 0));
-}
-
-#[test]
 fn container_that_no_policy_selects_is_in_the_node_alone() {
     let mut rig = Rig::new("{syscalls: [{name: mkdir}], selector: {namespaces: [other]}}");
     rig.open(A, "a");
@@ -260,26 +248,6 @@ fn container_that_no_policy_selects_is_in_the_node_alone() {
         (0..20).for_each(|_| rig.pipeline.drained());
     }
     assert!(rig.output.of("ledger").is_empty());
-}
-
-#[test]
-fn closed_container_is_told_when_its_last_record_is_read() {
-    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
-    rig.open(A, "a");
-    rig.record(&record(A, "mkdir", 0));
-    // Another one is in the ring when the container ends.
-    rig.change_kernel(A, |account| account.at_once = 2);
-    rig.commands.send(Command::Close { slot: A });
-    (0..20).for_each(|_| rig.pipeline.drained());
-    assert!(rig.freed.try_recv().is_err(), "a record of it is still on its way");
-    rig.pipeline.record(record(A, "mkdir", 0).as_bytes());
-    rig.pipeline.drained();
-    assert_eq!(rig.freed.try_recv(), Ok(A));
-    let ledger = &rig.output.of("ledger")[0];
-    assert_eq!((&ledger["final"], &ledger["emitted"], &ledger["balanced"]), (&true.into(), &2.into(), &true.into()));
-    assert_eq!(rig.output.of("container").last().map(|line| line["change"].clone()), Some("gone".into()));
-    let finished = rig.pipeline.finish(Doubts::default());
-    assert_eq!((finished.accounts.len(), finished.total.emitted), (0, 2), "the node keeps its numbers");
 }
 
 /// What a command that gives something gives.

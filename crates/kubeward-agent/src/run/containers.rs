@@ -1,6 +1,6 @@
 //! Containers as they come, change and go: from discovery into registry and maps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use kubeward_core::render::line::NoticeLevel;
 use super::births::Births;
 use super::notice;
 use super::places::{is_in_own_cgroup, own_pid_namespaces};
-use crate::control::{Applier, ApplyError};
+use crate::control::{Applier, ApplyError, Opening};
 use crate::discovery::{Change, InitTask, Instance, Noticed};
 use crate::kubernetes::pods::{PodChange, PodKey, Roster};
 use crate::pipeline::{monotonic_ns, Clocks, Commands, Watched};
@@ -52,6 +52,8 @@ pub(super) struct Containers {
     runtimes: BTreeMap<PathBuf, Result<String, String>>,
     /// Some container was in the namespace that kubelet uses, this agent's own among them.
     has_seen_kubelets: bool,
+    /// What runs in the cgroups of containers that a list told of waits to be given to them all at once, at the list's end.
+    owes_adoption: bool,
 }
 
 /// How containerd stands.
@@ -74,7 +76,7 @@ impl Containers {
         }
         let host_mnt_ns = tasks.iter().find(|task| task.pid == 1).unwrap_or(own).ns.mnt_ns;
         engine.maps().change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
-        let (own_cgroup, has_v2) = (own.cgroup, false);
+        let (own_cgroup, has_v2) = (own.cgroup, tasks.iter().any(|task| task.cgroup != ROOT_CGROUP));
         let births = Births::new(engine.clone(), &commands);
         let (registry, pods) = (Registry::new(engine.maps().slots()), Roster::default());
         let (resting, in_setup) = (BTreeMap::new(), BTreeSet::new());
@@ -93,6 +95,7 @@ impl Containers {
             has_v2,
             runtimes,
             has_seen_kubelets,
+            owes_adoption: false,
         })
     }
 
@@ -140,6 +143,10 @@ impl Containers {
                 let socket = error.path().map_or_else(PathBuf::new, |path| path.to_path_buf());
                 let message = format!("{:#}; trying again", anyhow::Error::from(error));
                 self.runtimes.insert(socket, Err(message.clone()));
+                // The rest of the list may be long in coming.
+                if self.owes_adoption {
+                    self.adopt_strays();
+                }
                 notice(&self.commands, NoticeLevel::Warning, "containerd_unreachable", message);
             }
         }
@@ -181,8 +188,7 @@ impl Containers {
         noticed: Noticed,
         applier: &mut Applier,
     ) -> anyhow::Result<()> {
-        let tasks = self.engine.tasks()?;
-        let Some(init) = init_of(&tasks, instance.init) else {
+        let Some(init) = self.find_init(instance.init)? else {
             // Its end is told next.
             match self.ended_entry(container.clone(), instance.init.pid, applier)? {
                 Some(entry) => self.registry.open(instance, entry),
@@ -195,10 +201,10 @@ impl Containers {
             tracing::info!(container = %instance.id, "the agent's own container is not watched");
             return Ok(());
         }
-        self.has_v2 |= tasks.iter().any(|task| task.cgroup != ROOT_CGROUP);
+        self.has_v2 |= cgroup.is_some();
         // A workload that has run for a while may have taken the runtime's name.
         let is_setup = noticed == Noticed::AtCreate && is_runtime(&init.comm);
-        let ns = self.namespaces(init);
+        let ns = self.namespaces(&init);
         let birth = self.births.of_cgroup(init.cgroup)?;
         let entry = match birth.as_ref().and_then(|birth| Some((birth, self.take_lent(birth)?))) {
             Some((birth, covered)) => {
@@ -208,31 +214,52 @@ impl Containers {
                 entry
             }
             None => {
-                let creator = tasks.iter().find(|task| task.pid == init.ppid);
+                let creator = self.engine.task(init.ppid)?;
                 let creator_mnt_ns = creator.map_or(self.host_mnt_ns, |task| task.ns.mnt_ns);
                 // One that runs for a while may have gone into another's.
-                let is_own = is_setup || birth.is_some() || is_in_own_cgroup(init, &instance.id);
+                let is_own = is_setup || birth.is_some() || is_in_own_cgroup(&init, &instance.id);
                 let cgroup = cgroup.filter(|cgroup| is_own && !self.registry.has_cgroup(*cgroup));
                 let slot = self.registry.reserve()?;
                 let entry = Entry { slot, container, cgroup, has_v2: self.has_v2, ns, creator_mnt_ns };
-                self.open(&entry, is_setup, init, birth.as_ref(), applier)?;
+                let adopts_later =
+                    noticed == Noticed::InList && birth.is_none() && !self.is_answering(&instance.socket);
+                self.owes_adoption |= adopts_later;
+                let stage = if is_setup { wire::STAGE_SETUP } else { wire::STAGE_RUN };
+                let own_init = (!is_setup || entry.cgroup.is_none()).then_some(&init);
+                let opening = Opening { entry: &entry, stage, own_init, adopts_later };
+                self.open(opening, &init, birth.as_ref(), applier)?;
                 entry
             }
         };
         self.registry.open(instance.clone(), entry);
         if is_setup {
-            self.in_setup.insert(instance);
-            // Its exec may have been between the list of tasks and the map. A later look tries again.
-            match self.engine.tasks() {
-                Ok(tasks) => self.look_at_setups(&tasks),
+            // Its exec may have been between that look at it and the map. A later look tries again.
+            match self.find_init(instance.init) {
+                Ok(init) if self.is_still_setup(&instance, init.as_ref()) => drop(self.in_setup.insert(instance)),
+                Ok(_) => {}
                 Err(error) => tracing::error!("{error}"),
             }
         }
         Ok(())
     }
 
+    /// Whether the socket's whole list has been told.
+    fn is_answering(&self, socket: &Path) -> bool {
+        matches!(self.runtimes.get(socket), Some(Ok(_)))
+    }
+
+    /// The init task, if it lives. All tasks are gone through only where it is not found by its number.
+    fn find_init(&self, init: InitTask) -> Result<Option<Task>, TasksError> {
+        let found = self.engine.task(init.pid)?.filter(|task| is_init(task, init));
+        match found {
+            Some(task) => Ok(Some(task)),
+            None => Ok(self.engine.tasks()?.into_iter().find(|task| is_init(task, init))),
+        }
+    }
+
     /// All that run are known: now a task that has left its container's cgroup can be told from the next one's.
-    fn adopt_strays(&self) {
+    fn adopt_strays(&mut self) {
+        self.owes_adoption = false;
         if let Err(error) = self.try_to_adopt_strays() {
             tracing::error!("tasks that have left their containers' cgroups are not found: {error}");
         }
@@ -242,36 +269,39 @@ impl Containers {
         let tasks = self.engine.tasks()?;
         let inits = self.registry.iter().map(|(instance, entry)| (instance.init, entry.slot));
         let inits: Vec<(InitTask, ContainerSlot)> = inits.collect();
-        let alive = inits.iter().filter_map(|(init, slot)| Some((init_of(&tasks, *init)?, *slot)));
+        let by_number = by_number(&tasks);
+        let alive = inits.iter().filter_map(|(init, slot)| {
+            let task = by_number.get(&init.pid).filter(|task| is_init(task, *init))?;
+            Some((*task, *slot))
+        });
         self.engine.adopt_strays(&own_pid_namespaces(alive))?;
         // The number of a namespace that has gone meanwhile may be another's by then.
         let now = self.engine.tasks()?;
-        let gone = inits.iter().filter(|(init, _)| init_of(&now, *init).is_none());
+        let by_number = self::by_number(&now);
+        let lives = |init: InitTask| by_number.get(&init.pid).is_some_and(|task| is_init(task, init));
+        let gone = inits.iter().filter(|(init, _)| !lives(*init));
         gone.map(|(_, slot)| *slot).try_for_each(|slot| self.engine.untag(slot))
     }
 
     /// One of which no call was seen yet: it came before the agent, or has not begun.
     fn open(
         &mut self,
-        entry: &Entry,
-        is_setup: bool,
+        opening: Opening<'_>,
         init: &Task,
         birth: Option<&Birth>,
         applier: &mut Applier,
     ) -> anyhow::Result<()> {
         let created_ns =
             birth.map_or_else(|| Clocks::sample().monotonic_of_boot(init.start_boot_ns), |birth| birth.made_ns);
-        let stage = if is_setup { wire::STAGE_SETUP } else { wire::STAGE_RUN };
         let mut taken = None;
-        let own_init = (!is_setup || entry.cgroup.is_none()).then_some(init);
-        let opened = applier.open(entry, stage, own_init, || {
+        let opened = applier.open(opening, || {
             let last = birth.map(|birth| self.births.settle(birth.cgroup)).transpose()?.flatten();
             taken = last.as_ref().and_then(|birth| birth.covered);
             let is_whole = last.is_some_and(|birth| birth.covered.is_none() && !birth.has_missed);
             Ok(Watched { created_ns, since_ns: if is_whole { created_ns } else { monotonic_ns() } })
         });
         if opened.is_err() {
-            self.undo(entry, applier);
+            self.undo(opening.entry, applier);
         }
         // Its first call came a moment ago, and got a slot that nobody knows by now.
         if let Some(covered) = taken.filter(|covered| self.registry.take_back(covered.slot)) {
@@ -394,19 +424,24 @@ impl Containers {
     }
 
     fn look_at_setups(&mut self, tasks: &[Task]) {
-        let (engine, registry) = (&self.engine, &self.registry);
-        self.in_setup.retain(|instance| {
-            let (Some(entry), Some(init)) = (registry.get(instance), init_of(tasks, instance.init)) else {
-                return false;
-            };
-            if is_runtime(&init.comm) && !engine.maps().is_running(entry.slot).unwrap_or(false) {
-                return true;
-            }
-            if let Err(error) = engine.maps().set_running(entry.slot) {
-                tracing::error!(container = %instance.id, "{error}");
-            }
-            false
+        let mut in_setup = std::mem::take(&mut self.in_setup);
+        in_setup.retain(|instance| {
+            let init = tasks.iter().find(|task| is_init(task, instance.init));
+            self.is_still_setup(instance, init)
         });
+        self.in_setup = in_setup;
+    }
+
+    /// Whether the runtime is still at work in the container; once it is not, the kernel side knows so.
+    fn is_still_setup(&self, instance: &Instance, init: Option<&Task>) -> bool {
+        let (Some(entry), Some(init)) = (self.registry.get(instance), init) else { return false };
+        if is_runtime(&init.comm) && !self.engine.maps().is_running(entry.slot).unwrap_or(false) {
+            return true;
+        }
+        if let Err(error) = self.engine.maps().set_running(entry.slot) {
+            tracing::error!(container = %instance.id, "{error}");
+        }
+        false
     }
 
     /// A task outlives its container's init where the pid namespace is shared: while one carries the tag, the slot rests. Then
@@ -439,8 +474,13 @@ fn has_container(registry: &Registry, pod: &PodKey) -> bool {
     registry.iter().any(|(_, entry)| PodKey::of(&entry.container).as_ref() == Some(pod))
 }
 
-fn init_of(tasks: &[Task], init: InitTask) -> Option<&Task> {
-    tasks.iter().find(|task| task.tid == init.pid && task.start_boot_ns / TICK_NS == init.started.0)
+fn by_number(tasks: &[Task]) -> HashMap<u32, &Task> {
+    tasks.iter().map(|task| (task.tid, task)).collect()
+}
+
+/// Whether this is that init task, and not another of the same number.
+fn is_init(task: &Task, init: InitTask) -> bool {
+    task.tid == init.pid && task.start_boot_ns / TICK_NS == init.started.0
 }
 
 /// Whether the init task is still the runtime, which names itself so until it execs the workload.

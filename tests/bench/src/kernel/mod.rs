@@ -5,6 +5,7 @@
 
 pub mod floor;
 pub mod policies;
+pub mod profile;
 pub mod settings;
 pub mod watch;
 

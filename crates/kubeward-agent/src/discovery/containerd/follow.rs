@@ -38,6 +38,8 @@ pub(super) struct Following<'s> {
     /// Look-ups among them.
     lookups: usize,
     list_is_asked: bool,
+    /// How many have been asked for.
+    lists: u32,
     /// The last list was complete.
     is_listed: bool,
     /// Tasks that containerd calls running and that cannot be seen, and in how many lists.
@@ -63,6 +65,7 @@ impl<'s> Following<'s> {
             calls: JoinSet::new(),
             lookups: 0,
             list_is_asked: false,
+            lists: 0,
             is_listed: false,
             unseen: BTreeMap::new(),
         }
@@ -154,11 +157,14 @@ impl<'s> Following<'s> {
     }
 
     async fn on_tick(&mut self) -> Result<(), Trouble> {
-        self.session.sweep().await?;
-        if !self.list_is_asked {
+        if self.list_is_asked {
+            // containerd takes its time: what ends meanwhile is not to wait for it.
+            self.session.sweep().await?;
+        } else {
             self.list_is_asked = true;
-            let client = self.client.clone();
-            self.calls.spawn(async move { Answer::Listed(list(&client).await) });
+            self.lists = self.lists.wrapping_add(1);
+            let (client, round) = (self.client.clone(), self.lists);
+            self.calls.spawn(async move { Answer::Listed(list(&client, round).await) });
         }
         self.look_up_wanted();
         Ok(())
@@ -296,8 +302,8 @@ fn warn_unseen(key: &Key, pid: u32) {
 }
 
 /// All tasks of all namespaces, and the last error among those lists that failed.
-async fn list(client: &Client) -> Result<(Listing, Option<RpcError>), RpcError> {
-    let mut listing = Listing { asked: BootTicks::now(), ..Listing::default() };
+async fn list(client: &Client, round: u32) -> Result<(Listing, Option<RpcError>), RpcError> {
+    let mut listing = Listing { asked: BootTicks::now(), round: Some(round), ..Listing::default() };
     let mut failed = None;
     for namespace in client.namespaces().await? {
         match client.tasks(&namespace).await {

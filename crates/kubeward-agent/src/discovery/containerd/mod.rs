@@ -32,7 +32,8 @@ use super::{Change, ProcFs};
 pub use client::RpcError;
 pub use socket::{choose, AddressError, SocketError, Sockets, DEFAULT_SOCKETS};
 
-/// Time between two lists, and between two looks at whether known init tasks still live.
+/// Time between two lists, and between two looks at whether known init tasks still live. Of those that containerd lists as running
+/// each is looked at with every fourth list.
 pub const LIST_EVERY: Duration = Duration::from_millis(500);
 
 /// Changes that wait for the reader. When full, discovery waits and containerd keeps the events: none is lost.

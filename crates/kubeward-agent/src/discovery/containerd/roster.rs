@@ -87,10 +87,11 @@ impl Roster {
 
     /// An instance still waits for its first look-up.
     pub(super) fn owes_an_appearance(&self) -> bool {
-        self.runs().any(|run| run.told.is_none())
+        // Look-ups go by the order, so that the last are told last.
+        self.runs().rev().any(|run| run.told.is_none())
     }
 
-    fn runs(&self) -> impl Iterator<Item = &Run> {
+    fn runs(&self) -> impl DoubleEndedIterator<Item = &Run> {
         self.entries.values().filter_map(|entry| entry.run.as_ref())
     }
 

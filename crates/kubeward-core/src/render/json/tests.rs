@@ -339,7 +339,7 @@ fn ledger_line_shows_every_reason() {
         r#"{"kind":"ledger","v":1,"time":"2026-01-02T03:04:05.123456789Z","mono_ns":9,"node":"n1","run":"b007-1","seq":7,"#,
         r#""scope":"node","final":true,"seen":10,"emitted":5,"filtered":{"total":2,"setup":2,"policy":0,"count":0,"#,
         r#""errors":0,"duration":0,"path":0,"coalesced":0,"ignored":0},"sampled":0,"lost":{"total":1,"ring":0,"share":0,"pending":0,"storage":0,"#,
-        r#""return_missed":0,"decode":0,"queue":0,"output":1},"in_flight":1,"unreadable":2,"balanced":false,"#,
+        r#""return_missed":0,"decode":0,"unread":0,"queue":0,"output":1},"in_flight":1,"unreadable":2,"balanced":false,"#,
         r#""imbalance":1,"skipped":0,"missed_returns":4}"#,
         "\n"
     );

@@ -16,7 +16,7 @@ fn known(tasks: &[(&str, InitTask)]) -> BTreeMap<Key, KnownTask> {
 /// Asked at 200.
 fn listing(tasks: &[(&str, u32)]) -> Listing {
     let running = |&(id, pid): &(&str, u32)| (key(id), ListedTask { pid, state: TaskState::Started });
-    Listing { asked: BootTicks(200), tasks: tasks.iter().map(running).collect(), unanswered: BTreeSet::new() }
+    Listing { asked: BootTicks(200), tasks: tasks.iter().map(running).collect(), ..Listing::default() }
 }
 
 fn alive(tasks: &[InitTask]) -> impl Fn(u32) -> Option<InitTask> + '_ {
@@ -124,4 +124,34 @@ fn task_that_is_listed_before_its_start_is_noticed_in_time() {
     unstarted.tasks.insert(key("a"), ListedTask { pid: 7, state: TaskState::Created });
     let steps = reconcile(&known(&[]), Some(&unstarted), alive(&[init(7, 50)]));
     assert_eq!(steps, [Step::Began(key("a"), init(7, 50), Noticed::AtCreate)]);
+}
+
+#[test]
+fn kernel_is_asked_about_each_that_containerd_vouches_for_once_in_four_lists() {
+    let known = known(&[("a", init(7, 50)), ("b", init(8, 50)), ("gone", init(9, 50))]);
+    let asked = std::cell::RefCell::new(Vec::new());
+    let mut ends = Vec::new();
+    for round in 0..4 {
+        let listing = Listing { round: Some(round), ..listing(&[("a", 7), ("b", 8), ("gone", 9)]) };
+        let living = |pid| {
+            asked.borrow_mut().push(pid);
+            alive(&[init(7, 50), init(8, 50)])(pid)
+        };
+        ends.extend(reconcile(&known, Some(&listing), living));
+    }
+    asked.borrow_mut().sort_unstable();
+    // The list says that the last one runs, so that it is looked for anew once it is known to have ended.
+    assert_eq!(asked.into_inner(), [7, 8, 9, 9]);
+    assert_eq!(ends, [Step::Ended(key("gone")), Step::Unseen(key("gone"), 9)]);
+}
+
+#[test]
+fn kernel_is_asked_at_once_about_what_a_list_does_not_vouch_for() {
+    let known = known(&[("ended", init(7, 50)), ("absent", init(8, 50)), ("other", init(9, 50))]);
+    let mut listing = Listing { round: Some(0), ..listing(&[("ended", 7), ("other", 10)]) };
+    listing.tasks.get_mut(&key("ended")).expect("it is listed").state = TaskState::Ended;
+    let ended = |id| Step::Ended(key(id));
+    let mut steps = reconcile(&known, Some(&listing), alive(&[]));
+    steps.retain(|step| matches!(step, Step::Ended(_)));
+    assert_eq!(steps, [ended("absent"), ended("ended"), ended("other")]);
 }
