@@ -42,7 +42,7 @@ bench: build ## Measure what watching costs, beside other programs (as root); RO
 	@scripts/setup.sh bench
 	@scripts/bench.sh rows $(if $(ROWS),--only '$(ROWS)') $(if $(ROUNDS),--rounds $(ROUNDS))
 
-profile-kernel: build ## Show runs and time of each of our kernel programs under load (as root)
+profile-kernel: build ## Show runs and time of our kernel programs, and where a call's time goes (as root)
 	@scripts/setup.sh bench
 	@scripts/profile.sh kernel
 

@@ -3,7 +3,7 @@
 #
 # rows: everything that docs/performance.md tells of, beside nothing, the bare mechanism and other programs; the table is printed and
 #   target/bench.json has it for programs. ARGs are kubeward-bench's: `--only 'kernel/*'`, `--rounds 9`.
-# document: puts the table of target/bench.json into docs/performance.md.
+# document: puts the table of target/bench.json into docs/performance.md, and what `make profile-kernel` found of calls.
 # once: one round of small loads, as a test: that each row is there, not what its figure is.
 # apply: how long after the creation of a policy in a Kubernetes API server its first record comes, of 50 policies.
 set -euo pipefail
@@ -30,14 +30,22 @@ rows() {
     KUBEWARD_BENCH_COMMAND="${*:+scripts/bench.sh rows }${*:-make bench}" "$program" --json target/bench.json "$@"
 }
 
+# put_between NAME FILE: FILE takes the place of what stands on the page between the two comments that name it.
+put_between() {
+    sed -i -e "/^<!-- $1 -->\$/,/^<!-- end of $1 -->\$/{//!d}" -e "/^<!-- $1 -->\$/r $2" docs/performance.md
+}
+
 document() {
-    local program page=docs/performance.md table
+    local program page
     [ -s target/bench.json ] || die "target/bench.json is missing: run 'make bench' first"
+    [ -s target/profile-calls.txt ] || die "target/profile-calls.txt is missing: run 'make profile-kernel' first"
     program=$(built measure)
-    table=$(mktemp)
-    "$program" table target/bench.json >"$table"
-    sed -i -e '/^<!-- table -->$/,/^<!-- end of table -->$/{//!d}' -e "/^<!-- table -->\$/r $table" "$page"
-    rm -f "$table"
+    page=$(mktemp)
+    "$program" table target/bench.json >"$page"
+    put_between table "$page"
+    { echo '```text'; cat target/profile-calls.txt; echo '```'; } >"$page"
+    put_between profile "$page"
+    rm -f "$page"
 }
 
 once() {
@@ -45,6 +53,7 @@ once() {
     program=$(built dev)
     mount_tracefs
     "$program" --once --json target/bench-once.json >&2
+    "$program" profile-calls --seconds 1 --only 'kernel/record-call/getppid' >&2
     "$program" check target/bench-once.json
 }
 

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Where KubeWard's own time goes, while two containers make calls: profile.sh kernel|user
 #
-# kernel: runs and time of each of our programs, from kernel.bpf_stats_enabled, which is put back as it was.
+# kernel: runs and time of each of our programs, from kernel.bpf_stats_enabled, which is put back as it was; then, of one call at a
+#   time, which part of the kernel its time goes to, with us and with what we are held against, from samples of the clock
+#   (target/profile-calls.txt, which `scripts/bench.sh document` takes).
 # user: a flame graph of the agent, target/profile-user.svg; perf samples the clock, since virtual machines lack hardware counters.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
@@ -28,7 +30,10 @@ need_inferno() {
 kernel() {
     local bench
     bench=$(built kubeward-bench)
+    have perf || die "perf is not installed (Debian: apt-get install linux-perf)"
     "$bench" profile-kernel --seconds "$SECONDS_LONG"
+    echo
+    "$bench" profile-calls | tee target/profile-calls.txt
 }
 
 user() {

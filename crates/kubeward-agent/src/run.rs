@@ -111,6 +111,7 @@ impl Agent {
         exempt_this_process(&engine)?;
         engine.maps().change_settings(|settings| settings.emit_setup = config.emits_setup.into())?;
         probes.explain().iter().for_each(|sentence| tracing::info!("{sentence}"));
+        cost::tell_map_memory(&config.room);
         let (commands, receiver) = pipeline::commands();
         let (freed_sender, freed) = channel();
         let table_engine = engine.clone();

@@ -26,8 +26,12 @@ pub fn map_bytes() -> io::Result<u64> {
         let told = || fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.file_name().to_string_lossy())).ok();
         maps.extend(is_map.then(told).flatten().as_deref().and_then(read));
     }
-    let cpus = libbpf_rs::num_possible_cpus().map_err(io::Error::other)?;
-    Ok(total(maps.values().copied(), cpus as u64))
+    Ok(total(maps.values().copied(), cpus()? as u64))
+}
+
+/// CPUs that the machine could have (`possible`): so many values has each entry of a per-CPU map.
+pub fn cpus() -> io::Result<usize> {
+    libbpf_rs::num_possible_cpus().map_err(io::Error::other)
 }
 
 /// The map's id and what is told of it. `None`: not a map's.

@@ -1,13 +1,15 @@
 //! The loaded object: programs ready to attach, maps ready to fill.
 
-use std::sync::Once;
+mod parts;
+
+use std::sync::{Arc, Once};
 
 use libbpf_rs::{MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel};
 
 use crate::maps::Maps;
 use crate::size;
 use crate::support::Support;
-use crate::table::TableRoom;
+use parts::Parts;
 
 static MONITOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o.z"));
 
@@ -18,18 +20,27 @@ pub struct LoadOptions {
     pub ring_bytes: u32,
     /// Room for containers at a time, those included that ended a moment ago or wait for a name: 1 to [`size::MOST_CONTAINERS`].
     pub containers: u32,
-    /// Entries of the exact table, and of its durations; `None`: as many as [`TableRoom::on`] gives on this machine. 65,536 take
+    /// Entries of the exact table, and of its durations; `None`: as many as [`TableRoom::on`](crate::table::TableRoom::on) gives on this machine. 65,536 take
     /// the kernel some 50 ms to make.
     pub table_entries: Option<u32>,
-    /// Whether each container's first results have a place of their own before the table, which takes 256 bytes a container and CPU.
+    /// Whether each container's first results have a place of their own before the table, which takes 256 bytes a container and CPU, 16 MiB at most.
     pub has_first_results: bool,
+    /// Whether one command is to be watched ([`crate::probe::Probes::for_command`]): what only a node's containers need is loaded when it
+    /// is used.
+    pub is_for_command: bool,
 }
 
 impl Default for LoadOptions {
     /// A ring by the number of CPUs: on two 8 MiB, about 50,000 records, 50 ms of what one busy CPU makes.
     fn default() -> Self {
         let ring_bytes = size::ring_bytes(size::online_cpus());
-        Self { ring_bytes, containers: size::DEFAULT_CONTAINERS, table_entries: None, has_first_results: true }
+        Self {
+            ring_bytes,
+            containers: size::DEFAULT_CONTAINERS,
+            table_entries: None,
+            has_first_results: true,
+            is_for_command: false,
+        }
     }
 }
 
@@ -64,12 +75,14 @@ pub enum LoadError {
 #[derive(Debug)]
 pub struct Engine {
     object: Object,
+    /// Their maps are the main object's.
+    parts: Parts,
     maps: Maps,
     support: Support,
 }
 
 impl Engine {
-    /// Loads every program that this kernel takes. Nothing is attached yet.
+    /// Loads what every backend needs; other kinds of hooks are loaded when they are tried or attached. Nothing is attached yet.
     pub fn load(options: &LoadOptions) -> Result<Self, LoadError> {
         silence_libbpf();
         if !options.ring_bytes.is_power_of_two() || !size::RING_BYTES.contains(&options.ring_bytes) {
@@ -82,21 +95,21 @@ impl Engine {
         let mut open = open(MONITOR)?;
         for mut program in open.progs_mut() {
             let name = program.name().to_string_lossy().into_owned();
-            if let Some(wanted) = support.loads(&name) {
+            if let Some(wanted) = support.loads_at_once(&name, options.is_for_command) {
                 program.set_autoload(wanted);
             }
         }
-        let room = TableRoom::on(libbpf_rs::num_possible_cpus().map_err(refused("counting CPUs"))?);
+        let cpus = libbpf_rs::num_possible_cpus().map_err(refused("counting CPUs"))?;
         for mut map in open.maps_mut() {
             let name = map.name().to_string_lossy().into_owned();
-            if let Some(entries) = size::entries(&name, options, room) {
+            if let Some(entries) = size::entries(&name, options, cpus) {
                 map.set_max_entries(entries).map_err(refused("sizing a map"))?;
             }
         }
         let object = open.load().map_err(refused("loading"))?;
         let maps = Maps::of(&object)?;
         crate::shapes::fill(&maps)?;
-        let engine = Self { object, maps, support };
+        let engine = Self { object, parts: Parts::default(), maps, support };
         engine.find_pid_level().map_err(|error| LoadError::Tasks(Box::new(error)))?;
         Ok(engine)
     }
@@ -109,8 +122,18 @@ impl Engine {
         &self.support
     }
 
-    pub(crate) fn object(&self) -> &Object {
-        &self.object
+    /// The object with the program, loaded now if it was not yet: some hundred milliseconds. The main one has those that this
+    /// kernel does not take.
+    pub(crate) fn object_with(&self, program: &str) -> Result<&Object, Arc<LoadError>> {
+        if !self.support.takes(program) {
+            return Ok(&self.object);
+        }
+        self.parts.object(&self.object, program)
+    }
+
+    /// All that are loaded by now.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &Object> {
+        std::iter::once(&self.object).chain(self.parts.loaded())
     }
 
     /// The map called `name`, for an object that shares it.

@@ -5,6 +5,7 @@ mod compat;
 mod cost;
 mod fentry;
 mod plan;
+mod preemption;
 mod raw;
 mod retire;
 mod selftest;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use kubeward_core::event::Probe;
@@ -29,6 +31,7 @@ pub(crate) use attach::trace;
 pub use attach::AttachError;
 use attach::Hook;
 use compat::SharedHooks;
+use cost::Horizon;
 use plan::Verdicts;
 use raw::RawHooks;
 use retire::Retirement;
@@ -36,7 +39,6 @@ use tables::Tables;
 use uring::Uring;
 
 pub use compat::compat_functions;
-pub use cost::Horizon;
 pub use settle::Settling;
 pub use survey::{survey, BackendVerdict};
 pub use uring::{uring_support, UringSupport};
@@ -161,17 +163,42 @@ impl Probes {
     /// Attaches what follows forks and execs, and finds out what `backend` may use here: a fraction of
     /// a second on an idle machine, up to two for each kind of hook on a busy one.
     pub fn new(engine: Arc<Engine>, backend: Backend) -> Result<Self, ProbeError> {
-        Self::for_horizon(engine, backend, Horizon::Agent)
+        let lifecycle = attach::lifecycle(&engine).map_err(ProbeError::Lifecycle)?;
+        let verdicts = plan::verdicts(&engine, backend, Horizon::Agent)?;
+        Ok(Self::with(engine, (backend, Horizon::Agent), verdicts, None, lifecycle))
     }
 
-    /// As [`Probes::new`], with hooks that serve as long as `horizon` says.
-    pub fn for_horizon(engine: Arc<Engine>, backend: Backend, horizon: Horizon) -> Result<Self, ProbeError> {
-        let lifecycle = attach::lifecycle(&engine).map_err(ProbeError::Lifecycle)?;
-        let verdicts = plan::verdicts(&engine, backend, horizon)?;
-        Ok(Self {
+    /// As [`Probes::new`], for one command, whose start somebody waits for: `asked` is what [`Probes::apply`] will be asked for.
+    pub fn for_command(engine: Arc<Engine>, backend: Backend, asked: &[u8; CALLS]) -> Result<Self, ProbeError> {
+        let mut lifecycle = attach::lifecycle_by_tp_btf(&engine).map_err(ProbeError::Lifecycle)?;
+        let (verdicts, early) = thread::scope(|scope| {
+            let name = || thread::Builder::new().name("kubeward-load".to_owned());
+            // The verifier takes as long as the self-test, which is on one CPU. The first kind tried is mostly the one to use.
+            let load = || Uring::loaded(&engine, Probe::TpBtf);
+            let early = uring::is_wanted(&wanted_calls(asked)).then(|| name().spawn_scoped(scope, load).ok()).flatten();
+            let verdicts = plan::verdicts(&engine, backend, Horizon::Trace);
+            (verdicts, early.and_then(|loading| loading.join().ok()))
+        });
+        let verdicts = verdicts?;
+        if !verdicts.tp_btf_is_exact() {
+            drop(std::mem::take(&mut lifecycle));
+            lifecycle = attach::lifecycle(&engine).map_err(ProbeError::Lifecycle)?;
+        }
+        let uring = early.filter(|uring| uring.probe() == verdicts.raw_probe());
+        Ok(Self::with(engine, (backend, Horizon::Trace), verdicts, uring, lifecycle))
+    }
+
+    fn with(
+        engine: Arc<Engine>,
+        (backend, horizon): (Backend, Horizon),
+        verdicts: Verdicts,
+        uring: Option<Uring>,
+        lifecycle: Vec<Link>,
+    ) -> Self {
+        Self {
             raw: RawHooks::new(verdicts.raw_probe()),
-            uring: Uring::new(verdicts.raw_probe()),
-            skipped_in_trials: attach::recursion_misses(engine.object()),
+            uring: uring.unwrap_or_else(|| Uring::new(verdicts.raw_probe())),
+            skipped_in_trials: attach::recursion_misses(engine.objects()),
             engine,
             backend,
             horizon,
@@ -188,7 +215,7 @@ impl Probes {
             missed_before: 0,
             skipped_before: 0,
             _lifecycle: lifecycle,
-        })
+        }
     }
 
     pub fn backend(&self) -> Backend {
@@ -223,7 +250,7 @@ impl Probes {
     pub fn skipped(&self) -> u64 {
         // First: a run that is made up for was skipped before.
         let made_up = self.engine.maps().tags_made_up();
-        let skipped = attach::recursion_misses(self.engine.object()) - self.skipped_in_trials
+        let skipped = attach::recursion_misses(self.engine.objects()) - self.skipped_in_trials
             + self.skipped_before
             + self.uring.skipped()
             + self.hooks.values().flatten().chain(self.shared.iter()).map(Hook::recursion_misses).sum::<u64>();

@@ -125,13 +125,20 @@ pub(crate) fn yield_to_waking_threads() -> io::Result<()> {
     Ok(())
 }
 
-/// How often a thread of this process had to give up its CPU while it still had work, since the process began.
+/// How often the calling thread had to give up its CPU while it still had work, since it began.
 pub(crate) fn involuntary_switches() -> u64 {
     // SAFETY: rusage is made of numbers, for which all zeroes is a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: `usage` is a valid rusage for the kernel to fill.
-    unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) };
+    unsafe { libc::getrusage(libc::RUSAGE_THREAD, &mut usage) };
     usage.ru_nivcsw as u64
+}
+
+/// Whether `part` is somewhere in `bytes`. Megabytes take it a millisecond.
+pub(crate) fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    // SAFETY: both pointers are to as many bytes as is said, which the function only reads.
+    let found = unsafe { libc::memmem(bytes.as_ptr().cast(), bytes.len(), part.as_ptr().cast(), part.len()) };
+    !found.is_null()
 }
 
 /// Waits until each CPU has left what it was doing in the kernel, as RCU has it: some milliseconds, and [`NO_RCU_GRACE`] where

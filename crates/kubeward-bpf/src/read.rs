@@ -20,8 +20,9 @@ use crate::share::ReadBytes;
 const INTERVAL: Duration = Duration::from_millis(3);
 /// And while it is written to.
 const BUSY_INTERVAL: Duration = Duration::from_millis(1);
-/// So many records since the ring was last left alone are a busy time: a hundredth of what it holds.
-const BUSY: usize = 512;
+/// So many records since the ring was last left alone are a busy time: a twentieth of what it holds. At less, waking up more often
+/// would only take more from the programs that are watched.
+const BUSY: usize = 2048;
 /// After this many records the drained() of the sink has its turn, so that output flows under full load. After fewer the ring
 /// was read to its end.
 pub const BATCH: usize = 4096;

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 use libbpf_rs::{libbpf_sys, ProgramType};
@@ -10,11 +10,15 @@ use libbpf_rs::{libbpf_sys, ProgramType};
 use crate::object::LoadError;
 
 const BTF: &str = "/sys/kernel/btf/vmlinux";
+const TRACEFS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe";
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 const CAP_SYS_ADMIN: u32 = 21;
+/// Of the kernel's own include/linux/errno.h.
+const ENOTSUPP: i32 = 524;
 
-/// Which kinds of program this kernel loads. Whether they attach is found out by attaching.
+/// Which kinds of program this kernel loads and has something to attach to. Whether they attach is found out by attaching.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Support {
     pub tracepoint: bool,
@@ -34,22 +38,46 @@ impl Support {
         let kprobe = ProgramType::Kprobe.is_supported().unwrap_or(false);
         Ok(Self {
             tracepoint: ProgramType::Tracepoint.is_supported().unwrap_or(false),
-            kprobe,
-            kprobe_multi: kprobe && loads_kprobe_multi(),
+            kprobe: kprobe && has_kprobes(),
+            kprobe_multi: kprobe && has_kprobe_multi(),
         })
     }
 
-    /// Whether the main object's program `name` is to be loaded; `None`: the object's own default.
-    pub(crate) fn loads(&self, name: &str) -> Option<bool> {
+    /// Whether this kernel takes the main object's program `name`.
+    pub(crate) fn takes(&self, name: &str) -> bool {
         match name {
-            "raw_enter" | "raw_exit" | "raw_process_exec" | "raw_process_exit" => Some(true),
-            "classic_enter" | "classic_exit" | "classic_process_exec" | "classic_process_exit" => Some(self.tracepoint),
-            "cgroup_mkdir" | "cgroup_rmdir" => Some(Path::new("/proc/cgroups").exists()),
-            "kprobe_enter" | "kretprobe_exit" => Some(self.kprobe),
-            "kprobe_multi_enter" | "kretprobe_multi_exit" => Some(self.kprobe_multi),
+            "classic_enter" | "classic_exit" | "classic_process_exec" | "classic_process_exit" => self.tracepoint,
+            "cgroup_mkdir" | "cgroup_rmdir" => Path::new("/proc/cgroups").exists(),
+            "kprobe_enter" | "kretprobe_exit" => self.kprobe,
+            "kprobe_multi_enter" | "kretprobe_multi_exit" => self.kprobe_multi,
+            _ => true,
+        }
+    }
+
+    /// Whether the program is to be loaded before anybody asks for it; `None`: the object's own default. `is_for_command`: no container
+    /// comes that nobody has told of, and execs and exits are mostly followed as calls are.
+    pub(crate) fn loads_at_once(&self, name: &str, is_for_command: bool) -> Option<bool> {
+        let is_classic = self.tracepoint && has_tracefs() && !is_for_command;
+        match name {
+            "raw_enter" | "raw_exit" => Some(true),
+            "classic_process_exec" | "classic_process_exit" => Some(is_classic),
+            "raw_process_exec" | "raw_process_exit" => Some(!is_classic),
+            "cgroup_mkdir" | "cgroup_rmdir" => Some(self.takes(name) && !is_for_command),
+            "adopt_tasks" => Some(!is_for_command),
             _ => None,
         }
     }
+}
+
+/// Whether classic tracepoints are found: the kernel gives their ids through tracefs only.
+pub(crate) fn has_tracefs() -> bool {
+    TRACEFS.iter().any(|root| Path::new(root).join("events").is_dir())
+}
+
+/// By either way that libbpf attaches them: a PMU of their own (4.17), or tracefs. A kernel without CONFIG_KPROBE_EVENTS has neither,
+/// and loads the programs all the same.
+fn has_kprobes() -> bool {
+    Path::new(KPROBE_PMU).exists() || TRACEFS.iter().any(|root| Path::new(root).join("kprobe_events").exists())
 }
 
 /// The capabilities that loading needs and this process lacks, by name. CAP_SYS_ADMIN stands for both, as in the kernel.
@@ -69,8 +97,9 @@ pub fn missing_capabilities() -> Vec<&'static str> {
         .collect()
 }
 
-/// Tries it: kernels before 5.18 refuse the attach type.
-fn loads_kprobe_multi() -> bool {
+/// Tries it: kernels before 5.18 refuse the attach type, and those without CONFIG_FPROBE to attach it to whatever it is. One that has it
+/// finds that there is no function named.
+fn has_kprobe_multi() -> bool {
     // r0 = 0; exit
     let program = [0xb7, 0x95].map(|code| libbpf_sys::bpf_insn { code, ..Default::default() });
     let license = CString::new("GPL").expect("the literal has no NUL");
@@ -94,6 +123,17 @@ fn loads_kprobe_multi() -> bool {
         return false;
     }
     // SAFETY: the call returned a descriptor that nobody else owns; dropping it unloads the program.
-    drop(unsafe { OwnedFd::from_raw_fd(fd) });
-    true
+    let program = unsafe { OwnedFd::from_raw_fd(fd) };
+    let no_functions = libbpf_sys::bpf_link_create_opts {
+        sz: size_of::<libbpf_sys::bpf_link_create_opts>() as _,
+        ..Default::default()
+    };
+    let attach_type = libbpf_sys::BPF_TRACE_KPROBE_MULTI;
+    // SAFETY: the options outlive the call and have the size given; they point to nothing.
+    let link = unsafe { libbpf_sys::bpf_link_create(program.as_raw_fd(), 0, attach_type, &no_functions) };
+    if link >= 0 {
+        // SAFETY: the call returned a descriptor that nobody else owns; dropping it detaches the program.
+        drop(unsafe { OwnedFd::from_raw_fd(link) });
+    }
+    link >= 0 || ![-libc::EOPNOTSUPP, -ENOTSUPP].contains(&link)
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::libbpf_sys;
@@ -42,6 +42,8 @@ pub struct Task {
 pub enum TasksError {
     #[error(transparent)]
     Object(#[from] LoadError),
+    #[error(transparent)]
+    Part(#[from] Arc<LoadError>),
     #[error(transparent)]
     Map(#[from] MapError),
     #[error("listing tasks: {0}")]
@@ -170,7 +172,7 @@ impl Engine {
     }
 
     fn iterate(&self, name: &str, among: Among) -> Result<Vec<u8>, TasksError> {
-        let program = self.object().progs_mut().find(|program| program.name() == name);
+        let program = self.object_with(name)?.progs_mut().find(|program| program.name() == name);
         let program = program.ok_or_else(|| LoadError::Damaged { kind: "program", name: name.to_owned() })?;
         let link = match attach(program.as_fd(), among) {
             // A kernel that knows no such choice goes through all.

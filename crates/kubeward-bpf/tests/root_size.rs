@@ -13,7 +13,14 @@ use kubeward_core::container::{CgroupId, ContainerSlot};
 const MOST_MAP_BYTES: u64 = 23 << 20;
 
 fn with_containers(containers: u32) -> Result<Engine, LoadError> {
-    Engine::load(&LoadOptions { ring_bytes: 64 << 10, table_entries: Some(64), containers, has_first_results: false })
+    let (ring_bytes, table_entries) = (64 << 10, Some(64));
+    Engine::load(&LoadOptions {
+        ring_bytes,
+        table_entries,
+        containers,
+        has_first_results: false,
+        ..LoadOptions::default()
+    })
 }
 
 #[test]

@@ -2,7 +2,9 @@
 //!
 //! A group of rows is a module with `rows` (what it promises to tell) and `run` (what it found); [`registry`] lists them.
 
+pub mod check;
 pub mod cpu;
+pub mod excuse;
 pub mod judge;
 pub mod kernel;
 pub mod load;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use crate::excuse::{Excuse, WhyNot};
 use crate::product::{events, memory, sustained, throughput};
 use crate::row::{Measured, Row, Spec};
 use crate::{judge, kernel, peers, vm};
@@ -32,6 +33,7 @@ impl Bench {
 /// Rows that are measured together. What `run` gives no figure for was not run; an error is why.
 pub struct Group {
     pub name: &'static str,
+    pub needs_root: bool,
     pub rows: fn() -> Vec<Spec>,
     /// The figures, and why others have none: by name of the row.
     pub run: fn(&Bench) -> Result<Findings>,
@@ -41,18 +43,18 @@ pub struct Group {
 pub struct Findings {
     pub measured: Vec<Measured>,
     /// Name of a row, and why it has no figure.
-    pub not_run: Vec<(String, String)>,
+    pub not_run: Vec<(String, WhyNot)>,
 }
 
 pub const GROUPS: &[Group] = &[
-    Group { name: "kernel", rows: kernel::rows, run: kernel::run },
-    Group { name: "events", rows: events::rows, run: events::run },
-    Group { name: "sustained", rows: sustained::rows, run: sustained::run },
-    Group { name: "throughput", rows: throughput::rows, run: throughput::run },
-    Group { name: "memory", rows: memory::rows, run: memory::run },
-    Group { name: "policies", rows: judge::rows, run: judge::run },
-    Group { name: "peers", rows: peers::rows, run: peers::run },
-    Group { name: "vm", rows: vm::rows, run: vm::run },
+    Group { name: "kernel", needs_root: true, rows: kernel::rows, run: kernel::run },
+    Group { name: "events", needs_root: true, rows: events::rows, run: events::run },
+    Group { name: "sustained", needs_root: true, rows: sustained::rows, run: sustained::run },
+    Group { name: "throughput", needs_root: true, rows: throughput::rows, run: throughput::run },
+    Group { name: "memory", needs_root: true, rows: memory::rows, run: memory::run },
+    Group { name: "policies", needs_root: false, rows: judge::rows, run: judge::run },
+    Group { name: "peers", needs_root: true, rows: peers::rows, run: peers::run },
+    Group { name: "vm", needs_root: true, rows: vm::rows, run: vm::run },
 ];
 
 /// Every row that there is to measure.
@@ -69,13 +71,18 @@ pub fn run(bench: &Bench, groups: &[Group], mut told: impl FnMut(&str)) -> Vec<R
             continue;
         }
         told(group.name);
-        let (findings, default_reason) = match (group.run)(bench) {
-            Ok(findings) => (findings, "its group measured nothing for it".to_owned()),
-            Err(error) => (Findings::default(), format!("{error:#}")),
+        let ran = if group.needs_root && !nix::unistd::geteuid().is_root() {
+            Err(Excuse::NeedsRoot.error("needs root"))
+        } else {
+            (group.run)(bench)
+        };
+        let (findings, default_reason) = match ran {
+            Ok(findings) => (findings, WhyNot::failed("its group measured nothing for it")),
+            Err(error) => (Findings::default(), error.into()),
         };
         let mut measured: BTreeMap<String, Measured> =
             findings.measured.into_iter().map(|measured| (measured.name.clone(), measured)).collect();
-        let reasons: BTreeMap<String, String> = findings.not_run.into_iter().collect();
+        let reasons: BTreeMap<String, WhyNot> = findings.not_run.into_iter().collect();
         rows.extend(wanted.into_iter().map(|spec| match measured.remove(&spec.name) {
             Some(measured) => Row::measured(spec, measured),
             None => {
@@ -88,7 +95,7 @@ pub fn run(bench: &Bench, groups: &[Group], mut told: impl FnMut(&str)) -> Vec<R
 }
 
 /// `*` stands for any characters, none too.
-fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(left) = name.strip_prefix(start) else { return false };
     (0..=left.len()).filter(|&skipped| left.is_char_boundary(skipped)).any(|skipped| matches(rest, &left[skipped..]))
@@ -121,33 +128,43 @@ mod tests {
         assert!(!matches("kernel", "kernel/record"));
     }
 
+    fn no_perf() -> WhyNot {
+        WhyNot::excused(Excuse::NoSuchTool, "no perf")
+    }
+
     #[test]
     fn row_without_a_figure_is_not_run_and_says_why() {
         let groups = [
             Group {
                 name: "half",
+                needs_root: false,
                 rows: || vec![spec("half/a"), spec("half/b")],
                 run: |_| {
                     let one = Spread::exactly(1.0);
                     let measured = vec![Measured::figure("half/a", one)];
-                    Ok(Findings { measured, not_run: vec![("half/b".into(), "no perf".into())] })
+                    Ok(Findings { measured, not_run: vec![("half/b".into(), no_perf())] })
                 },
             },
-            Group { name: "broken", rows: || vec![spec("broken/a")], run: |_| bail!("no root") },
+            Group { name: "broken", needs_root: false, rows: || vec![spec("broken/a")], run: |_| bail!("no root") },
         ];
         let rows = run(&bench("*"), &groups, |_| ());
-        let told: Vec<_> = rows.iter().map(|row| (row.spec.name.as_str(), row.outcome, row.why.as_deref())).collect();
+        let told: Vec<_> = rows.iter().map(|row| (row.spec.name.as_str(), row.outcome, row.why.clone())).collect();
         let expected = [
             ("half/a", Outcome::Measured, None),
-            ("half/b", Outcome::NotRun, Some("no perf")),
-            ("broken/a", Outcome::NotRun, Some("no root")),
+            ("half/b", Outcome::NotRun, Some(no_perf())),
+            ("broken/a", Outcome::NotRun, Some(WhyNot::failed("no root"))),
         ];
         assert_eq!(told, expected);
     }
 
     #[test]
     fn group_of_which_no_row_is_wanted_does_not_run() {
-        let groups = [Group { name: "a", rows: || vec![spec("a/a")], run: |_| unreachable!("it is not wanted") }];
+        let groups = [Group {
+            name: "a",
+            needs_root: false,
+            rows: || vec![spec("a/a")],
+            run: |_| unreachable!("it is not wanted"),
+        }];
         assert_eq!(run(&bench("b/*"), &groups, |name| panic!("{name} runs")), []);
     }
 

@@ -79,7 +79,7 @@ fn outcome(row: &Row) -> String {
         Outcome::Met => "met".to_owned(),
         Outcome::NotMet => row.fault.as_ref().map_or_else(|| "NOT MET".to_owned(), |fault| format!("NOT MET: {fault}")),
         Outcome::Measured => "-".to_owned(),
-        Outcome::NotRun => format!("not run: {}", row.why.as_deref().unwrap_or("no reason is known")),
+        Outcome::NotRun => format!("not run: {}", row.why.as_ref().map_or("no reason is known", |why| &why.why)),
     };
     match &row.note {
         Some(note) => format!("{told} ({note})"),
@@ -142,6 +142,7 @@ fn markdown<const N: usize>(lines: &[[String; N]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::excuse::{Excuse, WhyNot};
     use crate::row::{Measured, Spec};
 
     fn report() -> Report {
@@ -157,7 +158,7 @@ mod tests {
         let lossy = Measured::figure("kernel/c", spread(1.0)).with_ratio(spread(1.0)).with_fault("lost 3");
         let rows = vec![
             Row::measured(spec("kernel/a"), measured),
-            Row::not_run(spec("kernel/b"), "no a|b"),
+            Row::not_run(spec("kernel/b"), WhyNot::excused(Excuse::NoSuchTool, "no a|b")),
             Row::measured(spec("kernel/c"), lossy),
         ];
         Report {

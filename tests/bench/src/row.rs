@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::excuse::{Excuse, WhyNot};
 use crate::measure::Spread;
 
 /// What a row promises to tell, known before anything runs.
@@ -100,20 +101,21 @@ pub struct Row {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub fault: Option<String>,
     /// Why it was not run.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub why: Option<String>,
+    #[serde(flatten)]
+    pub why: Option<WhyNot>,
 }
 
 impl Row {
-    pub fn not_run(spec: Spec, why: impl Into<String>) -> Self {
+    pub fn not_run(spec: Spec, why: WhyNot) -> Self {
         let (figure, ratio, noise, note, fault) = (None, None, None, None, None);
-        Self { spec, outcome: Outcome::NotRun, figure, ratio, noise, note, fault, why: Some(why.into()) }
+        Self { spec, outcome: Outcome::NotRun, figure, ratio, noise, note, fault, why: Some(why) }
     }
 
     pub fn measured(spec: Spec, measured: Measured) -> Self {
         let Measured { figure, ratio, noise, note, fault, .. } = measured;
         let Some(outcome) = judge(spec.goal, figure, ratio, noise) else {
-            return Self::not_run(spec, "what it is to be compared with was not measured");
+            let why = "what it is to be compared with added no time that could be measured";
+            return Self::not_run(spec, WhyNot::excused(Excuse::OneRound, why));
         };
         let outcome = if fault.is_some() { Outcome::NotMet } else { outcome };
         Self { spec, outcome, figure: Some(figure), ratio, noise, note, fault, why: None }

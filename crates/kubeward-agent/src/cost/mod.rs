@@ -3,15 +3,20 @@
 //! - `process`: what the kernel says of this process
 //! - `meter`: from samples to the last minute and to sums. Pure
 //! - `limit`: whether `--warn-cpu-percent` is passed. Pure
+//! - `cgroup`: what its cgroup lets it have
+//! - `maps`: what its maps take in all, beside that
 //! - `sampler`: the task that takes samples, and the newest cost for whoever asks
 //!
 //! It must not know who asks.
 
+mod cgroup;
 mod limit;
+mod maps;
 mod meter;
 mod process;
 mod sampler;
 
 pub use limit::{CpuPercent, NoPercent};
+pub use maps::MapMemory;
 pub use meter::Cost;
 pub use sampler::{CostNow, Sampler};

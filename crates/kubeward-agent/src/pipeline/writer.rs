@@ -53,7 +53,7 @@ pub(super) struct Shared {
     pub(super) losses: Arc<Mutex<Losses>>,
     /// Bytes of batches that were handed over and are not yet in the sink.
     pub(super) handed_bytes: Arc<AtomicUsize>,
-    /// Of events that it is done with, ever, by slot.
+    /// Of events that it is done with, ever, by slot: written, dropped, or kept by the sink while the output fails.
     pub(super) done: Arc<[AtomicUsize]>,
     /// The latest mark before which everything is written.
     pub(super) written_until: Arc<AtomicU64>,
@@ -131,6 +131,7 @@ impl Writer {
         }
     }
 
+    /// Room is given back only for what the output took: a stalled one would else let a container have twice its share.
     fn push(&mut self, batch: &Batch) {
         let mut taken = 0;
         if self.sink.failure().is_none() {

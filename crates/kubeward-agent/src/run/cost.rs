@@ -1,11 +1,23 @@
-//! When the own cost passes its limit, and when that is over.
+//! What the own cost is at the start, when it passes its limit, and when that is over.
 
+use kubeward_bpf::object::LoadOptions;
 use kubeward_core::render::line::NoticeLevel;
 use tokio::sync::watch;
 
 use super::notice;
-use crate::cost::CostNow;
+use crate::cost::{CostNow, MapMemory};
 use crate::pipeline::Commands;
+
+/// After loading, for the log.
+pub(super) fn tell_map_memory(room: &LoadOptions) {
+    match MapMemory::now(room) {
+        Err(error) => tracing::warn!("what the kernel's maps take is not known: {error}"),
+        Ok(memory) => {
+            tracing::info!("the kernel's maps take {}", memory.said());
+            memory.warning().iter().for_each(|warning| tracing::warn!("{warning}"));
+        }
+    }
+}
 
 /// What was told last of the newest cost.
 pub(super) struct CostWarning {

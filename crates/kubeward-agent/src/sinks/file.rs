@@ -3,8 +3,12 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+
+use rustix::fs::{Mode, OFlags};
 
 use super::{Output, OutputError};
 
@@ -76,8 +80,9 @@ impl LogFile {
         let is_too_long =
             |open: &OpenFile| open.size > 0 && !open.is_mid_line && open.size + first_line as u64 > rotation.size_bytes;
         if self.open.as_ref().is_some_and(is_too_long) {
-            self.rename_all(rotation.keep)?;
+            let removed = self.rename_all(rotation.keep)?;
             self.open = None;
+            removed.into_iter().for_each(close_elsewhere);
         }
         let room = rotation.size_bytes.saturating_sub(self.current()?.size);
         let fits = &bytes[..bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
@@ -85,18 +90,28 @@ impl LogFile {
         Ok(&bytes[..whole.max(first_line)])
     }
 
-    /// Makes the full file number 1 and each number one more; the last one goes. Moves no further than the first
-    /// number that is free, so that trying again after a failure does not push out what is kept.
-    fn rename_all(&self, keep: u32) -> Result<(), OutputError> {
+    /// Makes the full file number 1 and each number one more; the last one goes, and what is left of it is returned. Moves no
+    /// further than the first number that is free, so that trying again after a failure does not push out what is kept.
+    fn rename_all(&self, keep: u32) -> Result<Option<OwnedFd>, OutputError> {
         if keep == 0 {
-            let removed = ignore_absent(fs::remove_file(&self.path));
+            let removed = remove(&self.path);
             return removed.map_err(|cause| OutputError::of_write(&self.path.display().to_string(), cause));
         }
-        let first_free = (1..keep).find(|&number| !self.numbered(number).exists()).unwrap_or(keep);
-        for number in (1..first_free).rev() {
+        let first_free = (1..=keep).find(|&number| !self.numbered(number).exists());
+        let mut removed = None;
+        if first_free.is_none() {
+            let from = if keep == 1 { self.path.clone() } else { self.numbered(keep - 1) };
+            let to = self.numbered(keep);
+            // A rename onto it would have ext4 write the whole file to the disk first. Only a file takes a file's place.
+            if from.is_file() {
+                removed = remove(&to).map_err(|cause| OutputError::Rotate { from, to, cause })?;
+            }
+        }
+        for number in (1..first_free.unwrap_or(keep)).rev() {
             rename(&self.numbered(number), &self.numbered(number + 1))?;
         }
-        rename(&self.path, &self.numbered(1))
+        rename(&self.path, &self.numbered(1))?;
+        Ok(removed)
     }
 
     fn numbered(&self, number: u32) -> PathBuf {
@@ -204,6 +219,20 @@ fn rename(from: &Path, to: &Path) -> Result<(), OutputError> {
         to: to.to_owned(),
         cause,
     })
+}
+
+/// Removes a file but for its blocks, which go when what is returned is closed.
+fn remove(path: &Path) -> io::Result<Option<OwnedFd>> {
+    // Neither waits for the other end of a FIFO nor follows a link.
+    let last = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    ignore_absent(fs::remove_file(path))?;
+    Ok(last.ok())
+}
+
+/// Giving back the blocks of a gigabyte takes tenths of a second, in which events would wait for their writer.
+fn close_elsewhere(removed: OwnedFd) {
+    // Where no thread can be had, it is closed here.
+    let _ = thread::Builder::new().name("kubeward-remove".to_owned()).spawn(move || drop(removed));
 }
 
 /// Somebody may have moved or removed a file of ours: then there is nothing left to do with it.

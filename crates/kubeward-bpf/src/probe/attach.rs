@@ -14,7 +14,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use super::compat::{Function, Functions, SHARED_BITS};
 use crate::maps;
-use crate::object::Engine;
+use crate::object::{Engine, LoadError};
+use crate::support;
 use crate::wire::{HOOK_ENTER, HOOK_EXIT};
 
 /// A kernel that has just let a tracepoint go answers EEXIST for a while.
@@ -22,8 +23,10 @@ const REATTACH_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    #[error("program {0} is not loaded: this kernel does not take its kind")]
+    #[error("program {0} is not loaded: this kernel has no hooks of its kind")]
     NotLoaded(String),
+    #[error("{0}")]
+    Load(#[from] Arc<LoadError>),
     #[error("{place}: {source}")]
     Kernel { place: String, source: libbpf_rs::Error },
     #[error(
@@ -169,8 +172,8 @@ fn kprobe_multi(engine: &Engine, symbols: &[String], is_return: bool) -> Result<
 /// What follows forks, execs and exits: without it no tag is inherited. Execs and exits go by the classic tracepoints where
 /// tracefs is mounted, since those skip no run; a fork's shows the child's number alone, and so has to go by the other.
 pub(super) fn lifecycle(engine: &Engine) -> Result<Vec<Link>, AttachError> {
-    let mut links = vec![trace(engine, "task_newtask")?, trace(engine, SECOND_CHANCE)?];
-    for moment in ["exec", "exit"] {
+    let mut links = forks(engine)?;
+    for moment in ENDS {
         let event = format!("sched_process_{moment}");
         let classic = tracepoint(engine, &format!("classic_process_{moment}"), TracepointCategory::Sched, &event);
         links.push(classic.or_else(|_| trace(engine, &format!("raw_process_{moment}")))?);
@@ -178,9 +181,25 @@ pub(super) fn lifecycle(engine: &Engine) -> Result<Vec<Link>, AttachError> {
     Ok(links)
 }
 
+/// As [`lifecycle`], where tp_btf skips no run either: its hooks go at once, and each classic one takes a grace period of RCU.
+pub(super) fn lifecycle_by_tp_btf(engine: &Engine) -> Result<Vec<Link>, AttachError> {
+    let mut links = forks(engine)?;
+    for moment in ENDS {
+        links.push(trace(engine, &format!("raw_process_{moment}"))?);
+    }
+    Ok(links)
+}
+
+fn forks(engine: &Engine) -> Result<Vec<Link>, AttachError> {
+    Ok(vec![trace(engine, "task_newtask")?, trace(engine, SECOND_CHANCE)?])
+}
+
+/// Of programs.
+const ENDS: [&str; 2] = ["exec", "exit"];
+
 /// A program whose section names its place.
 pub(crate) fn trace(engine: &Engine, name: &str) -> Result<Link, AttachError> {
-    trace_of(engine.object(), name)
+    trace_of(engine.object_with(name)?, name)
 }
 
 /// As [`trace`], of any object.
@@ -196,14 +215,17 @@ pub(super) fn trace_of(object: &Object, name: &str) -> Result<Link, AttachError>
     }
 }
 
-/// A classic tracepoint. The kernel gives its id through tracefs only.
+/// A classic tracepoint.
 pub(super) fn tracepoint(
     engine: &Engine,
     name: &str,
     category: TracepointCategory,
     event: &str,
 ) -> Result<Link, AttachError> {
-    tracepoint_of(engine.object(), name, category, event)
+    if !support::has_tracefs() {
+        return Err(AttachError::NoTracefs);
+    }
+    tracepoint_of(engine.object_with(name)?, name, category, event)
 }
 
 /// As [`tracepoint`], of any object.
@@ -213,16 +235,28 @@ pub(super) fn tracepoint_of(
     category: TracepointCategory,
     event: &str,
 ) -> Result<Link, AttachError> {
-    let tracefs = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-    if !tracefs.iter().any(|root| std::path::Path::new(root).join("events").is_dir()) {
+    if !support::has_tracefs() {
         return Err(AttachError::NoTracefs);
     }
     let program = find_in(object, name)?;
     program.attach_tracepoint(category, event).map_err(at(event))
 }
 
+/// Loads the programs of this kind, unless they are there: attaching is then as quick as it is the next time. Those of fentry are
+/// loaded for each function.
+pub(super) fn load(engine: &Engine, probe: Probe) -> Result<(), AttachError> {
+    let program = match probe {
+        Probe::TpBtf => "raw_exit",
+        Probe::Tracepoint => "classic_exit",
+        Probe::Kprobe => "kretprobe_exit",
+        Probe::KprobeMulti => "kretprobe_multi_exit",
+        Probe::Fentry => return Ok(()),
+    };
+    find(engine, program).map(drop)
+}
+
 fn find<'e>(engine: &'e Engine, name: &str) -> Result<ProgramMut<'e>, AttachError> {
-    find_in(engine.object(), name)
+    find_in(engine.object_with(name)?, name)
 }
 
 fn find_in<'o>(object: &'o Object, name: &str) -> Result<ProgramMut<'o>, AttachError> {
@@ -256,9 +290,10 @@ fn missed(link: &Link) -> u64 {
 /// Tags what another program is to tag, should the kernel skip that one: its own skipped runs miss nothing more.
 const SECOND_CHANCE: &str = "process_fork";
 
-/// Runs of the object's loaded programs that the kernel skipped.
-pub(super) fn recursion_misses(object: &Object) -> u64 {
-    let loaded = object.progs().filter(|program| program.autoload() && program.name() != SECOND_CHANCE);
+/// Runs of the objects' loaded programs that the kernel skipped.
+pub(super) fn recursion_misses<'o>(objects: impl IntoIterator<Item = &'o Object>) -> u64 {
+    let programs = objects.into_iter().flat_map(Object::progs);
+    let loaded = programs.filter(|program| program.autoload() && program.name() != SECOND_CHANCE);
     loaded.map(|program| program_misses(program.as_fd().as_raw_fd())).sum()
 }
 

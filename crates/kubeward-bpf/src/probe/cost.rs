@@ -76,7 +76,7 @@ fn fastest(call: fn()) -> u64 {
 
 /// For how long hooks are attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Horizon {
+pub(super) enum Horizon {
     /// Policies that stay.
     Agent,
     /// One command. Somebody waits for it, and for its hooks to come and to go: those on functions would not pay for that, nor

@@ -81,8 +81,12 @@ impl Verdicts {
     pub(super) fn raw_is_exact(&self) -> bool {
         match self.raw_probe() {
             Probe::Tracepoint => exact(&self.tracepoint),
-            _ => exact(&self.tp_btf),
+            _ => self.tp_btf_is_exact(),
         }
+    }
+
+    pub(super) fn tp_btf_is_exact(&self) -> bool {
+        exact(&self.tp_btf)
     }
 
     /// How fentry sees 32-bit calls.

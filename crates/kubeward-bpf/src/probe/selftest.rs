@@ -16,6 +16,7 @@ use kubeward_core::syscall::{self, Syscall};
 use super::attach::{self, AttachError, Hook};
 use super::compat::Entry;
 use super::cost::{CallTimes, Cost};
+use super::preemption::{self, Preemption};
 use super::tables::Tables;
 use super::{fentry, raw};
 use crate::object::Engine;
@@ -27,6 +28,8 @@ const LOOPS: usize = 3;
 /// Preemptions to wait for: by a thread that wakes, which preempts at once under full preemption, then by ticks, which under
 /// lazy preemption are the only ones to come in the middle of a program.
 const WAKE_UPS: usize = 200;
+/// Where nothing is ever preempted in the kernel.
+const WAKE_UPS_FOR_NOTHING: usize = 20;
 const TICKS: u64 = 24;
 /// How long to wait for the ticks: on an idle machine they take a tenth of it.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -112,8 +115,8 @@ fn measure(engine: &Arc<Engine>, probe: Probe) -> Result<Findings, String> {
     let bare = CallTimes::measure();
     let hooks = TestHooks::attach(engine, probe, &calls)?;
     let attach = hooks.attaching;
-    let found =
-        find_out(engine, &calls, hooks.dispatcher.is_some()).map_err(|error| format!("the self-test failed: {error}"));
+    let found = find_out(engine, probe, &calls, hooks.dispatcher.is_some())
+        .map_err(|error| format!("the self-test failed: {error}"));
     let detach = hooks.detach(engine)?;
     let (counts, times, entry) = found?;
     let (watched_ns, other_ns) = times.over(&bare);
@@ -146,8 +149,9 @@ impl TestHooks {
         let (raw_bits, function_bits) = if is_raw { (bits, [0; CALLS]) } else { ([0; CALLS], bits) };
         let dispatcher = (probe == Probe::Fentry).then(|| fentry::attach_dispatcher(engine)).flatten();
         let entry = if dispatcher.is_some() { Entry::Dispatcher } else { Entry::Functions };
+        attach::load(engine, probe).map_err(|error| first_line(&error.to_string()))?;
         let begin = Instant::now();
-        raw.attach(engine, &raw_bits).map_err(|error| error.to_string())?;
+        raw.attach(engine, &raw_bits).map_err(|error| first_line(&error.to_string()))?;
         let functions = if is_raw { Vec::new() } else { functions(engine, probe, &wanted, entry)? };
         let attaching = begin.elapsed() / steps(&functions);
         tables.show(engine, &raw_bits, &function_bits).map_err(|error| error.to_string())?;
@@ -181,7 +185,7 @@ fn functions(
         fentry::attach(engine, wanted, entry)
     } else {
         let hooks = wanted.iter().map(|&(call, bits)| attach::function(engine, probe, call, bits));
-        hooks.collect::<Result<_, AttachError>>().map_err(|error| error.to_string())?
+        hooks.collect::<Result<_, AttachError>>().map_err(|error| first_line(&error.to_string()))?
     };
     if hooks.len() == wanted.len() {
         return Ok(hooks);
@@ -199,7 +203,12 @@ fn first_line(text: &str) -> String {
 type TestResult<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// Nothing is emitted: the profile waits for an error that the calls do not give.
-fn find_out(engine: &Engine, calls: &[&Syscall], has_dispatcher: bool) -> TestResult<(Counts, CallTimes, Entry)> {
+fn find_out(
+    engine: &Engine,
+    probe: Probe,
+    calls: &[&Syscall],
+    has_dispatcher: bool,
+) -> TestResult<(Counts, CallTimes, Entry)> {
     let maps = engine.maps();
     let slot = maps.own_slot();
     let mut profile = wire::Profile {
@@ -215,7 +224,7 @@ fn find_out(engine: &Engine, calls: &[&Syscall], has_dispatcher: bool) -> TestRe
     maps.open_slot(slot, &container, wire::STAGE_RUN)?;
     // The test's threads inherit the tag of the thread that starts them.
     engine.tag_process(&Pidfd::of_this_process()?, slot)?;
-    let found = count(engine).and_then(|found| Ok((found, has_dispatcher && dispatches(engine)?)));
+    let found = count(engine, probe).and_then(|found| Ok((found, has_dispatcher && dispatches(engine)?)));
     engine.untag(slot)?;
     maps.close_slot(slot)?;
     maps.clean_slots(&[slot].into())?;
@@ -223,8 +232,8 @@ fn find_out(engine: &Engine, calls: &[&Syscall], has_dispatcher: bool) -> TestRe
     Ok((counts, times, if dispatches { Entry::Dispatcher } else { Entry::Functions }))
 }
 
-fn count(engine: &Engine) -> TestResult<(Counts, CallTimes)> {
-    let mut made = loops()? + blocked()?;
+fn count(engine: &Engine, probe: Probe) -> TestResult<(Counts, CallTimes)> {
+    let mut made = loops()? + blocked(blocking(probe))?;
     let times = CallTimes::measure();
     made += CallTimes::WATCHED_CALLS;
     let account = engine.maps().account(engine.maps().own_slot())?;
@@ -249,44 +258,71 @@ fn dispatches(engine: &Engine) -> TestResult<bool> {
 
 /// Threads in a loop on one CPU, preempted by another that makes the same call at once. Returns the calls they made.
 fn loops() -> TestResult<u64> {
-    let made = Arc::new(AtomicU64::new(0));
-    let stop = Arc::new(AtomicBool::new(false));
+    let preemption = preemption::of_this_kernel();
+    let shared = Arc::new(Loops::default());
     let loops: Vec<_> = (0..LOOPS)
         .map(|_| {
-            let (made, stop) = (Arc::clone(&made), Arc::clone(&stop));
+            let shared = Arc::clone(&shared);
             start(move || {
                 process::pin_to_one_cpu()?;
                 process::yield_to_waking_threads()?;
-                while !stop.load(Ordering::Relaxed) {
-                    made.fetch_add(call_often(), Ordering::Relaxed);
-                }
+                shared.call_until_stopped();
                 Ok(())
             })
         })
         .collect::<Result<_, _>>()?;
     let preempting = start({
-        let made = Arc::clone(&made);
+        let shared = Arc::clone(&shared);
         move || {
             process::pin_to_one_cpu()?;
-            preempt(&made);
+            shared.preempt(preemption);
             Ok(())
         }
     });
     let preempted = preempting.map(join);
-    stop.store(true, Ordering::Relaxed);
+    shared.stop.store(true, Ordering::Relaxed);
     loops.into_iter().try_for_each(join)?;
     preempted??;
-    Ok(made.load(Ordering::Relaxed))
+    Ok(shared.made.load(Ordering::Relaxed))
 }
 
-fn preempt(made: &AtomicU64) {
-    for _ in 0..WAKE_UPS {
-        thread::sleep(Duration::from_micros(100));
-        made.fetch_add(call_often(), Ordering::Relaxed);
+/// What the threads in a loop have in common.
+#[derive(Debug, Default)]
+struct Loops {
+    /// Calls, of the preempting thread, too.
+    made: AtomicU64,
+    /// How often the loops had to give up their CPU. Other threads of the process do not count: they may be about something else.
+    switches: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Loops {
+    fn call_until_stopped(&self) {
+        let mut counted = process::involuntary_switches();
+        while !self.stop.load(Ordering::Relaxed) {
+            self.made.fetch_add(call_often(), Ordering::Relaxed);
+            let now = process::involuntary_switches();
+            self.switches.fetch_add(now - counted, Ordering::Relaxed);
+            counted = now;
+        }
     }
-    let (start, before) = (Instant::now(), process::involuntary_switches());
-    while process::involuntary_switches() < before + TICKS && start.elapsed() < PATIENCE {
-        thread::sleep(Duration::from_millis(10));
+
+    fn preempt(&self, preemption: Preemption) {
+        let wake_ups = if preemption == Preemption::Never { WAKE_UPS_FOR_NOTHING } else { WAKE_UPS };
+        for _ in 0..wake_ups {
+            thread::sleep(Duration::from_micros(100));
+            self.made.fetch_add(call_often(), Ordering::Relaxed);
+        }
+        if preemption == Preemption::AtTicks {
+            self.wait_for_ticks();
+        }
+    }
+
+    fn wait_for_ticks(&self) {
+        let (start, before) = (Instant::now(), self.switches.load(Ordering::Relaxed));
+        while self.switches.load(Ordering::Relaxed) < before + TICKS && start.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
@@ -307,8 +343,16 @@ fn join(thread: TestThread) -> TestResult<()> {
     Ok(thread.join().map_err(|_| "a thread of the self-test panicked")??)
 }
 
+/// How long threads block in a call: where returns need slots, until all of them do.
+fn blocking(probe: Probe) -> Duration {
+    match probe {
+        Probe::TpBtf | Probe::Tracepoint => Duration::from_millis(1),
+        Probe::Kprobe | Probe::KprobeMulti | Probe::Fentry => Duration::from_millis(40),
+    }
+}
+
 /// Threads that are all in one call at once. Returns the calls they made.
-fn blocked() -> TestResult<u64> {
+fn blocked(time: Duration) -> TestResult<u64> {
     let count = 2 * libbpf_rs::num_possible_cpus()?.max(16) + SPARE_THREADS;
     let begin = Arc::new(Barrier::new(count));
     let threads: Vec<_> = (0..count)
@@ -316,7 +360,7 @@ fn blocked() -> TestResult<u64> {
             let begin = Arc::clone(&begin);
             start(move || {
                 begin.wait();
-                process::wait_in_ppoll(Duration::from_millis(40));
+                process::wait_in_ppoll(time);
                 Ok(())
             })
         })

@@ -57,24 +57,40 @@ enum UringError {
 #[derive(Debug)]
 pub(super) struct Uring {
     probe: Probe,
-    /// Before `object`: a link goes before its program.
+    /// Before `loaded`: a link goes before its program.
     links: Vec<Link>,
-    object: Option<Object>,
+    loaded: Option<Loaded>,
     trouble: Option<String>,
     /// What an object that is gone had skipped.
     skipped_before: u64,
 }
 
+#[derive(Debug)]
+struct Loaded {
+    object: Object,
+    /// Those to attach, in that order.
+    programs: Vec<&'static str>,
+}
+
 impl Uring {
     /// `probe` is [`Probe::TpBtf`] or [`Probe::Tracepoint`].
     pub(super) fn new(probe: Probe) -> Self {
-        Self { probe, links: Vec::new(), object: None, trouble: None, skipped_before: 0 }
+        Self { probe, links: Vec::new(), loaded: None, trouble: None, skipped_before: 0 }
+    }
+
+    /// As [`Uring::new`], with the programs loaded, which is most of what [`Uring::serve`] takes. A refusal is told there.
+    pub(super) fn loaded(engine: &Engine, probe: Probe) -> Self {
+        let loaded = Loaded::load(engine, probe).ok().flatten();
+        Self { loaded, ..Self::new(probe) }
+    }
+
+    pub(super) fn probe(&self) -> Probe {
+        self.probe
     }
 
     /// Attaches the hooks if one of the calls may come by a ring, and detaches them otherwise.
     pub(super) fn serve(&mut self, engine: &Engine, wanted: &[(&'static Syscall, u8)]) {
-        let is_wanted = wanted.iter().any(|(call, _)| uring_ops_of(call).next().is_some());
-        if !is_wanted {
+        if !is_wanted(wanted) {
             self.detach();
         } else if self.links.is_empty() {
             self.trouble = self.attach(engine).err().map(|error| error.to_string());
@@ -88,7 +104,7 @@ impl Uring {
 
     /// Runs that the kernel skipped, since the object was loaded.
     pub(super) fn skipped(&self) -> u64 {
-        self.skipped_before + self.object.as_ref().map_or(0, attach::recursion_misses)
+        self.skipped_before + attach::recursion_misses(self.loaded.as_ref().map(|loaded| &loaded.object))
     }
 
     /// Detaches the hooks and ends, in the accounts, the requests that are under way: their answers are not seen any more, and
@@ -99,15 +115,15 @@ impl Uring {
         }
         self.links.clear();
         tables::let_pass();
-        let Some(object) = self.object.take() else { return };
-        self.trouble = match end_requests(&object) {
+        let Some(loaded) = self.loaded.take() else { return };
+        self.trouble = match end_requests(&loaded.object) {
             Ok(()) => {
-                self.object = Some(object);
+                self.loaded = Some(loaded);
                 None
             }
             // What it kept goes with it, so that nothing of it answers for others.
             Err(error) => {
-                self.skipped_before += attach::recursion_misses(&object);
+                self.skipped_before += attach::recursion_misses([&loaded.object]);
                 Some(format!(
                     "requests that were under way when the hooks went stay in flight in the accounts: {error}"
                 ))
@@ -116,21 +132,33 @@ impl Uring {
     }
 
     fn attach(&mut self, engine: &Engine) -> Result<(), UringError> {
-        let tracepoints = match uring_support() {
-            UringSupport::Watched(tracepoints) => tracepoints,
-            UringSupport::Absent => return Ok(()),
-            UringSupport::Nameless => return Err(UringError::Nameless),
-        };
-        let programs = tracepoints.programs(self.probe);
-        let object = match self.object.take() {
-            Some(object) => object,
-            None => load(engine, &programs, creds_flag().ok_or(UringError::NoCredsFlag)?)?,
-        };
+        if self.loaded.is_none() {
+            self.loaded = Loaded::load(engine, self.probe)?;
+        }
+        let Some(Loaded { object, programs }) = &self.loaded else { return Ok(()) };
         let links: Result<Vec<Link>, AttachError> =
-            programs.iter().map(|program| link(&object, self.probe, program)).collect();
-        self.object = Some(object);
+            programs.iter().map(|program| link(object, self.probe, program)).collect();
         self.links = links?;
         Ok(())
+    }
+}
+
+/// Whether an operation stands for one of the calls.
+pub(super) fn is_wanted(wanted: &[(&'static Syscall, u8)]) -> bool {
+    wanted.iter().any(|(call, _)| uring_ops_of(call).next().is_some())
+}
+
+impl Loaded {
+    /// `None`: the kernel has no io_uring.
+    fn load(engine: &Engine, probe: Probe) -> Result<Option<Self>, UringError> {
+        let tracepoints = match uring_support() {
+            UringSupport::Watched(tracepoints) => tracepoints,
+            UringSupport::Absent => return Ok(None),
+            UringSupport::Nameless => return Err(UringError::Nameless),
+        };
+        let programs = tracepoints.programs(probe);
+        let object = load(engine, &programs, creds_flag().ok_or(UringError::NoCredsFlag)?)?;
+        Ok(Some(Self { object, programs }))
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
+use crate::excuse::WhyNot;
 use crate::load::{Load, LoadProcess, Size};
 use crate::measure::{added, ratios_of_added, turns, Sample, Spread};
 use crate::registry::{Bench, Findings};
@@ -36,11 +37,16 @@ fn row_name(tool: Tool, load: Load) -> String {
 
 pub fn run(bench: &Bench) -> Result<Findings> {
     let mut findings = Findings::default();
-    let (usable, missing): (Vec<_>, Vec<_>) = Tool::ALL.into_iter().partition(|tool| tool.is_there().is_ok());
+    let (mut usable, mut missing) = (Vec::new(), Vec::new());
+    for tool in Tool::ALL {
+        match tool.is_there() {
+            Ok(()) => usable.push(tool),
+            Err(error) => missing.push((tool, WhyNot::from(error))),
+        }
+    }
     for load in Load::ALL {
-        for &tool in &missing {
-            let why = tool.is_there().err().map_or_else(String::new, |error| format!("{error:#}"));
-            findings.not_run.push((row_name(tool, load), why));
+        for (tool, why) in &missing {
+            findings.not_run.push((row_name(*tool, load), why.clone()));
         }
         let is_wanted = |tool: &Tool| *tool == Tool::KubeWard || bench.wants(&row_name(*tool, load));
         let tools: Vec<Tool> = usable.iter().copied().filter(is_wanted).collect();
@@ -63,7 +69,7 @@ fn measure(bench: &Bench, load: Load, mut tools: Vec<Tool>, findings: &mut Findi
             let without = bare.run(size)?;
             match tool.run(load, size).with_context(|| tool.command()) {
                 Ok(with) => samples.entry(tool).or_default().push(Sample { with, without }),
-                Err(error) => failed.push((tool, format!("{error:#}"))),
+                Err(error) => failed.push((tool, WhyNot::from(error))),
             }
         }
         for (tool, why) in failed {

@@ -1,13 +1,19 @@
 //! The programs that watch a load, and how each is told to show every call with its arguments.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 
 use super::attach;
+use crate::excuse::Excuse;
 use crate::load::{own_program, Load, LoadProcess, Size};
+
+/// Where tracefs shows them, mounted by itself or within debugfs.
+const TRACEPOINTS: [&str; 2] =
+    ["/sys/kernel/tracing/events/raw_syscalls", "/sys/kernel/debug/tracing/events/raw_syscalls"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tool {
@@ -62,11 +68,24 @@ impl Tool {
         let program = self.program();
         let asked = Command::new(&program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         match asked {
-            Ok(status) if status.success() => Ok(()),
+            Ok(status) if status.success() => self.has_its_hooks(),
             Ok(status) => bail!("{} --version: {status}", program.display()),
             Err(error) if self == Self::KubeWard => bail!("{}: {error} (`make build` makes it)", program.display()),
-            Err(error) => bail!("{}: {error} (`scripts/setup.sh bench` installs it)", program.display()),
+            Err(error) => {
+                let told = format!("{}: {error} (`scripts/setup.sh bench` installs it)", program.display());
+                Err(if error.kind() == ErrorKind::NotFound { Excuse::NoSuchTool.error(told) } else { anyhow!(told) })
+            }
         }
+    }
+
+    /// Those of perf and bpftrace are in tracefs.
+    fn has_its_hooks(self) -> Result<()> {
+        let needs_tracefs = matches!(self, Self::PerfTrace | Self::BpftraceCount | Self::BpftracePrint);
+        if needs_tracefs && !TRACEPOINTS.iter().any(|folder| Path::new(folder).is_dir()) {
+            let told = format!("the tracepoints of system calls are not at {}", TRACEPOINTS.join(" or "));
+            return Err(Excuse::NoSuchHook.error(told));
+        }
+        Ok(())
     }
 
     /// Nanoseconds a turn of the load.

@@ -64,7 +64,7 @@ pub fn run(bench: &Bench) -> Result<Findings> {
             let count = if bench.is_once { count / ONCE_DIVISOR } else { count };
             match beside(name, count) {
                 Ok(measured) => findings.measured.push(measured),
-                Err(error) => findings.not_run.push((name.to_owned(), format!("{error:#}"))),
+                Err(error) => findings.not_run.push((name.to_owned(), error.into())),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! How many events come through of two containers: at a pace that is to lose none, and where the containers outrun everything,
 //! how exact the ledger is then, and how fair the loss.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
 use std::time::Instant;
@@ -52,7 +53,7 @@ pub fn run(bench: &Bench) -> Result<Findings> {
     if bench.wants(PACED) {
         match paced(bench, &node, folder.path()) {
             Ok(measured) => findings.measured.push(measured),
-            Err(error) => findings.not_run.push((PACED.to_owned(), format!("{error:#}"))),
+            Err(error) => findings.not_run.push((PACED.to_owned(), error.into())),
         }
     }
     if bench.wants(FLOODED) || bench.wants(FAIR) {
@@ -62,11 +63,13 @@ pub fn run(bench: &Bench) -> Result<Findings> {
 }
 
 /// What became of a container's calls.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 struct Part {
     made: u64,
     emitted: u64,
     lost: u64,
+    /// Of these, by reason.
+    reasons: BTreeMap<String, u64>,
 }
 
 /// Both containers at work for the seconds; what became of their calls, and how long it took until the last was told.
@@ -88,11 +91,11 @@ fn watch(bench: &Bench, node: &Node, folder: &Path, rate: Option<u64>) -> Result
     });
     let ledger = agent.settled_account()?;
     let took = begin.elapsed().as_secs_f64();
-    let mut parts = [Part { made: 0, emitted: 0, lost: 0 }; 2];
+    let mut parts = [Part::default(), Part::default()];
     for ((id, made), part) in ids.iter().zip(made).zip(&mut parts) {
         let (account, made) = (account(&ledger, id)?, made?);
         ensure!(account.seen == made, "{id} made {made} calls, of which {} were seen", account.seen);
-        *part = Part { made, emitted: account.emitted, lost: lost(account)? };
+        *part = Part { made, emitted: account.emitted, lost: lost(account)?, reasons: account.lost.clone() };
         ensure!(part.emitted + part.lost == made, "{id} made {made} calls, of which the ledger has {part:?}");
     }
     agent.stop()?;
@@ -131,8 +134,10 @@ fn least_share(parts: &[Part; 2]) -> f64 {
 }
 
 fn told(parts: &[Part]) -> String {
-    let part = |Part { made, emitted, lost }: &Part| {
-        format!("{made} calls = {emitted} emitted + {lost} lost ({:.1} %)", 100.0 * *lost as f64 / *made as f64)
+    let part = |Part { made, emitted, lost, reasons }: &Part| {
+        let percent = 100.0 * *lost as f64 / *made as f64;
+        let reasons = reasons.iter().filter(|(_, lost)| **lost > 0).map(|(reason, lost)| format!("; {reason} {lost}"));
+        format!("{made} calls = {emitted} emitted + {lost} lost ({percent:.1} %{})", reasons.collect::<String>())
     };
     format!("ledger exact: {}", parts.iter().map(part).collect::<Vec<_>>().join("; "))
 }
@@ -142,7 +147,7 @@ mod tests {
     use super::*;
 
     fn share(parts: [(u64, u64); 2]) -> f64 {
-        least_share(&parts.map(|(made, emitted)| Part { made, emitted, lost: made - emitted }))
+        least_share(&parts.map(|(made, emitted)| Part { made, emitted, lost: made - emitted, ..Part::default() }))
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub fn run(bench: &Bench) -> Result<Findings> {
         if bench.wants(name) {
             match measure(bench, &node) {
                 Ok(measured) => findings.measured.push(measured),
-                Err(error) => findings.not_run.push((name.to_owned(), format!("{error:#}"))),
+                Err(error) => findings.not_run.push((name.to_owned(), error.into())),
             }
         }
     }

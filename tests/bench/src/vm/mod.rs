@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{bail, ensure, Context, Result};
 use kubeward_bpf::probe::Backend;
 
+use crate::excuse::{Excuse, WhyNot};
 use crate::load::own_program;
 use crate::registry::{Bench, Findings, EVERYTHING};
 use crate::row::{Goal, Spec};
@@ -91,7 +92,8 @@ const LEFT_OUT: &str = "left out of one round of everything: `kubeward-bench --o
 
 pub fn run(bench: &Bench) -> Result<Findings> {
     if bench.is_once && bench.only == EVERYTHING {
-        let not_run = rows().into_iter().map(|row| (row.name, LEFT_OUT.to_owned())).collect();
+        let left_out = || WhyNot::excused(Excuse::OneRound, LEFT_OUT);
+        let not_run = rows().into_iter().map(|row| (row.name, left_out())).collect();
         return Ok(Findings { measured: Vec::new(), not_run });
     }
     ensure!(Path::new(FOLDER).is_dir(), "{FOLDER} is not here: run it in the project's folder");
@@ -107,7 +109,10 @@ pub fn run(bench: &Bench) -> Result<Findings> {
         }
         match machine.measure(bench, &program) {
             Ok(found) => findings.measured.extend(found.measured),
-            Err(error) => findings.not_run.extend(rows.into_iter().map(|row| (row.name, format!("{error:#}")))),
+            Err(error) => {
+                let why = WhyNot::from(error);
+                findings.not_run.extend(rows.into_iter().map(|row| (row.name, why.clone())));
+            }
         }
     }
     Ok(findings)

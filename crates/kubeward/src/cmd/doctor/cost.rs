@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use kubeward_agent::cost::MapMemory;
 use kubeward_agent::serve::client::{self, ClientError};
 use kubeward_agent::serve::proto::{self, GetInfoResponse};
+use kubeward_bpf::object::LoadOptions;
 use kubeward_bpf::timing::TimedRuns;
 
 use super::line;
@@ -19,6 +21,17 @@ pub(super) fn tell(report: &mut String, socket: &Path) {
             line(report, "agent's cost", &cost);
             let limit = info.conditions.iter().find(|condition| condition.r#type == "CostAboveLimit");
             line(report, "", limit.map_or("this agent knows no limit of it", |limit| limit.message.as_str()));
+        }
+    }
+}
+
+/// Of an agent that is started here as nothing else is said.
+pub(super) fn of_maps(report: &mut String, options: &LoadOptions) {
+    match MapMemory::now(options) {
+        Err(error) => line(report, "kernel's maps", &format!("what they take is not known: {error}")),
+        Ok(memory) => {
+            line(report, "kernel's maps", &memory.said());
+            memory.warning().iter().for_each(|warning| line(report, "", warning));
         }
     }
 }

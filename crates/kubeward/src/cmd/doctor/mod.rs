@@ -70,7 +70,9 @@ fn host(report: &mut String) {
 }
 
 fn hooks(report: &mut String) -> anyhow::Result<()> {
-    let engine = Arc::new(Engine::load(&LoadOptions::default())?);
+    let options = LoadOptions::default();
+    let engine = Arc::new(Engine::load(&options)?);
+    cost::of_maps(report, &options);
     let tasks = engine.tasks()?;
     let level = tasks.iter().find(|task| task.pid == std::process::id()).map_or(0, |own| own.pid_level);
     line(report, "pid namespace", &facts::pid_namespace(level));

@@ -13,7 +13,7 @@ use kubeward_agent::pipeline::{
 };
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
 use kubeward_bpf::object::{Engine, LoadOptions};
-use kubeward_bpf::probe::{Horizon, Probes};
+use kubeward_bpf::probe::Probes;
 use kubeward_bpf::process::Pidfd;
 use kubeward_bpf::read::Reader;
 use kubeward_bpf::tasks::Task;
@@ -62,8 +62,9 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
         // They spare a node's many containers the table's hash. One command has the table to itself.
         has_first_results: false,
         containers: 1,
+        is_for_command: true,
     })?);
-    let mut probes = Probes::for_horizon(engine.clone(), args.probe_backend, Horizon::Trace)?;
+    let mut probes = Probes::for_command(engine.clone(), args.probe_backend, &hook_bits(&set.hooks(), false))?;
     let watch = Watch { engine, set };
     watch.attach(&mut probes)?;
     watch.open(args, &probes)?;

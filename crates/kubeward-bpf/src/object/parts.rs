@@ -1,0 +1,57 @@
+//! Programs that are loaded when they are first needed: the verifier takes some 70 ms for each hook on calls, and most kernels and
+//! most wishes need one kind of hook alone.
+//!
+//! A part is the same object once more, with its own programs alone and with the maps of the main one.
+
+use std::os::fd::AsFd;
+use std::sync::{Arc, OnceLock};
+
+use libbpf_rs::{MapCore, Object};
+
+use super::{open, refused, LoadError, MONITOR};
+
+/// By names of programs. What is in none of them is loaded with the main object, and so are those that are needed for sure
+/// (`Support::loads_at_once`).
+const PARTS: [&[&str]; 7] = [
+    &["classic_enter", "classic_exit"],
+    &["kprobe_enter", "kretprobe_exit"],
+    &["kprobe_multi_enter", "kretprobe_multi_exit"],
+    &["classic_process_exec", "classic_process_exit"],
+    &["raw_process_exec", "raw_process_exit"],
+    &["cgroup_mkdir", "cgroup_rmdir"],
+    &["adopt_tasks"],
+];
+
+/// Those that were needed so far stay until the engine goes, and so does what the kernel said of one that it refused.
+#[derive(Debug, Default)]
+pub(super) struct Parts([OnceLock<Result<Object, Arc<LoadError>>>; PARTS.len()]);
+
+impl Parts {
+    /// The object that has the program loaded; the main one for what is in no part.
+    pub(super) fn object<'p>(&'p self, main: &'p Object, program: &str) -> Result<&'p Object, Arc<LoadError>> {
+        let is_in_main = main.progs().any(|loaded| loaded.name() == program && loaded.autoload());
+        let part = PARTS.iter().position(|programs| programs.contains(&program)).filter(|_| !is_in_main);
+        let Some(part) = part else { return Ok(main) };
+        let loaded = self.0[part].get_or_init(|| load(main, PARTS[part]).map_err(Arc::new));
+        loaded.as_ref().map_err(Arc::clone)
+    }
+
+    pub(super) fn loaded(&self) -> impl Iterator<Item = &Object> {
+        self.0.iter().filter_map(|part| part.get()?.as_ref().ok())
+    }
+}
+
+fn load(main: &Object, programs: &[&str]) -> Result<Object, LoadError> {
+    let mut open = open(MONITOR)?;
+    for mut map in open.maps_mut() {
+        let shared = main.maps().find(|shared| shared.name() == map.name());
+        let shared = shared
+            .ok_or_else(|| LoadError::Damaged { kind: "map", name: map.name().to_string_lossy().into_owned() })?;
+        map.reuse_fd(shared.as_fd()).map_err(refused("sharing maps"))?;
+    }
+    for mut program in open.progs_mut() {
+        let is_meant = programs.iter().any(|name| program.name() == *name);
+        program.set_autoload(is_meant);
+    }
+    open.load().map_err(refused("loading a kind of hook"))
+}

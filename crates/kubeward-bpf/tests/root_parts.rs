@@ -1,0 +1,144 @@
+//! Which programs are loaded for which backend: none that this kernel has no hooks for, and none of a kind that is not tried.
+//! Needs root.
+//!
+//! In a file of its own: the programs of this process are counted, and the self-test counts its calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use kubeward_bpf::object::{Engine, LoadOptions};
+use kubeward_bpf::probe::{survey, uring_support, Backend, Probes, UringSupport};
+use kubeward_bpf::wire::{CALLS, HOOK_ENTER, HOOK_EXIT};
+use kubeward_core::syscall;
+use libbpf_rs::query::ProgInfoIter;
+
+/// One engine at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn engine_for(is_for_command: bool) -> Arc<Engine> {
+    let small = LoadOptions { table_entries: Some(64), has_first_results: false, ..LoadOptions::default() };
+    Arc::new(Engine::load(&LoadOptions { is_for_command, ..small }).expect("the object loads"))
+}
+
+fn engine() -> Arc<Engine> {
+    engine_for(false)
+}
+
+/// The programs of this process: how many of each name, of which the kernel keeps 15 letters.
+fn loaded() -> BTreeMap<String, usize> {
+    let fds = fs::read_dir("/proc/self/fdinfo").expect("proc is mounted").filter_map(|fd| fd.ok());
+    let told = fds.filter_map(|fd| fs::read_to_string(fd.path()).ok());
+    let id = |info: String| info.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok());
+    // A link's has one, too, and may outlive the program's descriptor.
+    let own: BTreeSet<u32> = told.filter(|info| !info.contains("link_id:")).filter_map(id).collect();
+    let mut loaded = BTreeMap::new();
+    for program in ProgInfoIter::default().filter(|program| own.contains(&program.id)) {
+        *loaded.entry(program.name.to_string_lossy().into_owned()).or_default() += 1;
+    }
+    loaded
+}
+
+/// What every backend needs.
+fn at_once() -> BTreeMap<String, usize> {
+    let has_tracefs = Path::new("/sys/kernel/tracing/events").is_dir();
+    let ends =
+        if has_tracefs { &[("classic_process", 2)][..] } else { &[("raw_process_exe", 1), ("raw_process_exi", 1)] };
+    let hooks = ["raw_enter", "raw_exit", "task_newtask", "process_fork", "cgroup_mkdir", "cgroup_rmdir"];
+    let iterators = ["adopt_tasks", "tag_tasks", "list_tasks", "list_inside"];
+    let single = hooks.iter().chain(&iterators).map(|&name| (name, 1));
+    single.chain(ends.iter().copied()).map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+fn asked(name: &str) -> [u8; CALLS] {
+    let mut asked = [0; CALLS];
+    asked[usize::from(syscall::by_name(name).expect("the catalogue has it").nr)] = HOOK_ENTER | HOOK_EXIT;
+    asked
+}
+
+/// What one command needs where the raw tracepoint serves it.
+fn of_a_command() -> BTreeMap<String, usize> {
+    let hooks = ["raw_enter", "raw_exit", "task_newtask", "process_fork", "raw_process_exe", "raw_process_exi"];
+    let iterators = ["tag_tasks", "list_tasks", "list_inside"];
+    hooks.iter().chain(&iterators).map(|&name| (name.to_owned(), 1)).collect()
+}
+
+/// Those beside `first`.
+fn beside(first: BTreeMap<String, usize>) -> Vec<String> {
+    let mut later = loaded();
+    for (name, count) in first {
+        assert_eq!(later.remove(&name), Some(count), "{name}");
+    }
+    later.into_keys().collect()
+}
+
+fn later() -> Vec<String> {
+    beside(at_once())
+}
+
+fn is_exact(probes: &Probes, name: &str) -> bool {
+    probes.explain().iter().any(|line| line.starts_with(&format!("{name}: exact")))
+}
+
+#[test]
+fn root_engine_loads_what_every_backend_needs_and_no_other_program() {
+    let _alone = alone();
+    let _engine = engine();
+    assert_eq!(loaded(), at_once());
+}
+
+#[test]
+fn root_only_programs_of_kinds_that_are_tried_here_are_loaded() {
+    let _alone = alone();
+    let engine = engine();
+    let probes = Probes::new(engine.clone(), Backend::Tracepoint).expect("it works everywhere");
+    let classic = ["classic_enter", "classic_exit"].map(str::to_owned);
+    let expected = if is_exact(&probes, "tp_btf") { &[][..] } else { &classic };
+    assert_eq!(later(), expected, "{:?}", probes.explain());
+    drop(probes);
+
+    let support = *engine.support();
+    let probes = Probes::new(engine.clone(), Backend::Auto).expect("some backend works");
+    let kprobes = later().into_iter().filter(|name| name.contains("probe")).collect::<Vec<_>>();
+    // The plain form is not tried: it misses returns.
+    let expected: &[&str] = match support.kprobe_multi && !is_exact(&probes, "fentry") {
+        true => &["kprobe_multi_en", "kretprobe_multi"],
+        false => &[],
+    };
+    assert_eq!(kprobes, expected, "{support:?} {:?}", probes.explain());
+    println!("auto: {:?} beside what every backend needs", later());
+}
+
+#[test]
+fn root_a_command_has_one_kind_of_hook_loaded_and_io_uring_only_if_its_calls_may_come_by_it() {
+    let _alone = alone();
+    let engine = engine_for(true);
+    assert_eq!(loaded(), of_a_command());
+    let probes = Probes::for_command(engine.clone(), Backend::Auto, &asked("getpid")).expect("some backend works");
+    let is_exact = is_exact(&probes, "tp_btf");
+    if !is_exact {
+        println!("not run: what a command has where tp_btf is exact (it is not here)");
+        return;
+    }
+    assert_eq!(loaded(), of_a_command());
+    drop(probes);
+    let _probes = Probes::for_command(engine, Backend::Auto, &asked("openat")).expect("some backend works");
+    let expected = if matches!(uring_support(), UringSupport::Watched(_)) { 5 } else { 0 };
+    let on_uring = beside(of_a_command());
+    assert_eq!(on_uring.len(), expected, "{on_uring:?}");
+}
+
+/// A kind that the verifier refuses is one that does not attach, and nobody would look for the reason.
+#[test]
+fn root_verifier_takes_every_kind_of_hook_that_this_kernel_has() {
+    let _alone = alone();
+    for verdict in survey(&engine()).expect("forks and execs can be followed") {
+        println!("{}", verdict.detail);
+        // fentry is refused where lockdown forbids it.
+        assert!(verdict.name == "fentry" || !verdict.detail.contains("the kernel refused the object"), "{verdict:?}");
+    }
+}
