@@ -55,7 +55,9 @@ use crate::kubernetes::client::is_in_pod;
 use crate::kubernetes::pods;
 use crate::kubernetes::report::OwnerPod;
 use crate::metrics::{Endpoint, MetricsServer, Sources};
-use crate::pipeline::{self, Command, Commands, Coverage, Lines, OwnOutput, OwnPod, Parts, Pipeline, Queue};
+use crate::pipeline::{
+    self, Command, Commands, Coverage, KernelAccounts, Lines, OwnOutput, OwnPod, Parts, Pipeline, Queue,
+};
 use crate::serve::health::Verdict;
 use crate::serve::{questions, Socket};
 use crate::sinks::{LogFile, Output, Stream};
@@ -112,12 +114,12 @@ impl Agent {
         cost::tell_map_memory(&config.room);
         let (commands, receiver) = pipeline::commands();
         let (freed_sender, freed) = channel();
-        let (account_engine, table_engine) = (engine.clone(), engine.clone());
+        let table_engine = engine.clone();
         let heartbeat = Heartbeat::default();
         let (loops, feedback) = watch::channel(BTreeMap::new());
         let api = LocalApi::new(socket, &config, &probes, heartbeat.clone());
         let pipeline = Pipeline::new(Parts {
-            kernel_account: Box::new(move |slot| account_engine.maps().account(slot).ok()),
+            kernel_accounts: KernelAccounts::of_engine(engine.clone()),
             kernel_table: Box::new(move || {
                 let table = table_engine.maps().call_table();
                 table.inspect_err(|error| tracing::error!("reading the table by call: {error}")).ok()

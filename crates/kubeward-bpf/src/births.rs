@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use kubeward_core::container::{CgroupId, ContainerSlot};
 use libbpf_rs::{ErrorKind, Link, MapCore, MapFlags};
 
+use crate::batch::each_value;
 use crate::maps::{absent_is_fine, full, kernel, MapError, Maps};
 use crate::object::Engine;
 use crate::probe::{trace, AttachError};
-use crate::table::each_value;
+
 use crate::tasks::TasksError;
 use crate::wire::{self, Wire};
 

@@ -42,7 +42,7 @@ pub struct Maps {
     bound_namespaces: Mutex<HashSet<NsKey>>,
     own_pid_namespaces: MapHandle,
     task_tags: MapHandle,
-    accounts: MapHandle,
+    pub(crate) accounts: MapHandle,
     pub(crate) call_table: MapHandle,
     pub(crate) first_results: MapHandle,
     pub(crate) first_counts: MapHandle,
@@ -124,7 +124,7 @@ impl Maps {
         ContainerSlot(self.slots() - 1)
     }
 
-    fn check(&self, slot: ContainerSlot) -> Result<u32, MapError> {
+    pub(crate) fn check(&self, slot: ContainerSlot) -> Result<u32, MapError> {
         let last = self.own_slot().0;
         if (1..=last).contains(&slot.0) {
             Ok(slot.0)
@@ -289,16 +289,6 @@ impl Maps {
         let count = self.tags_made_up.lookup(&0_u32.to_ne_bytes(), MapFlags::ANY).ok().flatten();
         count.and_then(|bytes| u64::read_from(&bytes)).unwrap_or(0)
     }
-
-    /// The slot's counts, summed over all CPUs. While calls run, the counts are of slightly different moments.
-    pub fn account(&self, slot: ContainerSlot) -> Result<Account, MapError> {
-        let slot = slot.0;
-        let cpus = self.accounts.lookup_percpu(&slot.to_ne_bytes(), MapFlags::ANY).map_err(kernel("accounts"))?;
-        let accounts = cpus.unwrap_or_default().into_iter().filter_map(|bytes| Account::read_from(&bytes));
-        let mut account = accounts.fold(Account::default(), Account::plus);
-        account.at_once += self.first_calls(ContainerSlot(slot))?;
-        Ok(account)
-    }
 }
 
 impl From<NsKey> for wire::NsKey {
@@ -319,50 +309,6 @@ impl Container {
     /// One that nobody has named yet: a [`Birth`](crate::births::Birth) may take it.
     pub fn unnamed(profile: u32) -> Self {
         Self { is_unnamed: 1, ..Self::watched(profile, 0) }
-    }
-}
-
-impl Account {
-    /// Calls that reached a hook.
-    pub fn seen(&self) -> u64 {
-        self.at_once + self.entered
-    }
-
-    /// Calls of which a record was put into the ring: all that are over and have no other end. No counter of its own, which
-    /// every record would pay for; whether it is right shows when all is read.
-    pub fn submitted(&self) -> u64 {
-        let unsent = [
-            self.filtered_setup,
-            self.filtered_policy,
-            self.filtered_errors,
-            self.filtered_duration,
-            self.filtered_count,
-            self.sampled,
-            self.lost_ring,
-            self.lost_share,
-            self.lost_storage,
-            self.lost_return,
-        ];
-        (self.at_once + self.left).saturating_sub(unsent.iter().sum())
-    }
-}
-
-impl Default for Account {
-    fn default() -> Self {
-        Self::read_from(&[0; size_of::<Self>()]).expect("the buffer has the struct's size")
-    }
-}
-
-impl Account {
-    /// Counter by counter: the struct has nothing else.
-    fn plus(self, other: Self) -> Self {
-        let counters = |account: &Self| -> Vec<u64> {
-            let words = account.as_bytes().chunks_exact(size_of::<u64>());
-            words.map(|word| u64::from_ne_bytes(word.try_into().expect("chunks are of this size"))).collect()
-        };
-        let sums = counters(&self).into_iter().zip(counters(&other)).map(|(one, more)| one + more);
-        let bytes: Vec<u8> = sums.flat_map(u64::to_ne_bytes).collect();
-        Self::read_from(&bytes).expect("there are as many sums as counters")
     }
 }
 

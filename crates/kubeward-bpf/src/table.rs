@@ -1,22 +1,18 @@
 //! The exact table as the kernel holds it: read whole, and emptied of slots that nobody counts for any more.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 
 use kubeward_core::container::ContainerSlot;
 use kubeward_core::event::{Call, Stage};
 use kubeward_core::syscall::{self, UNLISTED};
 use kubeward_core::table::{CallKey, CallResult, CallTable};
-use libbpf_rs::{libbpf_sys, MapCore, MapFlags, MapHandle};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
+use crate::batch::{each_entry, each_place};
 use crate::decode::call_of;
 use crate::maps::{self, MapError, Maps};
 use crate::process;
 use crate::wire::{self, FirstCounts, FirstResults, TableKey, Times, TimesKey, Wire};
-
-/// Entries that one system call reads; a bucket of the kernel's hash with more makes it more.
-const BATCH: usize = 4096;
 
 /// The table at one moment, CPUs summed. While calls run, its numbers are of slightly different moments.
 #[derive(Debug, Clone, Default)]
@@ -109,7 +105,7 @@ impl TableRoom {
 }
 
 impl Maps {
-    /// Reads the whole table: some 0.3 µs for each entry in use.
+    /// Reads the whole table: some 0.3 µs for each entry in use and for each slot.
     pub fn table(&self) -> Result<TableRows, MapError> {
         let mut rows = TableRows::default();
         let add = |one: u64, more: u64| one.saturating_add(more);
@@ -129,32 +125,35 @@ impl Maps {
 
     /// Calls `visit` with each of the first results of each container.
     fn each_first(&self, mut visit: impl FnMut(TableKey, u64)) -> Result<(), MapError> {
-        for slot in 1..self.first_results.max_entries() {
-            let keys = self.first_results.lookup(&slot.to_ne_bytes(), MapFlags::ANY);
-            let keys = keys.map_err(maps::kernel("first_results"))?;
-            let Some(keys) = keys.and_then(|bytes| FirstResults::read_from(&bytes)) else { continue };
-            if keys.key == FirstResults::NONE.key {
-                continue;
-            }
-            let counts = self.first_counts.lookup_percpu(&slot.to_ne_bytes(), MapFlags::ANY);
-            let counts = counts.map_err(maps::kernel("first_counts"))?.unwrap_or_default();
-            let counts: Vec<_> = counts.iter().filter_map(|bytes| FirstCounts::read_from(bytes)).collect();
+        let mut keys = BTreeMap::new();
+        each_place(&self.first_results, "first_results", |slot, values: &[FirstResults]| {
+            keys.extend(values.iter().filter(|keys| keys.key != FirstResults::NONE.key).map(|keys| (slot, *keys)));
+        })?;
+        self.each_first_counts(keys.keys().copied(), |slot, counts| {
+            let Some(keys) = keys.get(&slot) else { return };
             for (place, key) in keys.key.iter().enumerate().filter(|(_, key)| **key != 0) {
                 let calls = counts.iter().fold(0_u64, |sum, cpu| sum.saturating_add(cpu.calls[place]));
                 TableKey::read_from(&key.to_ne_bytes()).into_iter().for_each(|key| visit(key, calls));
             }
-        }
-        Ok(())
+        })
     }
 
-    /// Calls that are counted among the first results of a slot.
-    pub(crate) fn first_calls(&self, slot: ContainerSlot) -> Result<u64, MapError> {
-        if slot.0 >= self.first_counts.max_entries() {
-            return Ok(0);
+    /// Calls `visit` with what each CPU has counted among the first results of these slots, and maybe of others.
+    pub(crate) fn each_first_counts(
+        &self,
+        slots: impl ExactSizeIterator<Item = u32>,
+        mut visit: impl FnMut(u32, &[FirstCounts]),
+    ) -> Result<(), MapError> {
+        let (map, name) = (&self.first_counts, "first_counts");
+        if is_most(slots.len(), map) {
+            return each_place(map, name, visit);
         }
-        let counts = self.first_counts.lookup_percpu(&slot.0.to_ne_bytes(), MapFlags::ANY);
-        let counts = counts.map_err(maps::kernel("first_counts"))?.unwrap_or_default();
-        Ok(counts.iter().filter_map(|bytes| FirstCounts::read_from(bytes)).flat_map(|cpu| cpu.calls).sum())
+        for slot in slots.filter(|slot| *slot < map.max_entries()) {
+            let counts = map.lookup_percpu(&slot.to_ne_bytes(), MapFlags::ANY).map_err(maps::kernel(name))?;
+            let counts = counts.unwrap_or_default();
+            visit(slot, &counts.iter().filter_map(|bytes| FirstCounts::read_from(bytes)).collect::<Vec<_>>());
+        }
+        Ok(())
     }
 
     fn clear_first(&self, slot: ContainerSlot) -> Result<(), MapError> {
@@ -236,127 +235,17 @@ impl Maps {
     }
 }
 
+/// Whether so many places of an array are read sooner by reading all of it: a place costs a tenth of a system call of its own.
+pub(crate) fn is_most(places: usize, map: &MapHandle) -> bool {
+    places > map.max_entries() as usize / 10
+}
+
 /// Whether the entry was there.
 fn delete(map: &MapHandle, name: &'static str, key: &impl Wire) -> Result<bool, MapError> {
     match map.delete(key.as_bytes()) {
         Ok(()) => Ok(true),
         Err(source) if source.kind() == libbpf_rs::ErrorKind::NotFound => Ok(false),
         Err(source) => Err(MapError::Kernel { map: name, source }),
-    }
-}
-
-/// Calls `visit` with each entry of a per-CPU hash, its value on every CPU beside it.
-fn each_entry<K: Wire, V: Wire>(
-    map: &MapHandle,
-    name: &'static str,
-    visit: impl FnMut(K, &[V]),
-) -> Result<(), MapError> {
-    let cpus = libbpf_rs::num_possible_cpus().map_err(|source| MapError::Kernel { map: name, source })?;
-    each_batch(map, name, cpus, visit)
-}
-
-/// Calls `visit` with each entry of a hash that is not per CPU.
-pub(crate) fn each_value<K: Wire, V: Wire>(
-    map: &MapHandle,
-    name: &'static str,
-    mut visit: impl FnMut(K, V),
-) -> Result<(), MapError> {
-    each_batch(map, name, 1, |key, values: &[V]| values.iter().for_each(|value| visit(key, *value)))
-}
-
-/// An entry that comes or goes meanwhile may be there or not; none that stays is left out or seen twice, since the kernel goes by
-/// the hash's buckets.
-fn each_batch<K: Wire, V: Wire>(
-    map: &MapHandle,
-    name: &'static str,
-    copies: usize,
-    mut visit: impl FnMut(K, &[V]),
-) -> Result<(), MapError> {
-    let failed = |source| MapError::Kernel { map: name, source };
-    let mut batch = Batch::new(BATCH.min(map.max_entries() as usize), size_of::<K>(), copies * size_of::<V>());
-    let mut values = Vec::with_capacity(copies);
-    loop {
-        let is_last = batch.read(map).map_err(|error| failed(error.into()))?;
-        for (key, cpu_values) in batch.entries() {
-            let Some(key) = K::read_from(key) else { continue };
-            values.clear();
-            values.extend(cpu_values.chunks_exact(size_of::<V>()).filter_map(V::read_from));
-            visit(key, &values);
-        }
-        if is_last {
-            return Ok(());
-        }
-    }
-}
-
-/// Buffers for many entries at once, and where the kernel is to go on.
-///
-/// libbpf-rs has a batched read too, whose buffers do not hold the values of a per-CPU map.
-struct Batch {
-    room: usize,
-    key_bytes: usize,
-    value_bytes: usize,
-    keys: Vec<u8>,
-    values: Vec<u8>,
-    count: usize,
-    /// The kernel's position: for a hash the number of a bucket.
-    position: Option<u32>,
-}
-
-impl Batch {
-    fn new(room: usize, key_bytes: usize, value_bytes: usize) -> Self {
-        let (keys, values) = (vec![0; room * key_bytes], vec![0; room * value_bytes]);
-        Self { room, key_bytes, value_bytes, keys, values, count: 0, position: None }
-    }
-
-    /// Fills the buffers with the next entries. Whether they are the last.
-    fn read(&mut self, map: &MapHandle) -> io::Result<bool> {
-        loop {
-            match self.try_read(map) {
-                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
-                    *self =
-                        Self { position: self.position, ..Self::new(2 * self.room, self.key_bytes, self.value_bytes) };
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => return read,
-            }
-        }
-    }
-
-    fn try_read(&mut self, map: &MapHandle) -> io::Result<bool> {
-        let mut from = self.position.unwrap_or_default();
-        let mut next = 0_u32;
-        let mut count = self.room as u32;
-        let from_pointer =
-            if self.position.is_some() { std::ptr::from_mut(&mut from).cast() } else { std::ptr::null_mut() };
-        let options = libbpf_sys::bpf_map_batch_opts {
-            sz: size_of::<libbpf_sys::bpf_map_batch_opts>() as _,
-            ..Default::default()
-        };
-        // SAFETY: the buffers hold `count` keys and as many values of each CPU; a position in a hash is a u32.
-        let status = unsafe {
-            libbpf_sys::bpf_map_lookup_batch(
-                map.as_fd().as_raw_fd(),
-                from_pointer,
-                std::ptr::from_mut(&mut next).cast(),
-                self.keys.as_mut_ptr().cast(),
-                self.values.as_mut_ptr().cast(),
-                &mut count,
-                &options,
-            )
-        };
-        // The end is told as an error, with the last entries.
-        let is_last = -status == libc::ENOENT;
-        if status < 0 && !is_last {
-            return Err(io::Error::from_raw_os_error(-status));
-        }
-        self.count = (count as usize).min(self.room);
-        self.position = Some(next);
-        Ok(is_last)
-    }
-
-    fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.keys.chunks_exact(self.key_bytes).zip(self.values.chunks_exact(self.value_bytes)).take(self.count)
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use kubeward_agent::heartbeat::Heartbeat;
 use kubeward_agent::pipeline::{
-    commands, Command, Coverage, Doubts, Lines, OwnOutput, Parts, Pipeline, Queue, Watched,
+    commands, Command, Coverage, Doubts, KernelAccounts, Lines, OwnOutput, Parts, Pipeline, Queue, Watched,
 };
 use kubeward_agent::sinks::LogFile;
 use kubeward_bpf::decode::{decode, CallRecord, Decoded};
@@ -161,7 +161,7 @@ fn run(ring: &Ring, events: usize, lines: Lines, output: &Path) -> anyhow::Resul
 fn pipeline(lines: Lines, commands: Receiver<Command>, output: &Path) -> anyhow::Result<Pipeline> {
     let file = LogFile::create(output)?;
     Ok(Pipeline::new(Parts {
-        kernel_account: Box::new(|_| Some(Default::default())),
+        kernel_accounts: KernelAccounts::of_each(|_| Some(Default::default())),
         kernel_table: Box::new(|| None),
         commands,
         policies: policies(),

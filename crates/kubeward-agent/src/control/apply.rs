@@ -269,6 +269,11 @@ impl Applier {
         unbound.into_iter().flatten().collect::<Result<(), MapError>>().map_err(ApplyError::from)
     }
 
+    /// The slot is emptied, and may be another container's from now on.
+    pub fn release(&mut self, slot: ContainerSlot) {
+        self.plan.release(slot);
+    }
+
     fn assign(
         &mut self,
         slot: ContainerSlot,

@@ -8,6 +8,7 @@ mod apply;
 mod choose;
 mod kernel;
 mod reconcile;
+mod reused;
 mod source;
 mod wanted;
 

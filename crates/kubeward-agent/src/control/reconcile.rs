@@ -8,6 +8,7 @@ use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::policy::{PolicySet, Profile, Selected};
 
 use super::kernel::hook_bits;
+use super::reused::Reused;
 use super::wanted::{Tried, Wanted};
 
 /// What is asked of the hooks, by native call number.
@@ -32,8 +33,9 @@ pub struct Plan {
     pub hooks: HookBits,
     profiles: BTreeMap<ProfileId, Profile>,
     assigned: BTreeMap<ContainerSlot, (Selected, ProfileId)>,
-    /// Every container that the trial has selected since it began, also those that ended.
+    /// Every container that the trial has selected since it began, also those that ended; without those that were left out.
     tried: BTreeMap<ContainerSlot, Tried>,
+    reused: Reused,
 }
 
 /// One change, in the order in which they are to be made.
@@ -78,6 +80,7 @@ impl Plan {
             profiles: BTreeMap::new(),
             assigned: BTreeMap::new(),
             tried: BTreeMap::new(),
+            reused: Reused::default(),
         }
     }
 
@@ -93,9 +96,22 @@ impl Plan {
         &self.tried
     }
 
+    /// Containers that the trial selected and that cannot be told apart from others in the kernel's counts.
+    pub fn left_out(&self) -> usize {
+        self.reused.left_out()
+    }
+
+    /// The slot is emptied, and may be another container's from now on.
+    pub fn release(&mut self, slot: ContainerSlot) {
+        if self.has_trial() {
+            let was_tried = self.tried.remove(&slot).is_some();
+            self.reused.released(slot, was_tried);
+        }
+    }
+
     fn note_tried(&mut self, slot: ContainerSlot, container: &Container, by_set: Selected) {
         let by_trial = self.trial.select(container);
-        if !by_trial.is_empty() {
+        if !by_trial.is_empty() && self.reused.admits(slot) {
             self.tried.insert(slot, Tried { by_trial, by_set });
         }
     }
@@ -186,6 +202,7 @@ pub fn reconcile<'a>(
     let both: HookBits = std::array::from_fn(|nr| old.hooks[nr] | hooks[nr]);
     let mut new = Plan { hooks, profiles: old.profiles.clone(), ..Plan::of(wanted) };
     if Arc::ptr_eq(&old.trial, &new.trial) {
+        new.reused = old.reused.clone();
         // Of those that ended it is not known which policies of another set select them.
         let is_known = Arc::ptr_eq(&old.set, &new.set);
         let by_set = |tried: &Tried| if is_known { tried.by_set } else { Selected::default() };

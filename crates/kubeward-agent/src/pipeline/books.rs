@@ -12,7 +12,6 @@ use super::account::settle;
 use super::clock::{monotonic_ns, Clocks};
 use super::command::{Accounts, TableNow};
 use super::flow::Pipeline;
-use super::member::Member;
 
 /// Between two looks at clocks and losses while the ring is quiet, and while it is busy.
 const QUIET_NS: u64 = 1_000_000_000;
@@ -75,36 +74,44 @@ impl Pipeline {
     /// Samples the clocks and looks for losses, as often as it is worth it.
     pub(super) fn look_around(&mut self) {
         let since_ns = monotonic_ns().saturating_sub(self.looked_ns);
-        let due_ns = if self.since_drained >= BUSY_RECORDS { BUSY_NS } else { QUIET_NS };
-        if since_ns >= due_ns {
+        let is_busy = self.since_drained >= BUSY_RECORDS;
+        if since_ns >= if is_busy { BUSY_NS } else { QUIET_NS } {
             self.clocks = Clocks::sample();
-            self.tell_gaps();
+            let is_all_due = monotonic_ns().saturating_sub(self.looked_at_all_ns) >= QUIET_NS;
+            self.look_for_gaps(is_all_due);
         }
     }
 
     /// A line for each container of which records were lost since the last look.
     pub(super) fn tell_gaps(&mut self) {
-        let from_ns = self.clocks.unix_of_monotonic(self.looked_ns);
-        self.looked_ns = monotonic_ns();
+        self.look_for_gaps(true);
+    }
+
+    /// While the ring is busy, of those alone of which something was read since: a container that loses records has some in the ring
+    /// mostly, and reading the accounts of thousands takes longer than the ring holds.
+    fn look_for_gaps(&mut self, all: bool) {
+        let now_ns = monotonic_ns();
+        self.looked_ns = now_ns;
+        if all {
+            self.looked_at_all_ns = now_ns;
+        }
+        let due = self.members.iter().filter(|(_, member)| all || member.gap.is_due).map(|(slot, _)| slot);
+        let due: Vec<ContainerSlot> = due.collect();
+        let accounts = self.kernel_accounts.of(&due);
         let mut gaps = Vec::new();
-        for (slot, member) in self.members.iter_mut() {
-            let kernel = (self.kernel_account)(slot).unwrap_or_default();
-            let in_ring = kernel.lost_ring.saturating_sub(member.gap.ring_told);
-            let in_share = kernel.lost_share.saturating_sub(member.gap.share_told);
-            (member.gap.ring_told, member.gap.share_told) = (kernel.lost_ring, kernel.lost_share);
+        for slot in due {
+            let Some(member) = self.members.get_mut(slot) else { continue };
+            let kernel = accounts.get(&slot).copied().unwrap_or_default();
             member.shortages.look(&kernel, &member.container);
             let by_output = member.counts.lost.get(LossReason::Output);
-            let is_over = by_output == std::mem::replace(&mut member.gap.output_seen, by_output);
-            let in_output = if is_over { by_output - member.gap.output_told } else { 0 };
-            member.gap.output_told += in_output;
-            let of_each = [(LossReason::Ring, in_ring), (LossReason::Share, in_share), (LossReason::Output, in_output)];
-            for (reason, lost) in of_each {
+            let from_ns = member.gap.looked_ns;
+            for (reason, lost) in member.gap.look(&kernel, by_output, now_ns) {
                 if lost > 0 {
-                    gaps.push((member.container.clone(), reason, lost));
+                    gaps.push((member.container.clone(), reason, lost, self.clocks.unix_of_monotonic(from_ns)));
                 }
             }
         }
-        for (container, reason, lost) in gaps {
+        for (container, reason, lost, from_ns) in gaps {
             let moment = self.next_moment();
             let to_ns = Some(moment.time_ns);
             let gap = Gap { reason: GapReason::Lost(reason), lost, from_ns, to_ns, container: Some(&container) };
@@ -127,7 +134,10 @@ impl Pipeline {
     pub(super) fn book_losses(&mut self) {
         for (slot, count) in self.output.take_losses() {
             match self.members.get_mut(slot) {
-                Some(member) => member.counts.lose_emitted(count),
+                Some(member) => {
+                    member.counts.lose_emitted(count);
+                    member.gap.is_due = true;
+                }
                 None => self.ended.lose_emitted(LossReason::Output, count),
             }
         }
@@ -146,7 +156,12 @@ impl Pipeline {
     /// Those that the stream speaks of, in order of their slots. What others did before it was known that no policy selects
     /// them stands in the node's.
     pub(super) fn accounts(&self, is_final: bool) -> Accounts {
-        let of_all = self.members.iter().filter_map(|(slot, member)| Some((member, self.account(slot, is_final)?)));
+        let slots: Vec<ContainerSlot> = self.members.iter().map(|(slot, _)| slot).collect();
+        let kernel = self.kernel_accounts.of(&slots);
+        let of_all = self
+            .members
+            .iter()
+            .filter_map(|(slot, member)| Some((member, self.account(slot, kernel.get(&slot).copied()?, is_final)?)));
         let (told, others): (Vec<_>, Vec<_>) = of_all.partition(|(member, _)| member.is_told);
         let containers: Vec<_> = told.into_iter().map(|(_, account)| account).collect();
         let others = others.iter().map(|(_, (_, account))| account);
@@ -161,8 +176,9 @@ impl Pipeline {
             let member = self.members.get(key.slot).filter(|member| member.is_told)?;
             Some((member.container.clone(), key.stage, stats.clone()))
         };
-        let told = self.members.iter().filter(|(_, member)| member.is_told);
-        let untabled = told.filter_map(|(slot, _)| Some((self.kernel_account)(slot)?.untabled));
+        let told = self.members.iter().filter(|(_, member)| member.is_told).map(|(slot, _)| slot);
+        let accounts = self.kernel_accounts.of(&told.collect::<Vec<_>>());
+        let untabled = accounts.values().map(|account| account.untabled);
         TableNow {
             calls: table.iter().filter_map(of_member).collect(),
             used: table.used(),
@@ -181,8 +197,8 @@ impl Pipeline {
 
     /// In the last account the ring has been read past all that the container wrote: a record that is still missing was lost there. A
     /// call that goes on, of a task that outlives its container, is none of these, as the kernel side has written no record of it.
-    fn account(&self, slot: ContainerSlot, is_final: bool) -> Option<(Arc<Container>, Account)> {
-        let (kernel, mut account) = self.joined(slot, is_final)?;
+    fn account(&self, slot: ContainerSlot, kernel: wire::Account, is_final: bool) -> Option<(Arc<Container>, Account)> {
+        let (kernel, mut account) = self.joined(slot, kernel, is_final)?;
         let member = self.members.get(slot)?;
         let unread = kernel.submitted().saturating_sub(member.counts.read);
         if is_final && unread > 0 {
@@ -195,9 +211,13 @@ impl Pipeline {
     /// The kernel's counters are of all CPUs and move while they are read: a sum that does not add up is read again. One
     /// that never does is shown as it is where the counters stand still, and at the end; calls that are being counted
     /// are in flight.
-    fn joined(&self, slot: ContainerSlot, is_final: bool) -> Option<(wire::Account, Account)> {
+    fn joined(
+        &self,
+        slot: ContainerSlot,
+        mut kernel: wire::Account,
+        is_final: bool,
+    ) -> Option<(wire::Account, Account)> {
         let member = self.members.get(slot)?;
-        let mut kernel = (self.kernel_account)(slot)?;
         let mut account = member.counts.join(&kernel);
         let mut moves = false;
         for _ in 0..ACCOUNT_TRIES {
@@ -206,7 +226,7 @@ impl Pipeline {
             }
             // A program that was preempted between two counters gets on.
             std::thread::yield_now();
-            let before = std::mem::replace(&mut kernel, (self.kernel_account)(slot)?);
+            let before = std::mem::replace(&mut kernel, self.kernel_accounts.of_one(slot)?);
             moves |= kernel.as_bytes() != before.as_bytes();
             account = member.counts.join(&kernel);
         }
@@ -218,22 +238,23 @@ impl Pipeline {
 
     /// Ends the containers that were closed and whose records are read.
     pub(super) fn close_ended(&mut self) {
-        let kernel_account = &self.kernel_account;
-        let is_read = |slot: ContainerSlot, member: &Member| {
-            kernel_account(slot).is_none_or(|kernel| member.counts.read >= kernel.submitted())
-        };
         let mut over = Vec::new();
-        for (slot, member) in self.members.iter_mut() {
-            let Some(drains) = &mut member.closing else { continue };
+        for &slot in &self.closing {
+            let Some(member) = self.members.get_mut(slot) else { continue };
+            let drains = member.closing.get_or_insert(0);
             *drains += 1;
             let drains = *drains;
-            if is_over(drains, is_read(slot, member)) {
+            let is_read = || {
+                let kernel = self.kernel_accounts.of_one(slot);
+                kernel.is_none_or(|kernel| member.counts.read >= kernel.submitted())
+            };
+            if drains >= CLOSING_DRAINS && is_over(drains, is_read()) {
                 over.push(slot);
             }
         }
         over.into_iter().for_each(|slot| self.end(slot));
         for (slot, drains, read) in self.holding.drained() {
-            let kernel = (self.kernel_account)(slot).unwrap_or_default();
+            let kernel = self.kernel_accounts.of_one(slot).unwrap_or_default();
             if is_over(drains, read >= kernel.submitted()) {
                 self.end_ignored(slot, &kernel);
             }
@@ -243,7 +264,7 @@ impl Pipeline {
     /// No name comes any more for what waits for one.
     pub(super) fn end_holding(&mut self) {
         for slot in self.holding.slots() {
-            let kernel = (self.kernel_account)(slot).unwrap_or_default();
+            let kernel = self.kernel_accounts.of_one(slot).unwrap_or_default();
             self.end_ignored(slot, &kernel);
         }
     }
@@ -262,16 +283,18 @@ impl Pipeline {
 
     fn end(&mut self, slot: ContainerSlot) {
         let is_told = self.members.get(slot).is_some_and(|member| member.is_told);
-        if let Some((container, account)) = self.account(slot, true) {
+        let kernel = self.kernel_accounts.of_one(slot);
+        if let Some((container, account)) = kernel.and_then(|kernel| self.account(slot, kernel, true)) {
             if is_told {
                 self.tell_account(LedgerScope::Container(&container), &account, true);
                 self.tell_container(ContainerChange::Gone, &container);
-                self.ended_untabled += (self.kernel_account)(slot).map_or(0, |kernel| kernel.untabled);
+                self.ended_untabled += kernel.map_or(0, |kernel| kernel.untabled);
             }
             self.ended.add(&account);
             self.given_up += account.lost.get(LossReason::Unread);
         }
         self.members.remove(slot);
+        self.closing.remove(&slot);
         self.programs.forget(slot);
         self.judge.forget(slot);
         if let Some(previous) = &mut self.previous {

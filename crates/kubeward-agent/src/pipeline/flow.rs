@@ -1,6 +1,6 @@
 //! The way of one record, and the commands between records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use super::command::{Command, Doubts};
 use super::coverage::Coverage;
 use super::feedback::{Feedback, OwnOutput, Turn};
 use super::held::Holding;
+use super::kernel_accounts::KernelAccounts;
 use super::lines::Lines;
 use super::member::Member;
 use super::output::EventOutput;
@@ -30,15 +31,12 @@ use super::programs::Programs;
 use super::switch::Previous;
 use crate::heartbeat::Heartbeat;
 
-/// The kernel side's account of a container; `None` when the kernel cannot say.
-pub type KernelAccount = Box<dyn Fn(ContainerSlot) -> Option<wire::Account> + Send>;
-
 /// The kernel side's table by call; `None` when the kernel cannot say.
 pub type KernelTable = Box<dyn Fn() -> Option<CallTable> + Send>;
 
 /// What a pipeline is made of.
 pub struct Parts {
-    pub kernel_account: KernelAccount,
+    pub kernel_accounts: KernelAccounts,
     pub kernel_table: KernelTable,
     pub commands: Receiver<Command>,
     pub policies: Arc<PolicySet>,
@@ -59,7 +57,7 @@ pub struct Parts {
 
 /// Takes records and gives lines. Owned by the reader's thread; [`Pipeline::finish`] ends it.
 pub struct Pipeline {
-    pub(super) kernel_account: KernelAccount,
+    pub(super) kernel_accounts: KernelAccounts,
     pub(super) kernel_table: KernelTable,
     commands: Receiver<Command>,
     pub(super) judge: Judge,
@@ -76,6 +74,8 @@ pub struct Pipeline {
     pub(super) clocks: Clocks,
     pub(super) programs: Programs,
     pub(super) members: BySlot<Member>,
+    /// Those of them that are closed and not over.
+    pub(super) closing: BTreeSet<ContainerSlot>,
     pub(super) holding: Holding,
     pub(super) coalescing: Coalescing,
     /// What the next record is decoded to. Absent while one is on its way.
@@ -97,6 +97,8 @@ pub struct Pipeline {
     pub(super) since_drained: usize,
     /// CLOCK_MONOTONIC of the last look at clocks and losses.
     pub(super) looked_ns: u64,
+    /// The same of the last look at all containers.
+    pub(super) looked_at_all_ns: u64,
     /// For limits: the newest moment of any record.
     newest_ns: u64,
     /// Records of slots that nobody opened, or that came too late. Never, unless a map was damaged; said once.
@@ -114,7 +116,7 @@ pub struct Finished {
 impl Pipeline {
     pub fn new(parts: Parts) -> Self {
         Self {
-            kernel_account: parts.kernel_account,
+            kernel_accounts: parts.kernel_accounts,
             kernel_table: parts.kernel_table,
             commands: parts.commands,
             judge: Judge::new(parts.policies),
@@ -130,6 +132,7 @@ impl Pipeline {
             clocks: Clocks::sample(),
             programs: Programs::default(),
             members: BySlot::default(),
+            closing: BTreeSet::new(),
             holding: Holding::default(),
             coalescing: Coalescing::default(),
             spare: None,
@@ -142,6 +145,7 @@ impl Pipeline {
             seq: 0,
             since_drained: 0,
             looked_ns: monotonic_ns(),
+            looked_at_all_ns: 0,
             newest_ns: 0,
             strays: 0,
         }
@@ -192,10 +196,11 @@ impl Pipeline {
 
     fn call(&mut self, call: &mut Box<CallRecord>) {
         let CallRecord { event, exec_id, start_boot_ns } = &mut **call;
-        let Some(member) = self.members.get(event.slot) else {
+        let Some(member) = self.members.get_mut(event.slot) else {
             self.stray(event.slot);
             return;
         };
+        member.gap.is_due = true;
         event.time_ns = self.clocks.unix_of_monotonic(event.mono_ns);
         event.repeated = None;
         event.process.start_time_ns = self.clocks.unix_of_boot(*start_boot_ns);
@@ -341,8 +346,9 @@ impl Pipeline {
         match command {
             Command::Open { slot, container, selected, watched } => {
                 let held = self.holding.end(slot).unwrap_or_default();
-                let member = Member::new(container, selected, watched, held.counts);
+                let member = Member::new(container, selected, watched, held.counts, self.looked_ns);
                 self.members.insert(slot, member);
+                self.closing.remove(&slot);
                 self.tell_if_selected(slot, self.policies_since_ns);
                 // One after the other, with nothing between them that came later.
                 self.is_releasing = true;
@@ -366,7 +372,10 @@ impl Pipeline {
             Command::Close { slot } => {
                 self.end_runs_of(slot);
                 match self.members.get_mut(slot) {
-                    Some(member) => member.closing = Some(0),
+                    Some(member) => {
+                        member.closing = Some(0);
+                        self.closing.insert(slot);
+                    }
                     // It was never opened here, so that nothing is left to tell of it.
                     None if self.holding.ignore(slot) => {}
                     None => self.tell_freed(slot),

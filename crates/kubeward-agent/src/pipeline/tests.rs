@@ -25,6 +25,8 @@ use crate::heartbeat::Heartbeat;
 mod coalesce;
 #[path = "coverage_tests.rs"]
 mod coverage;
+#[path = "gap_tests.rs"]
+mod gap;
 #[path = "held_tests.rs"]
 mod held;
 #[path = "last_account_tests.rs"]
@@ -123,7 +125,9 @@ impl Rig {
         let results = table.clone();
         let stream = Stream { node: "n1".to_owned(), cluster: None, run: "r".to_owned(), event_labels: Vec::new() };
         let pipeline = Pipeline::new(Parts {
-            kernel_account: Box::new(move |slot| accounts.lock().expect("no test panics with it").get(&slot).copied()),
+            kernel_accounts: KernelAccounts::of_each(move |slot| {
+                accounts.lock().expect("no test panics with it").get(&slot).copied()
+            }),
             kernel_table: Box::new(move || Some(table_of(&results.lock().expect("no test panics with it")))),
             commands: receiver,
             policies: set.clone(),
@@ -444,7 +448,7 @@ fn imbalance_is_shown_unless_the_counters_move() {
         let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
         rig.open(A, "a");
         let reads = std::sync::atomic::AtomicU64::new(0);
-        rig.pipeline.kernel_account = Box::new(move |_| {
+        rig.pipeline.kernel_accounts = KernelAccounts::of_each(move |_| {
             let read = reads.fetch_add(u64::from(moves), std::sync::atomic::Ordering::Relaxed);
             Some(wire::Account { filtered_setup: 5 + read, ..wire::Account::default() })
         });

@@ -32,6 +32,8 @@ pub struct Measured {
     pub in_force: Arc<PolicySet>,
     /// The containers that were selected.
     pub tried: BTreeMap<ContainerSlot, Tried>,
+    /// Containers that were selected and left out, since their slot was another's too in the window.
+    pub left_out: usize,
     /// Calls made in the window.
     pub calls: CallTable,
     pub window: Duration,

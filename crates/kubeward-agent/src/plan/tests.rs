@@ -54,6 +54,7 @@ fn measured(written: &Arc<PolicySet>, in_force: &Arc<PolicySet>, calls: CallTabl
         written: written.clone(),
         in_force: in_force.clone(),
         tried: calls.iter().map(|(key, _)| (key.slot, all)).collect(),
+        left_out: 0,
         calls,
         window: Duration::from_secs(SECONDS),
         uncounted: 0,

@@ -416,7 +416,7 @@ impl Containers {
                 self.look_at_setups(&tasks);
                 // What a trial has counted of those that ended is still to be read, unless others want the room.
                 if !applier.plan().has_trial() || self.resting.len() > self.registry.room() / 4 {
-                    self.release_slots(&tasks);
+                    self.release_slots(&tasks, applier);
                 }
             }
             Err(error) => tracing::error!("{error}"),
@@ -447,7 +447,7 @@ impl Containers {
     /// A task outlives its container's init where the pid namespace is shared: while one carries the tag, the slot rests. Then
     /// nothing counts for it any more, and what was counted goes. A list may miss a task that was forked behind it, by one that
     /// ended ahead of it; so two in a row must have none.
-    fn release_slots(&mut self, tasks: &[Task]) {
+    fn release_slots(&mut self, tasks: &[Task], applier: &mut Applier) {
         let tagged: BTreeSet<u32> = tasks.iter().map(|task| task.slot).collect();
         let mut free = BTreeSet::new();
         for (slot, had_none) in &mut self.resting {
@@ -463,6 +463,7 @@ impl Containers {
         match self.engine.maps().clean_slots(&free) {
             Ok(()) => free.into_iter().for_each(|slot| {
                 self.resting.remove(&slot);
+                applier.release(slot);
                 self.registry.release(slot);
             }),
             Err(error) => tracing::error!("{error}; the slots of containers that ended are not free yet"),

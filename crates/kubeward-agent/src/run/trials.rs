@@ -187,6 +187,7 @@ impl Trials {
             written: trial.written.clone(),
             in_force: plan.set.clone(),
             tried: plan.tried().clone(),
+            left_out: plan.left_out(),
             calls,
             window,
             uncounted,

@@ -80,7 +80,7 @@ fn result(measured: &mut Measured, Told { refusals, mut notes }: Told) -> proto:
         .extend(measured.unhooked.iter().map(|(nr, reason)| format!("{} cannot be watched here: {reason}", name(*nr))));
     let is_new = |policy: &&CheckedPolicy| measured.in_force.policies().iter().any(|old| old.name == policy.name);
     let replaced = measured.written.policies().iter().filter(is_new);
-    let others: &[_] = if measured.tried.is_empty() { &measured.others } else { &[] };
+    let others: &[_] = if measured.tried.is_empty() && measured.left_out == 0 { &measured.others } else { &[] };
     proto::PlanResult {
         window_ns: u64::try_from(measured.window.as_nanos()).unwrap_or(u64::MAX),
         containers: number(measured.tried.len()),
@@ -88,6 +88,7 @@ fn result(measured: &mut Measured, Told { refusals, mut notes }: Told) -> proto:
         calls: calls.iter().map(|(&nr, call)| call_plan(name(nr), call)).collect(),
         total: Some(call_plan(String::new(), &total)),
         uncounted: measured.uncounted,
+        left_out: number(measured.left_out),
         passed_call_ns_before: measured.raw_before.passed_ns(&measured.prices),
         passed_call_ns: measured.raw.passed_ns(&measured.prices),
         prices: prices(&measured.prices),

@@ -215,3 +215,27 @@ fn nameless_container_is_counted_for_the_trial_too() {
     assert_eq!(want(&plan, A, "rmdir"), CallWant::EXIT | CallWant::COUNT);
     assert!(plan.tried().is_empty());
 }
+
+#[test]
+fn container_whose_slot_becomes_anothers_is_left_out_of_a_trial_and_so_is_the_other() {
+    let wanted = tried(&[("one", "rmdir", "a")], &[("try", "mkdir", "a, b")]);
+    let (mut plan, _) = super::reconcile(&Plan::empty(), &wanted, [], true).expect("there is room");
+    for (slot, namespace) in [(A, "a"), (B, "b")] {
+        plan.assign(slot, Some(&container(namespace))).expect("there is room");
+    }
+    plan.remove(A);
+    assert_eq!((plan.tried().len(), plan.left_out()), (2, 0), "what was counted of it is still there");
+    plan.release(A);
+    plan.assign(A, Some(&container("a"))).expect("there is room");
+    assert_eq!((plan.tried().keys().collect::<Vec<_>>(), plan.left_out()), (vec![&B], 2));
+    // An edit meanwhile changes nothing about that, and the next trial begins anew.
+    let edited = Wanted { trial: wanted.trial.clone(), set: set(&[("two", "rmdir", "a")]) };
+    let entries = [(A, "a"), (B, "b")].map(|(slot, namespace)| (slot, container(namespace)));
+    let watched = || entries.iter().map(|(slot, container)| (*slot, Some(container)));
+    let (plan, _) = super::reconcile(&plan, &edited, watched(), true).expect("there is room");
+    assert_eq!((plan.tried().keys().collect::<Vec<_>>(), plan.left_out()), (vec![&B], 2));
+    let (plan, _) =
+        super::reconcile(&plan, &tried(&[("one", "rmdir", "a")], &[("next", "mkdir", "a, b")]), watched(), true)
+            .expect("there is room");
+    assert_eq!((plan.tried().len(), plan.left_out()), (2, 0));
+}

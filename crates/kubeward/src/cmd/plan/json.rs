@@ -13,6 +13,7 @@ pub(super) fn document(result: &PlanResult) -> String {
         "calls": result.calls.iter().map(|call| call_plan(call, Some(&call.call))).collect::<Vec<_>>(),
         "total": result.total.as_ref().map(|total| call_plan(total, None)),
         "uncounted": result.uncounted,
+        "left_out": result.left_out,
         "passed_call_ns": {"before": result.passed_call_ns_before, "applied": result.passed_call_ns},
         "prices": prices.collect::<Vec<_>>(),
         "replaces": result.replaces,

@@ -86,7 +86,7 @@ fn write_totals(text: &mut String, result: &PlanResult, total: &CallPlan) {
 
 fn notes(result: &PlanResult) -> Vec<String> {
     let mut notes = Vec::new();
-    if result.containers == 0 {
+    if result.containers == 0 && result.left_out == 0 {
         notes.push(match result.others_total {
             0 => "the policies select no container, and none is watched on this node".to_owned(),
             total => {
@@ -106,6 +106,10 @@ fn notes(result: &PlanResult) -> Vec<String> {
     if result.uncounted > 0 {
         let uncounted = result.uncounted;
         notes.push(format!("{uncounted} calls found no room in the kernel's table and are in no number here: name fewer calls or containers"));
+    }
+    if result.left_out > 0 {
+        let left_out = plural(result.left_out, "container");
+        notes.push(format!("{left_out} that began or ended meanwhile are in no number here, as slots were short: start the agent with a larger --max-containers"));
     }
     let replaced = result.replaces.iter();
     notes.extend(

@@ -9,7 +9,7 @@ use anyhow::Context;
 use kubeward_agent::control::{hook_bits, kernel_limits, kernel_profile};
 use kubeward_agent::heartbeat::Heartbeat;
 use kubeward_agent::pipeline::{
-    self, monotonic_ns, Command, Coverage, Direct, Doubts, Lines, OwnOutput, Parts, Pipeline, Watched,
+    self, monotonic_ns, Command, Coverage, Direct, Doubts, KernelAccounts, Lines, OwnOutput, Parts, Pipeline, Watched,
 };
 use kubeward_agent::sinks::{LogFile, Output, OutputError, Stream};
 use kubeward_bpf::object::{Engine, LoadOptions};
@@ -216,9 +216,9 @@ impl Watch {
                 complain(&error);
             }
         };
-        let (account_engine, table_engine) = (self.engine.clone(), self.engine.clone());
+        let table_engine = self.engine.clone();
         let parts = Parts {
-            kernel_account: Box::new(move |slot| account_engine.maps().account(slot).ok()),
+            kernel_accounts: KernelAccounts::of_engine(self.engine.clone()),
             kernel_table: Box::new(move || table_engine.maps().call_table().ok()),
             commands: receiver,
             policies: self.set.clone(),
