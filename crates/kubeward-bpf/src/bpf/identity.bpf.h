@@ -32,6 +32,19 @@ static __always_inline u64 mnt_seq_of(struct task_struct *task)
 	return 0;
 }
 
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
+
+/*
+ * The same task, for loads alone. At each pointer that is loaded from a trusted one, the verifier of 6.3 to 6.19 looks for four names
+ * among all types of the kernel, one by one: three quarters of the time that it took for our programs. It becomes a move.
+ */
+static __always_inline struct task_struct *to_read(struct task_struct *task)
+{
+	if (bpf_ksym_exists(bpf_rdonly_cast))
+		return bpf_rdonly_cast(task, bpf_core_type_id_kernel(struct task_struct));
+	return task;
+}
+
 /* The verifier of 6.1 takes no variable offset on a pointer whose type it knows: the copy has none. */
 static __always_inline void *untyped(const void *pointer)
 {
@@ -57,7 +70,7 @@ static __always_inline u32 pid_at_level(struct pid *pid, u32 level)
 /* The task's process in its own pid namespace. Reads through typed pointers are loads; only the last one, at an index, is a copy. */
 static __always_inline u32 own_pid(struct task_struct *task)
 {
-	struct pid *pid = task->group_leader->thread_pid;
+	struct pid *pid = to_read(task)->group_leader->thread_pid;
 	u32 level = pid->level;
 	int nr = task->tgid;
 
@@ -104,7 +117,7 @@ static __always_inline void tag_task(struct task_struct *task, u32 slot, u64 exe
 /* Nothing is stored for most tasks of the host, which saves them the look-ups. */
 static __always_inline bool carries_nothing(struct task_struct *task)
 {
-	return bpf_core_field_exists(task->bpf_storage) && !task->bpf_storage;
+	return bpf_core_field_exists(task->bpf_storage) && !to_read(task)->bpf_storage;
 }
 
 static __always_inline struct kw_tag *find_tag(struct task_struct *task)

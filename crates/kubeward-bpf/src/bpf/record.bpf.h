@@ -26,7 +26,7 @@ static __always_inline void fill_user(struct kw_record *record, const struct cal
 		record->gid = BPF_CORE_READ(cred, gid.val);
 		return;
 	}
-	cred = call->task->cred;
+	cred = to_read(call->task)->cred;
 	record->uid = cred->uid.val;
 	record->gid = cred->gid.val;
 }
@@ -34,7 +34,7 @@ static __always_inline void fill_user(struct kw_record *record, const struct cal
 /* Who calls what. The task's pointers have types: what they lead to is loaded, which costs a tenth of a helper's copy. */
 static __always_inline void fill_caller(struct kw_record *record, const struct call *call)
 {
-	struct task_struct *task = call->task;
+	struct task_struct *task = to_read(call->task);
 	const u64 *comm = (const u64 *)task->comm;
 	u64 *record_comm = (u64 *)record->comm;
 
@@ -53,7 +53,7 @@ static __always_inline void fill_caller(struct kw_record *record, const struct c
 	record->exec_id = call->owner.exec_id;
 	record->start_boot_ns = task->start_boottime;
 	fill_pids(record, task, call->settings->pid_level);
-	record->container_pid = call->owner.container_pid ? call->owner.container_pid : own_pid(task);
+	record->container_pid = call->owner.container_pid ? call->owner.container_pid : own_pid(call->task);
 	fill_user(record, call);
 	record_comm[0] = comm[0];
 	record_comm[1] = comm[1];
