@@ -159,7 +159,8 @@ static __always_inline bool identify(struct task_struct *task, struct kw_tag *ta
 			return true;
 	}
 	if (!target) {
-		key.mnt_ns = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+		/* Every call of every host task comes by here: loads, no copies. */
+		key.mnt_ns = to_read(task)->nsproxy->mnt_ns->ns.inum;
 		if (key.mnt_ns == settings->host_mnt_ns)
 			return false;
 		target = find_ancestor(task);
