@@ -1,7 +1,7 @@
 //! What watching costs, for estimates made before anything is watched.
 //!
-//! The prices are medians measured on the machine that the project is benched on (a nested virtual machine of 2 CPUs, Linux 6.18,
-//! tracepoint backend): another machine's are others, their proportions hardly.
+//! The prices are rounded from the table of docs/performance.md (a virtual machine of 2 CPUs, Linux 6.18, tracepoint backend; calls
+//! without strings): another machine's are others, their proportions hardly.
 
 use crate::policy::CallWant;
 
@@ -20,19 +20,19 @@ pub struct Prices {
     pub passed_exit_ns: f64,
     /// The same at entry and return.
     pub passed_call_ns: f64,
-    /// A record read, judged and written as a line, in user space.
+    /// A record read, judged and written as a line to a file, in user space.
     pub event_ns: f64,
 }
 
 impl Prices {
     pub const BENCHED: Prices = Prices {
-        moment_record_ns: 230.0,
-        call_record_ns: 400.0,
-        moment_count_ns: 170.0,
-        call_count_ns: 330.0,
-        passed_exit_ns: 83.0,
-        passed_call_ns: 150.0,
-        event_ns: 1_000.0,
+        moment_record_ns: 120.0,
+        call_record_ns: 230.0,
+        moment_count_ns: 55.0,
+        call_count_ns: 175.0,
+        passed_exit_ns: 45.0,
+        passed_call_ns: 70.0,
+        event_ns: 700.0,
     };
 
     /// Each with what it is the price of.
