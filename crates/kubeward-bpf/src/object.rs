@@ -2,7 +2,7 @@
 
 mod parts;
 
-use std::sync::{Arc, Once};
+use std::sync::Once;
 
 use libbpf_rs::{MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel};
 
@@ -124,7 +124,7 @@ impl Engine {
 
     /// The object with the program, loaded now if it was not yet: some hundred milliseconds. The main one has those that this
     /// kernel does not take.
-    pub(crate) fn object_with(&self, program: &str) -> Result<&Object, Arc<LoadError>> {
+    pub(crate) fn object_with(&self, program: &str) -> Result<&Object, LoadError> {
         if !self.support.takes(program) {
             return Ok(&self.object);
         }

@@ -142,3 +142,29 @@ fn root_verifier_takes_every_kind_of_hook_that_this_kernel_has() {
         assert!(verdict.name == "fentry" || !verdict.detail.contains("the kernel refused the object"), "{verdict:?}");
     }
 }
+
+/// Sets how many descriptors this process may have. Gives back what it was.
+fn limit_descriptors(most: libc::rlim_t) -> libc::rlim_t {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one rlimit, which lives here.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }, 0);
+    let before = std::mem::replace(&mut limit.rlim_cur, most);
+    // SAFETY: the kernel reads one rlimit, which lives here.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+    before
+}
+
+/// The kernel refuses it for want of a descriptor, as it may for want of memory.
+#[test]
+fn root_kind_that_was_refused_once_is_tried_again() {
+    let _alone = alone();
+    let engine = engine_for(true);
+    let before = limit_descriptors(0);
+    let refused = engine.adopt_strays(&[]);
+    limit_descriptors(before);
+    let refused = refused.expect_err("there is no descriptor for its programs").to_string();
+    assert!(refused.contains("the kernel refused the object"), "{refused}");
+    assert_eq!(loaded(), of_a_command());
+    engine.adopt_strays(&[]).expect("there are descriptors now");
+    assert_eq!(beside(of_a_command()), ["adopt_tasks"]);
+}

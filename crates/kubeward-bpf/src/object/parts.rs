@@ -4,7 +4,7 @@
 //! A part is the same object once more, with its own programs alone and with the maps of the main one.
 
 use std::os::fd::AsFd;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Mutex, OnceLock};
 
 use libbpf_rs::{MapCore, Object};
 
@@ -22,22 +22,32 @@ const PARTS: [&[&str]; 7] = [
     &["adopt_tasks"],
 ];
 
-/// Those that were needed so far stay until the engine goes, and so does what the kernel said of one that it refused.
+/// Those that were needed so far stay until the engine goes. One that the kernel refused is tried again when it is next needed: it may have
+/// been short of memory or descriptors.
 #[derive(Debug, Default)]
-pub(super) struct Parts([OnceLock<Result<Object, Arc<LoadError>>>; PARTS.len()]);
+pub(super) struct Parts {
+    loaded: [OnceLock<Object>; PARTS.len()],
+    /// Held while one is loaded, so that none is loaded twice.
+    loading: Mutex<()>,
+}
 
 impl Parts {
     /// The object that has the program loaded; the main one for what is in no part.
-    pub(super) fn object<'p>(&'p self, main: &'p Object, program: &str) -> Result<&'p Object, Arc<LoadError>> {
+    pub(super) fn object<'p>(&'p self, main: &'p Object, program: &str) -> Result<&'p Object, LoadError> {
         let is_in_main = main.progs().any(|loaded| loaded.name() == program && loaded.autoload());
         let part = PARTS.iter().position(|programs| programs.contains(&program)).filter(|_| !is_in_main);
         let Some(part) = part else { return Ok(main) };
-        let loaded = self.0[part].get_or_init(|| load(main, PARTS[part]).map_err(Arc::new));
-        loaded.as_ref().map_err(Arc::clone)
+        let _loading = self.loading.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let place = &self.loaded[part];
+        if let Some(loaded) = place.get() {
+            return Ok(loaded);
+        }
+        let loaded = load(main, PARTS[part])?;
+        Ok(place.get_or_init(|| loaded))
     }
 
     pub(super) fn loaded(&self) -> impl Iterator<Item = &Object> {
-        self.0.iter().filter_map(|part| part.get()?.as_ref().ok())
+        self.loaded.iter().filter_map(OnceLock::get)
     }
 }
 

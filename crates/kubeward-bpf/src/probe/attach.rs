@@ -26,7 +26,7 @@ pub enum AttachError {
     #[error("program {0} is not loaded: this kernel has no hooks of its kind")]
     NotLoaded(String),
     #[error("{0}")]
-    Load(#[from] Arc<LoadError>),
+    Load(#[from] LoadError),
     #[error("{place}: {source}")]
     Kernel { place: String, source: libbpf_rs::Error },
     #[error(
