@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock};
 
 use libbpf_rs::{MapCore, Object};
 
-use super::{open, refused, LoadError, MONITOR};
+use super::{load_either, refused, LoadError, TaskReads, LOADING, MONITOR};
 
 /// By names of programs. What is in none of them is loaded with the main object, and so are those that are needed for sure
 /// (`Support::loads_at_once`).
@@ -33,7 +33,12 @@ pub(super) struct Parts {
 
 impl Parts {
     /// The object that has the program loaded; the main one for what is in no part.
-    pub(super) fn object<'p>(&'p self, main: &'p Object, program: &str) -> Result<&'p Object, LoadError> {
+    pub(super) fn object<'p>(
+        &'p self,
+        main: &'p Object,
+        program: &str,
+        reads: TaskReads,
+    ) -> Result<&'p Object, LoadError> {
         let is_in_main = main.progs().any(|loaded| loaded.name() == program && loaded.autoload());
         let part = PARTS.iter().position(|programs| programs.contains(&program)).filter(|_| !is_in_main);
         let Some(part) = part else { return Ok(main) };
@@ -42,8 +47,8 @@ impl Parts {
         if let Some(loaded) = place.get() {
             return Ok(loaded);
         }
-        let loaded = load(main, PARTS[part])?;
-        Ok(place.get_or_init(|| loaded))
+        let loaded = load_either(reads, |reads| load(main, PARTS[part], reads))?;
+        Ok(place.get_or_init(|| loaded.object))
     }
 
     pub(super) fn loaded(&self) -> impl Iterator<Item = &Object> {
@@ -51,8 +56,8 @@ impl Parts {
     }
 }
 
-fn load(main: &Object, programs: &[&str]) -> Result<Object, LoadError> {
-    let mut open = open(MONITOR)?;
+fn load(main: &Object, programs: &[&str], reads: TaskReads) -> Result<Object, LoadError> {
+    let mut open = MONITOR.open(reads)?;
     for mut map in open.maps_mut() {
         let shared = main.maps().find(|shared| shared.name() == map.name());
         let shared = shared
@@ -63,5 +68,5 @@ fn load(main: &Object, programs: &[&str]) -> Result<Object, LoadError> {
         let is_meant = programs.iter().any(|name| program.name() == *name);
         program.set_autoload(is_meant);
     }
-    open.load().map_err(refused("loading a kind of hook"))
+    open.load().map_err(refused(LOADING))
 }

@@ -13,11 +13,11 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ProgramInput, Tracep
 
 use super::attach::{self, AttachError};
 use super::tables;
-use crate::object::{self, Engine, LoadError};
+use crate::object::{self, Engine, LoadError, Packed};
 use crate::shapes;
 use crate::wire::Wire;
 
-static URING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/uring.bpf.o.z"));
+static URING: Packed = object::packed!("uring");
 
 /// The program that ends the requests which are under way.
 const END_ALL: &str = "end_all";
@@ -195,7 +195,7 @@ fn event(program: &str) -> &'static str {
 }
 
 fn load(engine: &Engine, programs: &[&str], creds_flag: u32) -> Result<Object, LoadError> {
-    let mut open = object::open(URING)?;
+    let mut open = URING.open(engine.reads())?;
     for mut map in open.maps_mut() {
         let name = map.name().to_owned();
         if let Some(shared) = engine.shared_map(&name) {
