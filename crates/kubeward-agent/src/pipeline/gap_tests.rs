@@ -33,3 +33,18 @@ fn while_the_ring_is_busy_accounts_are_read_of_those_alone_whose_records_came() 
     let lost: Vec<_> = rig.output.of("gap").iter().map(|gap| (gap["lost"].clone(), gap["reason"].clone())).collect();
     assert_eq!(lost, [(2.into(), "ring".into()), (1.into(), "ring".into())]);
 }
+
+#[test]
+fn losses_that_could_not_be_read_once_are_not_told_twice() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+    rig.open(A, "a");
+    rig.pipeline.drained();
+    for told in [Some(5), None, Some(5), Some(7)] {
+        rig.pipeline.kernel_accounts = KernelAccounts::of_each(move |_| {
+            told.map(|lost_ring| wire::Account { lost_ring, ..wire::Account::default() })
+        });
+        rig.pipeline.tell_gaps();
+    }
+    let lost: Vec<_> = rig.output.of("gap").iter().map(|gap| gap["lost"].clone()).collect();
+    assert_eq!(lost, [serde_json::Value::from(5), 2.into()]);
+}
