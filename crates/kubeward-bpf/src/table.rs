@@ -241,8 +241,8 @@ pub(crate) fn is_read_whole(places: usize, map: &MapHandle) -> Result<bool, MapE
     Ok(is_sooner_whole(places, map.max_entries() as usize, cpus))
 }
 
-/// A place costs the copy from each CPU, and alone a system call too, which takes as long as some twenty copies: measured on two CPUs, where
-/// ten places of an array that is read whole cost what one does alone.
+/// A place costs the copy from each CPU, and alone a system call too, which takes as long as some twenty copies: measured on two
+/// CPUs, where ten places of an array that is read whole cost what one does alone.
 fn is_sooner_whole(places: usize, all: usize, cpus: usize) -> bool {
     const CALL: usize = 20;
     places * (CALL + cpus) > all * cpus

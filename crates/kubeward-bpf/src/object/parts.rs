@@ -22,8 +22,8 @@ const PARTS: [&[&str]; 7] = [
     &["adopt_tasks"],
 ];
 
-/// Those that were needed so far stay until the engine goes. One that the kernel refused is tried again when it is next needed: it may have
-/// been short of memory or descriptors.
+/// Those that were needed so far stay until the engine goes. One that the kernel refused is tried again when it is next needed: it
+/// may have been short of memory or descriptors.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     loaded: [OnceLock<Object>; PARTS.len()],

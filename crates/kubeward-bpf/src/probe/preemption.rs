@@ -14,8 +14,8 @@ const LONGEST_VERSION: usize = 64;
 pub(super) enum Preemption {
     /// It is built without: no thread gives up its CPU in the middle of a program.
     Never,
-    /// At once, when a thread wakes up that comes first, or not at all: until 6.12 `preempt=` has no third setting. From 6.6 on some wait for a
-    /// tick all the same (the scheduler's RUN_TO_PARITY); enough come at once for the self-test to see.
+    /// At once, when a thread wakes up that comes first, or not at all: until 6.12 `preempt=` has no third setting. From 6.6 on
+    /// some wait for a tick all the same (the scheduler's RUN_TO_PARITY); enough come at once for the self-test to see.
     AtWakeUps,
     /// Maybe at the timer's ticks alone.
     AtTicks,

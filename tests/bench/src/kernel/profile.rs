@@ -35,8 +35,8 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 /// The load alone.
 const NOTHING: &str = "nothing";
 
-/// A table of nanoseconds a turn of the load, by row and part. `only`: names of rows, as [`crate::registry::Bench::only`] has them; `seconds`: how
-/// long each load runs.
+/// A table of nanoseconds a turn of the load, by row and part. `only`: names of rows, as [`crate::registry::Bench::only`] has them;
+/// `seconds`: how long each load runs.
 pub fn by_part(only: &str, seconds: u64) -> Result<String> {
     ensure!(seconds > 0, "a profile takes at least a second");
     let is_wanted = |name: &str, load| matches(only, &settings::row_name(name, load));
