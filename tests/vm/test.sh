@@ -41,7 +41,7 @@ build_programs() {
         cc -O1 -static -Wall -Wextra -o "$bin/$program" "$root/tests/witness/$program.c"
     done
     local test
-    for test in root_moves root_cost root_table root_many root_skips root_uring; do
+    for test in root_moves root_cost root_table root_many root_skips root_parts root_uring; do
         program=$(cd "$root" && cargo test --release --locked -p kubeward-bpf --test "$test" --no-run --message-format=json \
             | jq -r --arg test "$test" 'select(.target.name == $test) | .executable // empty')
         strip -o "$bin/$test" "$program"
@@ -184,6 +184,11 @@ judge_table() { # DIR
 # The tests know which backends are exact.
 judge_many() { # DIR
     local backend tests all
+    if grep -q '(full)' "$1/preempt"; then
+        status_is_0 "kinds of hooks" "$1/parts.status" "$1/parts"
+        tests=$(sed -n 's/^test result: ok. \([0-9]*\) passed.*/\1/p' "$1/parts")
+        [ "$tests" = 4 ] || echo "kinds of hooks: ${tests:-no} tests passed instead of 4: $(grep -m1 -A3 'panicked at' "$1/parts" | tr '\n' ' ')"
+    fi
     for backend in "${backends[@]}"; do
         status_is_0 "skipped runs under $backend" "$1/skips.$backend.status" "$1/skips.$backend"
         if [ "$backend" = fentry ] && ! grep -q '(voluntary)' "$1/preempt"; then continue; fi
@@ -246,7 +251,7 @@ boot() { # DIR KERNEL KIND
         many | many-full)
             local preempt=default
             [ "$kind" = many ] || preempt=full
-            "$here/run.sh" --preempt "$preempt" --timeout 1200 --out "$dir" "$kernel" -- "$here/guest/many.sh" "$bin/root_many" "$bin/many" "$bin/root_skips" "$bin/loop"
+            "$here/run.sh" --preempt "$preempt" --timeout 1200 --out "$dir" "$kernel" -- "$here/guest/many.sh" "$bin/root_many" "$bin/many" "$bin/root_skips" "$bin/loop" "$bin/root_parts"
             ;;
         io_uring)
             files+=("$bin/uring" "$bin/uring_held" "$bin/root_uring")
