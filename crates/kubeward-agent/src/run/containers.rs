@@ -232,10 +232,15 @@ impl Containers {
         self.registry.open(instance.clone(), entry);
         if is_setup {
             // Its exec may have been between that look at it and the map. A later look tries again.
-            match self.find_init(instance.init) {
-                Ok(init) if self.is_still_setup(&instance, init.as_ref()) => drop(self.in_setup.insert(instance)),
-                Ok(_) => {}
-                Err(error) => tracing::error!("{error}"),
+            let is_still_setup = match self.find_init(instance.init) {
+                Ok(init) => self.is_still_setup(&instance, init.as_ref()),
+                Err(error) => {
+                    tracing::error!(container = %instance.id, "whether its program runs is looked at again: {error}");
+                    true
+                }
+            };
+            if is_still_setup {
+                self.in_setup.insert(instance);
             }
         }
         Ok(())
