@@ -38,13 +38,16 @@ put_between() {
 document() {
     local program page
     [ -s target/bench.json ] || die "target/bench.json is missing: run 'make bench' first"
-    [ -s target/profile-calls.txt ] || die "target/profile-calls.txt is missing: run 'make profile-kernel' first"
     program=$(built measure)
     page=$(mktemp)
     "$program" table target/bench.json >"$page"
     put_between table "$page"
-    { echo '```text'; cat target/profile-calls.txt; echo '```'; } >"$page"
-    put_between profile "$page"
+    local profile
+    for profile in calls redis; do
+        [ -s "target/profile-$profile.txt" ] || die "target/profile-$profile.txt is missing: run 'make profile-kernel' first"
+        { echo '```text'; cat "target/profile-$profile.txt"; echo '```'; } >"$page"
+        put_between "profile of $profile" "$page"
+    done
     rm -f "$page"
 }
 
@@ -53,7 +56,12 @@ once() {
     program=$(built dev)
     mount_tracefs
     "$program" --once --json target/bench-once.json >&2
-    "$program" profile-calls --seconds 1 --only 'kernel/record-call/getppid' >&2
+    if have perf; then
+        "$program" profile-calls --seconds 1 --only 'kernel/record-call/getppid' >&2
+        "$program" profile-redis --seconds 1 >&2
+    else
+        echo "not run: profiles of calls and of redis (perf is not installed)"
+    fi
     "$program" check target/bench-once.json
 }
 

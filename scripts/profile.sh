@@ -3,7 +3,8 @@
 #
 # kernel: runs and time of each of our programs, from kernel.bpf_stats_enabled, which is put back as it was; then, of one call at a
 #   time, which part of the kernel its time goes to, with us and with what we are held against, from samples of the clock
-#   (target/profile-calls.txt, which `scripts/bench.sh document` takes).
+#   (target/profile-calls.txt); and who takes the CPUs beside a busy redis (target/profile-redis.txt). `scripts/bench.sh document`
+#   takes the last two.
 # user: a flame graph of the agent, target/profile-user.svg; perf samples the clock, since virtual machines lack hardware counters.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
@@ -34,6 +35,8 @@ kernel() {
     "$bench" profile-kernel --seconds "$SECONDS_LONG"
     echo
     "$bench" profile-calls | tee target/profile-calls.txt
+    echo
+    "$bench" profile-redis | tee target/profile-redis.txt
 }
 
 user() {

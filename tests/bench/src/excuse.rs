@@ -14,7 +14,7 @@ pub enum Excuse {
     NoSuchHook,
     /// Another program that is compared with is not installed.
     NoSuchTool,
-    /// One round of small loads leaves it out, or is too short for it. In a run that measures it is no excuse.
+    /// One round of small loads is too short for it. In a run that measures it is no excuse.
     OneRound,
 }
 

@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod line;
 pub mod load;
 pub mod measure;
+pub mod parts;
 pub mod peers;
 pub mod product;
 pub mod registry;

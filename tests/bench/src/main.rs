@@ -54,6 +54,11 @@ enum Verb {
         #[arg(long, default_value_t = 3)]
         seconds: u64,
     },
+    /// Print who takes the CPUs while a busy redis is watched
+    ProfileRedis {
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
     /// Sample the agent's stacks with perf while two containers make calls
     ProfileUser {
         #[arg(long, default_value_t = 10)]
@@ -87,6 +92,7 @@ fn main() -> Result<ExitCode> {
         Some(Verb::Inits { count }) => inits::serve(*count)?,
         Some(Verb::ProfileKernel { seconds }) => print!("{}", profile::kernel(*seconds)?),
         Some(Verb::ProfileCalls { only, seconds }) => print!("{}", kernel::profile::by_part(only, *seconds)?),
+        Some(Verb::ProfileRedis { seconds }) => print!("{}", profile::redis(*seconds)?),
         Some(Verb::ProfileUser { seconds, samples }) => profile::user(*seconds, samples)?,
         Some(Verb::Check { file }) => return Ok(told(&check::check(&read(file)?, &registry::all_rows()))),
         Some(Verb::Load { load }) => load::serve(*load)?,

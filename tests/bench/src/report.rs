@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::measure::Spread;
 use crate::registry::Bench;
+use crate::row::most_of_noise;
 use crate::row::{Goal, Outcome, Row};
 
 /// One run, with what a reader must know to compare it with another.
@@ -95,7 +96,8 @@ fn described(goal: Goal, row: &Row) -> String {
         Goal::FigureAtMost(most) => format!("at most {} {unit}", number(most)),
         Goal::FigureAtLeast(least) => format!("at least {} {unit}", number(least)),
         Goal::WithinNoise => {
-            row.noise.map_or_else(|| "within noise".to_owned(), |noise| format!("within noise, {}", range(noise)))
+            let told = |noise| format!("within noise: ratio at most {}", number(most_of_noise(noise)));
+            row.noise.map_or_else(|| "within noise".to_owned(), told)
         }
     }
 }

@@ -129,12 +129,14 @@ fn judge(goal: Option<Goal>, figure: Spread, ratio: Option<Spread>, noise: Optio
         Some(Goal::RatioAtLeast(least)) => ratio?.median >= least,
         Some(Goal::FigureAtMost(most)) => figure.median <= most,
         Some(Goal::FigureAtLeast(least)) => figure.median >= least,
-        Some(Goal::WithinNoise) => {
-            let (ratio, noise) = (ratio?, noise?);
-            ratio.median <= 1.0 + (noise.upper_quartile - 1.0).max(1.0 - noise.lower_quartile)
-        }
+        Some(Goal::WithinNoise) => ratio?.median <= most_of_noise(noise?),
     };
     Some(if is_met { Outcome::Met } else { Outcome::NotMet })
+}
+
+/// Up to which ratio it may be noise: as far above 1 as the quartiles of nothing beside nothing are from 1.
+pub fn most_of_noise(noise: Spread) -> f64 {
+    1.0 + (noise.upper_quartile - 1.0).max(1.0 - noise.lower_quartile)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use super::watch::Watch;
 use super::Lab;
 use crate::cpu::{OnReaderCpu, Urgent};
 use crate::load::{Load, LoadProcess, Size};
+use crate::parts::{self, PARTS};
 use crate::registry::matches;
 
 /// Samples a second: no multiple of any timer's.
@@ -33,45 +34,6 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// The load alone.
 const NOTHING: &str = "nothing";
-
-/// What a sample was in, by how the kernel's symbol begins; the first that fits. What fits none is the call itself.
-const PARTS: [(&str, &[&str]); 7] = [
-    ("programs", &["bpf_prog_"]),
-    ("ring", &["__bpf_ringbuf", "bpf_ringbuf", "_raw_spin_lock_irqsave", "_raw_spin_unlock_irqrestore"]),
-    ("storage", &["bpf_task_storage", "__bpf_task_storage", "bpf_local_storage", "__bpf_local_storage"]),
-    ("hashes", &["htab_", "__htab", "lookup_nulls", "jhash", "bpf_percpu_hash", "bpf_map_lookup"]),
-    (
-        "copies",
-        &[
-            "bpf_probe_read",
-            "copy_from_kernel",
-            "copy_from_user_nofault",
-            "strncpy_from",
-            "__copy",
-            "copy_user",
-            "rep_movs",
-        ],
-    ),
-    ("clock", &["bpf_ktime", "ktime_get", "read_tsc", "timekeeping", "kvm_clock", "pvclock"]),
-    (
-        "hook",
-        &[
-            "bpf_trace_run",
-            "__bpf_trace",
-            "__traceiter",
-            "trace_sys",
-            "syscall_trace",
-            "syscall_exit",
-            "perf_trace",
-            "perf_syscall",
-            "trace_call_bpf",
-            "rcu_read",
-            "__rcu_read",
-            "migrate_",
-            "__migrate",
-        ],
-    ),
-];
 
 /// A table of nanoseconds a turn of the load, by row and part. `only`: names of rows, as [`crate::registry::Bench::only`] has them; `seconds`: how
 /// long each load runs.
@@ -120,7 +82,7 @@ impl Lab {
             },
         };
         perf.end()?;
-        Ok(row(&settings::row_name(name, load), turn, &booked(&symbols(file)?)))
+        Ok(row(&settings::row_name(name, load), turn, &parts::booked(&symbols(file)?)))
     }
 }
 
@@ -184,21 +146,9 @@ fn symbols(file: &Path) -> Result<BTreeMap<String, u64>> {
     Ok(symbols)
 }
 
-/// The share of all samples of each part, and of what is left.
-fn booked(symbols: &BTreeMap<String, u64>) -> [f64; PARTS.len() + 1] {
-    let mut shares = [0.0; PARTS.len() + 1];
-    let all = symbols.values().sum::<u64>() as f64;
-    for (symbol, samples) in symbols {
-        let is_of = |(_, begins): &(&str, &[&str])| begins.iter().any(|begin| symbol.starts_with(begin));
-        let part = PARTS.iter().position(is_of).unwrap_or(PARTS.len());
-        shares[part] += *samples as f64 / all;
-    }
-    shares
-}
-
 fn header() -> String {
     let parts = PARTS.iter().map(|(name, _)| format!("{name:>9}")).collect::<String>();
-    format!("{:<36} {:>9}{parts} {:>9}\n", "ns a turn of the load", "all", "the call")
+    format!("{:<36} {:>9}{parts} {:>9}\n", "ns a turn of the load", "all", "the rest")
 }
 
 fn row(name: &str, turn: f64, shares: &[f64]) -> String {
@@ -209,16 +159,4 @@ fn row(name: &str, turn: f64, shares: &[f64]) -> String {
         let _ = write!(row, "{gap}{:>9.0}", share * turn);
     }
     row + "\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn samples_are_booked_to_parts_by_symbol() {
-        let symbols = [("bpf_prog_1_raw_exit", 5), ("bpf_ringbuf_submit", 3), ("do_syscall_64", 2)];
-        let shares = booked(&symbols.map(|(name, samples)| (name.to_owned(), samples)).into());
-        assert_eq!((shares[0], shares[1], shares[PARTS.len()]), (0.5, 0.3, 0.2));
-    }
 }

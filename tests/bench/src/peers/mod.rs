@@ -90,10 +90,10 @@ fn measure(bench: &Bench, load: Load, mut tools: Vec<Tool>, findings: &mut Findi
     Ok(())
 }
 
-/// 10,000 calls, which KubeWard's ring holds, so that none is lost, which would cost less; of what takes the whole of a call's time a hundredfold, a few hundred.
+/// 10,000 calls, which KubeWard's ring holds, so that none is lost, which would cost less.
 fn size(tool: Tool, load: Load, is_once: bool) -> Size {
     let (chunks, calls) = match (tool.stops_its_caller(), is_once) {
-        (true, false) => (10, 100),
+        (true, false) => (40, 250),
         (true, true) => (2, 20),
         (false, false) => (20, 500),
         (false, true) => (2, 200),

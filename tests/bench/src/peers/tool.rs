@@ -1,11 +1,13 @@
 //! The programs that watch a load, and how each is told to show every call with its arguments.
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{anyhow, bail, Context, Result};
+use anyhow::{anyhow, bail, ensure, Context, Result};
+use serde_json::Value;
 
 use super::attach;
 use crate::excuse::Excuse;
@@ -41,7 +43,7 @@ impl Tool {
     /// For people.
     pub(super) fn command(self) -> String {
         match self {
-            Self::KubeWard => "kubeward trace --host --format json -o /dev/null",
+            Self::KubeWard => "kubeward trace --host --format json -o FILE",
             Self::Strace => "strace -f -o /dev/null",
             Self::PerfTrace => "perf trace -o /dev/null",
             Self::BpftraceCount => "bpftrace, counting",
@@ -99,17 +101,33 @@ impl Tool {
 
     /// The tool starts the load.
     fn run_around(self, load: Load, size: Size) -> Result<f64> {
-        let flags: &[&str] = match self {
-            Self::KubeWard => &["trace", "--host", "--format", "json", "-o", "/dev/null", "--"],
-            Self::Strace => &["-f", "-o", "/dev/null"],
-            _ => &["trace", "-o", "/dev/null"],
+        let folder = tempfile::tempdir()?;
+        let events = folder.path().join("events.jsonl");
+        let mut command = Command::new(self.program());
+        match self {
+            Self::KubeWard => command.args(["trace", "--host", "--format", "json", "-o"]).arg(&events).arg("--"),
+            Self::Strace => command.args(["-f", "-o", "/dev/null"]),
+            _ => command.args(["trace", "-o", "/dev/null"]),
         };
         let load: [OsString; 3] = [own_program()?.into(), "load".into(), load.name().into()];
-        let mut process = LoadProcess::start_under(Command::new(self.program()).args(flags).args(load))?;
+        let mut process = LoadProcess::start_under(command.args(load))?;
         let took = process.run(size)?;
         process.stop().context("ending the load")?;
+        if self == Self::KubeWard {
+            let lost = lost_of_trace(&events)?;
+            ensure!(lost == 0, "kubeward trace lost {lost} events, which cost less than those that are kept");
+        }
         Ok(took)
     }
+}
+
+/// By the trace's last account.
+fn lost_of_trace(events: &Path) -> Result<u64> {
+    let events = File::open(events).context("opening what kubeward trace wrote")?;
+    let last = BufReader::new(events).lines().last().context("kubeward trace wrote nothing")??;
+    let account: Value = serde_json::from_str(&last).context("reading its last line")?;
+    let lost = account["lost"]["total"].as_u64().filter(|_| account["kind"] == "ledger" && account["final"] == true);
+    lost.with_context(|| format!("its last line is no last account: {last}"))
 }
 
 /// The program under test: `$KUBEWARD_BIN`, else where `make build` puts it.

@@ -61,12 +61,12 @@ pub fn run(bench: &Bench) -> Result<Findings> {
 }
 
 /// A policy in a folder of its own, and where the agent's events go.
-struct Watch {
+pub(super) struct Watch {
     folder: TempDir,
 }
 
 impl Watch {
-    fn of(categories: &str) -> Result<Self> {
+    pub(super) fn of(categories: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let policy = format!(
             "apiVersion: kubeward.kubeward/v1\nkind: KubeWard\nmetadata: {{name: all}}\nspec: {{categories: [{categories}]}}\n"
@@ -75,13 +75,17 @@ impl Watch {
         Ok(Self { folder })
     }
 
+    /// An agent that watches the node by the policy.
+    pub(super) fn agent(&self, node: &Node) -> Result<Agent> {
+        let (policy, output) = (self.folder.path().join("policy.yaml"), self.folder.path().join("events.jsonl"));
+        let (policy, output) = (policy.to_string_lossy(), output.to_string_lossy());
+        Agent::start(&node.socket(), &["-f", &policy, "-o", &output, "--rotate-size", "500M", "--rotate-keep", "1"])
+    }
+
     /// The load with an agent and without one, the one or the other first; what the agent lost of it.
     fn sample(&self, node: &Node, round: usize, load: impl Fn() -> Result<f64>) -> Result<(Sample, u64)> {
         let with = || {
-            let (policy, output) = (self.folder.path().join("policy.yaml"), self.folder.path().join("events.jsonl"));
-            let (policy, output) = (policy.to_string_lossy(), output.to_string_lossy());
-            let args = ["-f", &policy, "-o", &output, "--rotate-size", "500M", "--rotate-keep", "1"];
-            let agent = Agent::start(&node.socket(), &args)?;
+            let agent = self.agent(node)?;
             let measured = load()?;
             let ledger = agent.settled_account()?;
             let lost = super::agent::lost(&ledger.node.context("an account of the node")?)?;
@@ -122,22 +126,54 @@ impl Watch {
     }
 }
 
+/// What redis, and what redis and its client, are watched for.
+pub(super) const REDIS_CATEGORIES: &str = "network, file";
+
 fn redis(bench: &Bench, node: &Node) -> Result<Measured> {
-    for program in ["redis-server", "redis-benchmark"] {
-        let found = Command::new(program).arg("--version").output();
-        ensure!(
-            found.is_ok_and(|output| output.status.success()),
-            "{program} is not installed (apt-get install redis-server redis-tools)"
-        );
-    }
-    let port = free_port()?.to_string();
-    let server = ["redis-server", "--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-    let id = node.run("redis", Path::new("/tmp"), &server)?;
-    wait_for_redis(&port)?;
+    let redis = Redis::start(node)?;
     let requests = if bench.is_once { 5_000 } else { 200_000 };
-    let measured = Watch::of("network, file")?.measure(bench, REDIS, node, || requests_per_second(&port, requests));
-    node.remove(&id)?;
-    measured
+    let measured = Watch::of(REDIS_CATEGORIES)?.measure(bench, REDIS, node, || redis.requests_per_second(requests))?;
+    redis.stop(node)?;
+    Ok(measured)
+}
+
+/// One in a container; its client is a program of the host.
+pub(super) struct Redis {
+    id: String,
+    port: String,
+}
+
+impl Redis {
+    pub(super) fn start(node: &Node) -> Result<Self> {
+        for program in ["redis-server", "redis-benchmark"] {
+            let found = Command::new(program).arg("--version").output();
+            ensure!(
+                found.is_ok_and(|output| output.status.success()),
+                "{program} is not installed (apt-get install redis-server redis-tools)"
+            );
+        }
+        let port = free_port()?.to_string();
+        let server = ["redis-server", "--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+        let id = node.run("redis", Path::new("/tmp"), &server)?;
+        wait_for_redis(&port)?;
+        Ok(Self { id, port })
+    }
+
+    /// Of both tests together.
+    pub(super) fn requests_per_second(&self, requests: u64) -> Result<f64> {
+        let count = requests.to_string();
+        let args = ["-p", &self.port, "-t", "get,set", "-n", &count, "-c", "50", "--csv"];
+        let output = Command::new("redis-benchmark").args(args).output().context("running redis-benchmark")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        // "SET","81234.56","0.312",...
+        let rates: Vec<f64> = text.lines().filter_map(|line| line.split('"').nth(3)?.parse().ok()).collect();
+        ensure!(rates.len() == 2, "redis-benchmark printed {text}{}", String::from_utf8_lossy(&output.stderr));
+        Ok(2.0 / rates.iter().map(|rate| 1.0 / rate).sum::<f64>())
+    }
+
+    pub(super) fn stop(self, node: &Node) -> Result<()> {
+        node.remove(&self.id)
+    }
 }
 
 /// Of this moment; whoever takes it first has it.
@@ -157,18 +193,6 @@ fn wait_for_redis(port: &str) -> Result<()> {
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())
-}
-
-/// Of both tests together.
-fn requests_per_second(port: &str, requests: u64) -> Result<f64> {
-    let count = requests.to_string();
-    let args = ["-p", port, "-t", "get,set", "-n", &count, "-c", "50", "--csv"];
-    let output = Command::new("redis-benchmark").args(args).output().context("running redis-benchmark")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    // "SET","81234.56","0.312",...
-    let rates: Vec<f64> = text.lines().filter_map(|line| line.split('"').nth(3)?.parse().ok()).collect();
-    ensure!(rates.len() == 2, "redis-benchmark printed {text}{}", String::from_utf8_lossy(&output.stderr));
-    Ok(2.0 / rates.iter().map(|rate| 1.0 / rate).sum::<f64>())
 }
 
 fn compile(bench: &Bench, node: &Node) -> Result<Measured> {

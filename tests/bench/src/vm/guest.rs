@@ -85,6 +85,8 @@ fn size(load: Load, is_once: bool) -> Size {
 }
 
 fn sample(watch: &mut Watch, load: Load, attached: Attached, process: &mut LoadProcess, size: Size) -> Result<Sample> {
+    // What was attached and detached before leaves the emulator's translations cold.
+    process.run(size)?;
     let without = process.run(size)?;
     let with = match attached {
         Attached::Nothing => process.run(size)?,

@@ -10,9 +10,9 @@ use std::process::Command;
 use anyhow::{bail, ensure, Context, Result};
 use kubeward_bpf::probe::Backend;
 
-use crate::excuse::{Excuse, WhyNot};
+use crate::excuse::WhyNot;
 use crate::load::own_program;
-use crate::registry::{Bench, Findings, EVERYTHING};
+use crate::registry::{Bench, Findings};
 use crate::row::{Goal, Spec};
 use guest::Attached;
 
@@ -87,15 +87,7 @@ impl Machine {
     }
 }
 
-/// Booting and emulation take longer than all other rows of one round together.
-const LEFT_OUT: &str = "left out of one round of everything: `kubeward-bench --once --only 'vm/*'` boots the machines";
-
 pub fn run(bench: &Bench) -> Result<Findings> {
-    if bench.is_once && bench.only == EVERYTHING {
-        let left_out = || WhyNot::excused(Excuse::OneRound, LEFT_OUT);
-        let not_run = rows().into_iter().map(|row| (row.name, left_out())).collect();
-        return Ok(Findings { measured: Vec::new(), not_run });
-    }
     ensure!(Path::new(FOLDER).is_dir(), "{FOLDER} is not here: run it in the project's folder");
     let stripped = tempfile::tempdir().context("a folder for the machines' program")?;
     let program = stripped.path().join("kubeward-bench");
