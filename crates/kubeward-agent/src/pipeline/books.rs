@@ -195,8 +195,10 @@ impl Pipeline {
         self.output.line(None, &mut |out| lines.ledger(out, moment, &ledger));
     }
 
-    /// In the last account the ring has been read past all that the container wrote: a record that is still missing was lost there. A
-    /// call that goes on, of a task that outlives its container, is none of these, as the kernel side has written no record of it.
+    /// In the last account the ring has been read past all that the container wrote, and no program is between its counting and its
+    /// record, since the kernel side was silenced, or the slot closed, long before: a record that is still missing was lost in the
+    /// ring. A call that goes on, of a task that outlives its container, is none of these, as the kernel side has written no record
+    /// of it.
     fn account(&self, slot: ContainerSlot, kernel: wire::Account, is_final: bool) -> Option<(Arc<Container>, Account)> {
         let (kernel, mut account) = self.joined(slot, kernel, is_final)?;
         let member = self.members.get(slot)?;
