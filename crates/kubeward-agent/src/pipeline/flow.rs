@@ -154,6 +154,9 @@ impl Pipeline {
     /// Tells what is left, the last accounts among it. To be called when the ring is read to its end.
     pub fn finish(mut self, doubts: Doubts) -> Finished {
         self.apply_commands();
+        // Before the output is waited for: of what is counted meanwhile no record is read any more.
+        let members = self.members.iter().map(|(slot, _)| slot);
+        self.kernel_accounts.stop(&members.chain(self.holding.slots()).collect::<Vec<_>>());
         self.end_holding();
         self.end_runs();
         self.doubts = doubts;
