@@ -101,11 +101,12 @@ impl Pipeline {
         let mut gaps = Vec::new();
         for slot in due {
             let Some(member) = self.members.get_mut(slot) else { continue };
-            let kernel = accounts.get(&slot).copied().unwrap_or_default();
-            member.shortages.look(&kernel, &member.container);
+            // Not to be read this once. What was told of it stays told, and the next look starts from there.
+            let Some(kernel) = accounts.get(&slot) else { continue };
+            member.shortages.look(kernel, &member.container);
             let by_output = member.counts.lost.get(LossReason::Output);
             let from_ns = member.gap.looked_ns;
-            for (reason, lost) in member.gap.look(&kernel, by_output, now_ns) {
+            for (reason, lost) in member.gap.look(kernel, by_output, now_ns) {
                 if lost > 0 {
                     gaps.push((member.container.clone(), reason, lost, self.clocks.unix_of_monotonic(from_ns)));
                 }

@@ -33,3 +33,22 @@ fn while_the_ring_is_busy_accounts_are_read_of_those_alone_whose_records_came() 
     let lost: Vec<_> = rig.output.of("gap").iter().map(|gap| (gap["lost"].clone(), gap["reason"].clone())).collect();
     assert_eq!(lost, [(2.into(), "ring".into()), (1.into(), "ring".into())]);
 }
+
+#[test]
+fn losses_are_told_once_though_the_accounts_could_not_be_read_meanwhile() {
+    let mut rig = Rig::new("{syscalls: [{name: mkdir}]}");
+    rig.open(A, "a");
+    rig.change_kernel(A, |account| account.lost_ring = 5);
+    let look = |rig: &mut Rig| {
+        (rig.pipeline.looked_ns, rig.pipeline.looked_at_all_ns) = (0, 0);
+        rig.pipeline.drained();
+    };
+    look(&mut rig);
+    let readable = std::mem::take(&mut *rig.kernel.lock().expect("no test panics with it"));
+    look(&mut rig);
+    *rig.kernel.lock().expect("no test panics with it") = readable;
+    rig.change_kernel(A, |account| account.lost_ring += 2);
+    look(&mut rig);
+    let lost: Vec<_> = rig.output.of("gap").iter().map(|gap| gap["lost"].clone()).collect();
+    assert_eq!(lost, [5, 2]);
+}
