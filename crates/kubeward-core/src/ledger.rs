@@ -106,6 +106,13 @@ impl<R: Reason, const N: usize> Counts<R, N> {
         self.by_reason[reason.index()] += count;
     }
 
+    /// Takes `count` back, or as many as there are. How many that was.
+    fn take(&mut self, reason: R, count: u64) -> u64 {
+        let taken = count.min(self.get(reason));
+        self.by_reason[reason.index()] -= taken;
+        taken
+    }
+
     pub fn total(&self) -> u64 {
         self.by_reason.iter().sum()
     }
@@ -165,6 +172,13 @@ impl Account {
         let moved = count.min(self.in_flight);
         self.in_flight -= moved;
         self.lost.add(LossReason::Unread, moved);
+    }
+
+    /// Of the calls of which no record was read, `count` or as many as there are stand in another account. How many that was.
+    pub fn leave_out_unread(&mut self, count: u64) -> u64 {
+        let left_out = self.lost.take(LossReason::Unread, count);
+        self.seen -= left_out;
+        left_out
     }
 
     /// Adds another account to this one, as when a node's is made of its containers'.

@@ -166,7 +166,9 @@ impl Pipeline {
         let (told, others): (Vec<_>, Vec<_>) = of_all.partition(|(member, _)| member.is_told);
         let containers: Vec<_> = told.into_iter().map(|(_, account)| account).collect();
         let others = others.iter().map(|(_, (_, account))| account);
-        let node = containers.iter().map(|(_, account)| account).chain(others).chain([&self.ended]).sum();
+        let mut node: Account = containers.iter().map(|(_, account)| account).chain(others).sum();
+        node.leave_out_unread(self.unexplained);
+        node.add(&self.ended);
         Accounts { containers, node, doubts: self.doubts }
     }
 
@@ -287,12 +289,13 @@ impl Pipeline {
     fn end(&mut self, slot: ContainerSlot) {
         let is_told = self.members.get(slot).is_some_and(|member| member.is_told);
         let kernel = self.kernel_accounts.of_one(slot);
-        if let Some((container, account)) = kernel.and_then(|kernel| self.account(slot, kernel, true)) {
+        if let Some((container, mut account)) = kernel.and_then(|kernel| self.account(slot, kernel, true)) {
             if is_told {
                 self.tell_account(LedgerScope::Container(&container), &account, true);
                 self.tell_container(ContainerChange::Gone, &container);
                 self.ended_untabled += kernel.map_or(0, |kernel| kernel.untabled);
             }
+            self.unexplained -= account.leave_out_unread(self.unexplained);
             self.ended.add(&account);
             self.given_up += account.lost.get(LossReason::Unread);
         }
