@@ -70,7 +70,8 @@ reasons! {
         ReturnMissed = "return_missed",
         /// The record could not be decoded.
         Decode = "decode",
-        /// The kernel side wrote the record into the ring and nobody has read it there: it was damaged or overwritten.
+        /// The kernel side has counted that it wrote the record, and it was not read: not found in the ring, or damaged there so that
+        /// it was taken for another container's.
         Unread = "unread",
         /// The queue between two stages of the agent was full.
         Queue = "queue",
