@@ -7,14 +7,19 @@ use libbpf_cargo::SkeletonBuilder;
 
 const SOURCES: &str = "src/bpf";
 
+/// The two forms of each object, as `TaskReads` has them.
+const FORMS: [(&str, Option<&str>); 2] = [("bpf.o", None), ("by_type.bpf.o", Some("-DKW_READS_BY_TYPE"))];
+
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts"));
     println!("cargo:rerun-if-changed={SOURCES}");
     println!("cargo:rerun-if-env-changed=KUBEWARD_CLANG");
     for name in ["monitor", "fentry", "uring"] {
-        let object = out.join(format!("{name}.bpf.o"));
-        compile(&Path::new(SOURCES).join(format!("{name}.bpf.c")), &object);
-        compress(&object);
+        for (suffix, define) in FORMS {
+            let object = out.join(format!("{name}.{suffix}"));
+            compile(&Path::new(SOURCES).join(format!("{name}.bpf.c")), &object, define);
+            compress(&object);
+        }
     }
 }
 
@@ -27,10 +32,10 @@ fn compress(object: &Path) {
     }
 }
 
-fn compile(source: &Path, object: &Path) {
+fn compile(source: &Path, object: &Path, define: Option<&str>) {
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH for build scripts");
     let mut builder = SkeletonBuilder::new();
-    builder.source(source).obj(object).clang_args([
+    let always = [
         "-Wall".to_owned(),
         "-Wextra".to_owned(),
         "-Werror".to_owned(),
@@ -39,7 +44,8 @@ fn compile(source: &Path, object: &Path) {
         "-mcpu=v3".to_owned(),
         // The kernel's asm/ headers, where Debian and Ubuntu keep them.
         format!("-I/usr/include/{arch}-linux-gnu"),
-    ]);
+    ];
+    builder.source(source).obj(object).clang_args(always.into_iter().chain(define.map(str::to_owned)));
     if let Some(clang) = env::var_os("KUBEWARD_CLANG") {
         builder.clang(clang);
     }

@@ -106,6 +106,9 @@ impl Agent {
         let metrics = config.metrics_address.map(Endpoint::claim).transpose()?;
         let coverage = coverage(config.state_file.as_deref());
         let engine = Arc::new(Engine::load(&config.room)?);
+        if let Some(refusal) = engine.cast_refusal() {
+            tracing::warn!(%refusal, "the kernel takes no programs that read tasks by a cast: those without it are loaded, as exact and slower to load");
+        }
         engine.maps().share_ring()?;
         engine.maps().share_table()?;
         let probes = Probes::new(engine.clone(), config.backend)?;

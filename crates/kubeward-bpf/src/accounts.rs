@@ -8,7 +8,7 @@ use libbpf_rs::{MapCore, MapFlags};
 
 use crate::batch::each_place;
 use crate::maps::{kernel, MapError, Maps};
-use crate::table::is_most;
+use crate::table::is_read_whole;
 use crate::wire::{Account, Wire};
 
 impl Maps {
@@ -20,6 +20,23 @@ impl Maps {
 
     /// The same of several slots: by two system calls each, or of many by some for all slots together.
     pub fn accounts(&self, slots: &[ContainerSlot]) -> Result<BTreeMap<ContainerSlot, Account>, MapError> {
+        let mut found = self.counters(slots)?;
+        // Last: what is counted there and nowhere else yet is under way.
+        self.each_first_counts(slots.iter().map(|slot| slot.0), |slot, cpus| {
+            if let Some(account) = found.get_mut(&ContainerSlot(slot)) {
+                account.at_once += cpus.iter().flat_map(|cpu| cpu.calls).sum::<u64>();
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// What the kernel side went without for each of the slots: by one system call each, or some for all slots together.
+    pub fn losses(&self, slots: &[ContainerSlot]) -> Result<BTreeMap<ContainerSlot, Losses>, MapError> {
+        Ok(self.counters(slots)?.into_iter().map(|(slot, account)| (slot, Losses::from(&account))).collect())
+    }
+
+    /// The accounts without what stands in `first_counts`.
+    fn counters(&self, slots: &[ContainerSlot]) -> Result<BTreeMap<ContainerSlot, Account>, MapError> {
         let mut found: BTreeMap<ContainerSlot, Account> =
             slots.iter().map(|slot| (*slot, Account::default())).collect();
         let (map, name) = (&self.accounts, "accounts");
@@ -28,7 +45,7 @@ impl Maps {
                 *account = cpus.iter().copied().fold(*account, Account::plus);
             }
         };
-        if is_most(slots.len(), map) {
+        if is_read_whole(slots.len(), map)? {
             each_place(map, name, sum)?;
         } else {
             for slot in slots {
@@ -37,13 +54,25 @@ impl Maps {
                 sum(slot.0, &cpus.iter().filter_map(|bytes| Account::read_from(bytes)).collect::<Vec<_>>());
             }
         }
-        // Last: what is counted there and nowhere else yet is under way.
-        self.each_first_counts(slots.iter().map(|slot| slot.0), |slot, cpus| {
-            if let Some(account) = found.get_mut(&ContainerSlot(slot)) {
-                account.at_once += cpus.iter().flat_map(|cpu| cpu.calls).sum::<u64>();
-            }
-        })?;
         Ok(found)
+    }
+}
+
+/// What the kernel side went without for a container. The counters are those of [`Account`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Losses {
+    pub lost_ring: u64,
+    pub lost_share: u64,
+    pub lost_exec: u64,
+    pub untagged: u64,
+    pub untabled: u64,
+    pub untimed: u64,
+}
+
+impl From<&Account> for Losses {
+    fn from(account: &Account) -> Self {
+        let Account { lost_ring, lost_share, lost_exec, untagged, untabled, untimed, .. } = *account;
+        Self { lost_ring, lost_share, lost_exec, untagged, untabled, untimed }
     }
 }
 

@@ -9,7 +9,6 @@ use crate::batch::each_value;
 use crate::maps::{absent_is_fine, full, kernel, MapError, Maps};
 use crate::object::Engine;
 use crate::probe::{trace, AttachError};
-
 use crate::tasks::TasksError;
 use crate::wire::{self, Wire};
 

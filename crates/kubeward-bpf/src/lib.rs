@@ -3,7 +3,7 @@
 //! It loads the object, attaches and detaches hooks, fills the maps and turns records into events. It must not know
 //! policies, containerd, Kubernetes or an async runtime: it is told what to hook and which container is whose.
 
-mod accounts;
+pub mod accounts;
 mod batch;
 pub mod births;
 pub mod decode;

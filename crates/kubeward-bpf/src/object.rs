@@ -1,17 +1,23 @@
 //! The loaded object: programs ready to attach, maps ready to fill.
 
+mod forms;
 mod parts;
 
-use std::sync::{Arc, Once};
+use std::sync::Once;
 
-use libbpf_rs::{MapHandle, Object, ObjectBuilder, OpenObject, PrintLevel};
+use libbpf_rs::{MapHandle, Object, PrintLevel};
 
 use crate::maps::Maps;
 use crate::size;
 use crate::support::Support;
+pub use forms::TaskReads;
+pub(crate) use forms::{load_either, packed, Loaded, Packed};
 use parts::Parts;
 
-static MONITOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/monitor.bpf.o.z"));
+static MONITOR: Packed = packed!("monitor");
+
+/// The step that [`LoadError::Refused`] names where libbpf relocates and the verifier judges.
+pub(crate) const LOADING: &str = "loading";
 
 /// What user space decides before loading.
 #[derive(Debug, Clone, Copy)]
@@ -20,14 +26,17 @@ pub struct LoadOptions {
     pub ring_bytes: u32,
     /// Room for containers at a time, those included that ended a moment ago or wait for a name: 1 to [`size::MOST_CONTAINERS`].
     pub containers: u32,
-    /// Entries of the exact table, and of its durations; `None`: as many as [`TableRoom::on`](crate::table::TableRoom::on) gives on this machine. 65,536 take
-    /// the kernel some 50 ms to make.
+    /// Entries of the exact table, and of its durations; `None`: as many as [`TableRoom::on`](crate::table::TableRoom::on) gives on this
+    /// machine. 65,536 take the kernel some 50 ms to make.
     pub table_entries: Option<u32>,
-    /// Whether each container's first results have a place of their own before the table, which takes 256 bytes a container and CPU, 16 MiB at most.
+    /// Whether each container's first results have a place of their own before the table, which takes 256 bytes a container and CPU,
+    /// 16 MiB at most.
     pub has_first_results: bool,
     /// Whether one command is to be watched ([`crate::probe::Probes::for_command`]): what only a node's containers need is loaded when it
     /// is used.
     pub is_for_command: bool,
+    /// How programs read tasks. Where the kernel refuses the cast, the other form is loaded.
+    pub reads: TaskReads,
 }
 
 impl Default for LoadOptions {
@@ -40,6 +49,7 @@ impl Default for LoadOptions {
             table_entries: None,
             has_first_results: true,
             is_for_command: false,
+            reads: TaskReads::ByCast,
         }
     }
 }
@@ -71,10 +81,18 @@ pub enum LoadError {
     Damaged { kind: &'static str, name: String },
 }
 
+impl LoadError {
+    fn is_of(&self, loading: &str) -> bool {
+        matches!(self, Self::Refused { step, .. } if *step == loading)
+    }
+}
+
 /// The main object in the kernel. Programs are attached through [`crate::probe::Probes`].
 #[derive(Debug)]
 pub struct Engine {
     object: Object,
+    reads: TaskReads,
+    cast_refusal: Option<String>,
     /// Their maps are the main object's.
     parts: Parts,
     maps: Maps,
@@ -92,26 +110,24 @@ impl Engine {
             return Err(LoadError::Containers { containers: options.containers });
         }
         let support = Support::probe()?;
-        let mut open = open(MONITOR)?;
-        for mut program in open.progs_mut() {
-            let name = program.name().to_string_lossy().into_owned();
-            if let Some(wanted) = support.loads_at_once(&name, options.is_for_command) {
-                program.set_autoload(wanted);
-            }
-        }
-        let cpus = libbpf_rs::num_possible_cpus().map_err(refused("counting CPUs"))?;
-        for mut map in open.maps_mut() {
-            let name = map.name().to_string_lossy().into_owned();
-            if let Some(entries) = size::entries(&name, options, cpus) {
-                map.set_max_entries(entries).map_err(refused("sizing a map"))?;
-            }
-        }
-        let object = open.load().map_err(refused("loading"))?;
+        let Loaded { object, reads, refusal } = load_either(options.reads, |reads| load(options, &support, reads))?;
         let maps = Maps::of(&object)?;
         crate::shapes::fill(&maps)?;
-        let engine = Self { object, parts: Parts::default(), maps, support };
+        let cast_refusal = refusal.map(|refusal| refusal.to_string());
+        let engine = Self { object, reads, cast_refusal, parts: Parts::default(), maps, support };
         engine.find_pid_level().map_err(|error| LoadError::Tasks(Box::new(error)))?;
         Ok(engine)
+    }
+
+    /// What the kernel said of the programs that read tasks by a cast, where those that do not are loaded in their place. They are
+    /// as exact; verifying them takes three times as long on kernels from 6.3 to 6.19.
+    pub fn cast_refusal(&self) -> Option<&str> {
+        self.cast_refusal.as_deref()
+    }
+
+    /// How the programs that are loaded read tasks.
+    pub fn reads(&self) -> TaskReads {
+        self.reads
     }
 
     pub fn maps(&self) -> &Maps {
@@ -124,11 +140,11 @@ impl Engine {
 
     /// The object with the program, loaded now if it was not yet: some hundred milliseconds. The main one has those that this
     /// kernel does not take.
-    pub(crate) fn object_with(&self, program: &str) -> Result<&Object, Arc<LoadError>> {
+    pub(crate) fn object_with(&self, program: &str) -> Result<&Object, LoadError> {
         if !self.support.takes(program) {
             return Ok(&self.object);
         }
-        self.parts.object(&self.object, program)
+        self.parts.object(&self.object, program, self.reads)
     }
 
     /// All that are loaded by now.
@@ -143,10 +159,23 @@ impl Engine {
     }
 }
 
-/// Opens one of the objects that build.rs has compressed: they are a tenth of the program otherwise.
-pub(crate) fn open(compressed: &[u8]) -> Result<OpenObject, LoadError> {
-    let bytes = miniz_oxide::inflate::decompress_to_vec(compressed).map_err(|_| LoadError::Packed)?;
-    ObjectBuilder::default().open_memory(&bytes).map_err(refused("opening"))
+/// The main object in one of its forms.
+fn load(options: &LoadOptions, support: &Support, reads: TaskReads) -> Result<Object, LoadError> {
+    let mut open = MONITOR.open(reads)?;
+    for mut program in open.progs_mut() {
+        let name = program.name().to_string_lossy().into_owned();
+        if let Some(wanted) = support.loads_at_once(&name, options.is_for_command) {
+            program.set_autoload(wanted);
+        }
+    }
+    let cpus = libbpf_rs::num_possible_cpus().map_err(refused("counting CPUs"))?;
+    for mut map in open.maps_mut() {
+        let name = map.name().to_string_lossy().into_owned();
+        if let Some(entries) = size::entries(&name, options, cpus) {
+            map.set_max_entries(entries).map_err(refused("sizing a map"))?;
+        }
+    }
+    open.load().map_err(refused(LOADING))
 }
 
 pub(crate) fn refused(step: &'static str) -> impl FnOnce(libbpf_rs::Error) -> LoadError {

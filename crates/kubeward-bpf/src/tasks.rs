@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 
 use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::libbpf_sys;
@@ -42,8 +42,6 @@ pub struct Task {
 pub enum TasksError {
     #[error(transparent)]
     Object(#[from] LoadError),
-    #[error(transparent)]
-    Part(#[from] Arc<LoadError>),
     #[error(transparent)]
     Map(#[from] MapError),
     #[error("listing tasks: {0}")]

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use kubeward_bpf::object::{Engine, LoadOptions};
+use kubeward_bpf::object::{Engine, LoadOptions, TaskReads};
 use kubeward_bpf::probe::{survey, uring_support, Backend, Probes, UringSupport};
 use kubeward_bpf::wire::{CALLS, HOOK_ENTER, HOOK_EXIT};
 use kubeward_core::syscall;
@@ -20,9 +20,16 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+fn small() -> LoadOptions {
+    LoadOptions { table_entries: Some(64), has_first_results: false, ..LoadOptions::default() }
+}
+
+fn load(options: &LoadOptions) -> Arc<Engine> {
+    Arc::new(Engine::load(options).expect("the object loads"))
+}
+
 fn engine_for(is_for_command: bool) -> Arc<Engine> {
-    let small = LoadOptions { table_entries: Some(64), has_first_results: false, ..LoadOptions::default() };
-    Arc::new(Engine::load(&LoadOptions { is_for_command, ..small }).expect("the object loads"))
+    load(&LoadOptions { is_for_command, ..small() })
 }
 
 fn engine() -> Arc<Engine> {
@@ -133,12 +140,58 @@ fn root_a_command_has_one_kind_of_hook_loaded_and_io_uring_only_if_its_calls_may
 }
 
 /// A kind that the verifier refuses is one that does not attach, and nobody would look for the reason.
-#[test]
-fn root_verifier_takes_every_kind_of_hook_that_this_kernel_has() {
-    let _alone = alone();
-    for verdict in survey(&engine()).expect("forks and execs can be followed") {
+fn assert_takes_every_kind(engine: Arc<Engine>) {
+    for verdict in survey(&engine).expect("forks and execs can be followed") {
         println!("{}", verdict.detail);
         // fentry is refused where lockdown forbids it.
         assert!(verdict.name == "fentry" || !verdict.detail.contains("the kernel refused the object"), "{verdict:?}");
     }
+    let mut probes = Probes::for_command(engine, Backend::Auto, &asked("openat")).expect("some backend works");
+    let report = probes.apply(&asked("openat"));
+    assert_eq!(report.refused, []);
+    if matches!(uring_support(), UringSupport::Watched(_)) {
+        assert_eq!(report.uring_trouble, None);
+    }
+}
+
+#[test]
+fn root_verifier_takes_every_kind_of_hook_that_this_kernel_has() {
+    let _alone = alone();
+    let engine = engine();
+    assert_eq!((engine.reads(), engine.cast_refusal()), (TaskReads::ByCast, None));
+    assert_takes_every_kind(engine);
+}
+
+#[test]
+fn root_verifier_takes_every_kind_of_hook_without_the_cast_too() {
+    let _alone = alone();
+    let engine = load(&LoadOptions { reads: TaskReads::ByType, ..small() });
+    assert_eq!((engine.reads(), engine.cast_refusal()), (TaskReads::ByType, None));
+    assert_takes_every_kind(engine);
+}
+
+/// Sets how many descriptors this process may have. Gives back what it was.
+fn limit_descriptors(most: libc::rlim_t) -> libc::rlim_t {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one rlimit, which lives here.
+    assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }, 0);
+    let before = std::mem::replace(&mut limit.rlim_cur, most);
+    // SAFETY: the kernel reads one rlimit, which lives here.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+    before
+}
+
+/// The kernel refuses it for want of a descriptor, as it may for want of memory.
+#[test]
+fn root_kind_that_was_refused_once_is_tried_again() {
+    let _alone = alone();
+    let engine = engine_for(true);
+    let before = limit_descriptors(0);
+    let refused = engine.adopt_strays(&[]);
+    limit_descriptors(before);
+    let refused = refused.expect_err("there is no descriptor for its programs").to_string();
+    assert!(refused.contains("the kernel refused the object"), "{refused}");
+    assert_eq!(loaded(), of_a_command());
+    engine.adopt_strays(&[]).expect("there are descriptors now");
+    assert_eq!(beside(of_a_command()), ["adopt_tasks"]);
 }

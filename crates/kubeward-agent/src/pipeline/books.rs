@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kubeward_bpf::accounts::Losses;
 use kubeward_bpf::wire::{self, Wire};
 use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::ledger::{Account, FilterReason, LossReason};
@@ -41,7 +42,7 @@ pub(super) struct Shortages {
 
 impl Shortages {
     /// Warns when they grow: at most with each look for losses, and once for each doubling.
-    fn look(&mut self, kernel: &wire::Account, container: &Container) {
+    fn look(&mut self, kernel: &Losses, container: &Container) {
         if has_doubled(&mut self.untagged, kernel.untagged) {
             tracing::warn!(container = %container.id, tasks = kernel.untagged, "no kernel memory to tag these tasks: if they leave the container's cgroup and namespaces they are not followed");
         }
@@ -97,12 +98,12 @@ impl Pipeline {
         }
         let due = self.members.iter().filter(|(_, member)| all || member.gap.is_due).map(|(slot, _)| slot);
         let due: Vec<ContainerSlot> = due.collect();
-        let accounts = self.kernel_accounts.of(&due);
+        let losses = self.kernel_accounts.losses_of(&due);
         let mut gaps = Vec::new();
         for slot in due {
             let Some(member) = self.members.get_mut(slot) else { continue };
-            // Not to be read this once. What was told of it stays told, and the next look starts from there.
-            let Some(kernel) = accounts.get(&slot) else { continue };
+            // What could not be read is looked at the next time.
+            let Some(kernel) = losses.get(&slot) else { continue };
             member.shortages.look(kernel, &member.container);
             let by_output = member.counts.lost.get(LossReason::Output);
             let from_ns = member.gap.looked_ns;
@@ -180,8 +181,8 @@ impl Pipeline {
             Some((member.container.clone(), key.stage, stats.clone()))
         };
         let told = self.members.iter().filter(|(_, member)| member.is_told).map(|(slot, _)| slot);
-        let accounts = self.kernel_accounts.of(&told.collect::<Vec<_>>());
-        let untabled = accounts.values().map(|account| account.untabled);
+        let losses = self.kernel_accounts.losses_of(&told.collect::<Vec<_>>());
+        let untabled = losses.values().map(|losses| losses.untabled);
         TableNow {
             calls: table.iter().filter_map(of_member).collect(),
             used: table.used(),

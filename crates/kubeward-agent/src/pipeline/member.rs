@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kubeward_bpf::wire;
+use kubeward_bpf::accounts::Losses;
 use kubeward_core::container::Container;
 use kubeward_core::ledger::LossReason;
 use kubeward_core::policy::Selected;
@@ -41,7 +41,7 @@ pub(super) struct Gap {
 
 impl Gap {
     /// What was lost since the last look, by reason.
-    pub(super) fn look(&mut self, kernel: &wire::Account, by_output: u64, now_ns: u64) -> [(LossReason, u64); 3] {
+    pub(super) fn look(&mut self, kernel: &Losses, by_output: u64, now_ns: u64) -> [(LossReason, u64); 3] {
         let in_ring = kernel.lost_ring.saturating_sub(self.ring_told);
         let in_share = kernel.lost_share.saturating_sub(self.share_told);
         (self.ring_told, self.share_told, self.looked_ns) = (kernel.lost_ring, kernel.lost_share, now_ns);

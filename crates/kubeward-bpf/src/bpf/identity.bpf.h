@@ -32,18 +32,25 @@ static __always_inline u64 mnt_seq_of(struct task_struct *task)
 	return 0;
 }
 
-extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
-
 /*
  * The same task, for loads alone. At each pointer that is loaded from a trusted one, the verifier of 6.3 to 6.19 looks for four names
  * among all types of the kernel, one by one: three quarters of the time that it took for our programs. It becomes a move.
+ *
+ * The objects that are compiled without serve where a kernel refuses the others: without its JIT it takes no call of a kfunc, not
+ * even one that is never reached, and libbpf takes no type id where the kernel's BTF has the task twice.
  */
+#ifdef KW_READS_BY_TYPE
+#define to_read(task) (task)
+#else
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym __weak;
+
 static __always_inline struct task_struct *to_read(struct task_struct *task)
 {
 	if (bpf_ksym_exists(bpf_rdonly_cast))
 		return bpf_rdonly_cast(task, bpf_core_type_id_kernel(struct task_struct));
 	return task;
 }
+#endif
 
 /* The verifier of 6.1 takes no variable offset on a pointer whose type it knows: the copy has none. */
 static __always_inline void *untyped(const void *pointer)

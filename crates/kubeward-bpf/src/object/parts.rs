@@ -4,11 +4,11 @@
 //! A part is the same object once more, with its own programs alone and with the maps of the main one.
 
 use std::os::fd::AsFd;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Mutex, OnceLock};
 
 use libbpf_rs::{MapCore, Object};
 
-use super::{open, refused, LoadError, MONITOR};
+use super::{load_either, refused, LoadError, TaskReads, LOADING, MONITOR};
 
 /// By names of programs. What is in none of them is loaded with the main object, and so are those that are needed for sure
 /// (`Support::loads_at_once`).
@@ -22,27 +22,42 @@ const PARTS: [&[&str]; 7] = [
     &["adopt_tasks"],
 ];
 
-/// Those that were needed so far stay until the engine goes, and so does what the kernel said of one that it refused.
+/// Those that were needed so far stay until the engine goes. One that the kernel refused is tried again when it is next needed: it may have
+/// been short of memory or descriptors.
 #[derive(Debug, Default)]
-pub(super) struct Parts([OnceLock<Result<Object, Arc<LoadError>>>; PARTS.len()]);
+pub(super) struct Parts {
+    loaded: [OnceLock<Object>; PARTS.len()],
+    /// Held while one is loaded, so that none is loaded twice.
+    loading: Mutex<()>,
+}
 
 impl Parts {
     /// The object that has the program loaded; the main one for what is in no part.
-    pub(super) fn object<'p>(&'p self, main: &'p Object, program: &str) -> Result<&'p Object, Arc<LoadError>> {
+    pub(super) fn object<'p>(
+        &'p self,
+        main: &'p Object,
+        program: &str,
+        reads: TaskReads,
+    ) -> Result<&'p Object, LoadError> {
         let is_in_main = main.progs().any(|loaded| loaded.name() == program && loaded.autoload());
         let part = PARTS.iter().position(|programs| programs.contains(&program)).filter(|_| !is_in_main);
         let Some(part) = part else { return Ok(main) };
-        let loaded = self.0[part].get_or_init(|| load(main, PARTS[part]).map_err(Arc::new));
-        loaded.as_ref().map_err(Arc::clone)
+        let _loading = self.loading.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let place = &self.loaded[part];
+        if let Some(loaded) = place.get() {
+            return Ok(loaded);
+        }
+        let loaded = load_either(reads, |reads| load(main, PARTS[part], reads))?;
+        Ok(place.get_or_init(|| loaded.object))
     }
 
     pub(super) fn loaded(&self) -> impl Iterator<Item = &Object> {
-        self.0.iter().filter_map(|part| part.get()?.as_ref().ok())
+        self.loaded.iter().filter_map(OnceLock::get)
     }
 }
 
-fn load(main: &Object, programs: &[&str]) -> Result<Object, LoadError> {
-    let mut open = open(MONITOR)?;
+fn load(main: &Object, programs: &[&str], reads: TaskReads) -> Result<Object, LoadError> {
+    let mut open = MONITOR.open(reads)?;
     for mut map in open.maps_mut() {
         let shared = main.maps().find(|shared| shared.name() == map.name());
         let shared = shared
@@ -53,5 +68,5 @@ fn load(main: &Object, programs: &[&str]) -> Result<Object, LoadError> {
         let is_meant = programs.iter().any(|name| program.name() == *name);
         program.set_autoload(is_meant);
     }
-    open.load().map_err(refused("loading a kind of hook"))
+    open.load().map_err(refused(LOADING))
 }

@@ -26,7 +26,7 @@ pub enum AttachError {
     #[error("program {0} is not loaded: this kernel has no hooks of its kind")]
     NotLoaded(String),
     #[error("{0}")]
-    Load(#[from] Arc<LoadError>),
+    Load(#[from] LoadError),
     #[error("{place}: {source}")]
     Kernel { place: String, source: libbpf_rs::Error },
     #[error(
@@ -170,7 +170,7 @@ fn kprobe_multi(engine: &Engine, symbols: &[String], is_return: bool) -> Result<
 }
 
 /// What follows forks, execs and exits: without it no tag is inherited. Execs and exits go by the classic tracepoints where
-/// tracefs is mounted, since those skip no run; a fork's shows the child's number alone, and so has to go by the other.
+/// tracefs is mounted, since those skip no run but beside a task that is preempted within bpf(2); a fork's shows the child's number alone, and so has to go by the other.
 pub(super) fn lifecycle(engine: &Engine) -> Result<Vec<Link>, AttachError> {
     let mut links = forks(engine)?;
     for moment in ENDS {

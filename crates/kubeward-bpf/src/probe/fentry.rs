@@ -10,10 +10,10 @@ use libbpf_rs::{Link, Object};
 
 use super::attach::{self, Hook, Programs};
 use super::compat::{Entry, Function, Functions, DISPATCHER, SHARED_BITS};
-use crate::object::{self, Engine, LoadError};
+use crate::object::{self, Engine, LoadError, Packed};
 use crate::wire::{HOOK_ENTER, HOOK_EXIT};
 
-static FENTRY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/fentry.bpf.o.z"));
+static FENTRY: Packed = object::packed!("fentry");
 
 /// What the names of a function's two programs end in.
 fn suffix(program: u16) -> String {
@@ -122,7 +122,7 @@ fn load(engine: &Engine, targets: Vec<(&Function, u8)>) -> Result<Option<Arc<Obj
 
 /// An object with those programs that have a target: the function that each is to be attached to.
 fn load_programs<'t>(engine: &Engine, target_of: impl Fn(&str) -> Option<&'t str>) -> Result<Object, LoadError> {
-    let mut open = object::open(FENTRY)?;
+    let mut open = FENTRY.open(engine.reads())?;
     for mut map in open.maps_mut() {
         let name = map.name().to_owned();
         if let Some(shared) = engine.shared_map(&name) {

@@ -14,7 +14,8 @@ const LONGEST_VERSION: usize = 64;
 pub(super) enum Preemption {
     /// It is built without: no thread gives up its CPU in the middle of a program.
     Never,
-    /// At once, when a thread wakes up that comes first, or not at all: until 6.12 `preempt=` has no third setting.
+    /// At once, when a thread wakes up that comes first, or not at all: until 6.12 `preempt=` has no third setting. From 6.6 on some wait for a
+    /// tick all the same (the scheduler's RUN_TO_PARITY); enough come at once for the self-test to see.
     AtWakeUps,
     /// Maybe at the timer's ticks alone.
     AtTicks,
@@ -24,13 +25,15 @@ pub(super) enum Preemption {
 pub(super) fn of_this_kernel() -> Preemption {
     static PREEMPTION: LazyLock<Preemption> = LazyLock::new(|| {
         let version = fs::read_to_string(VERSION).unwrap_or_default();
-        told_by(version.trim_end(), || fs::read(BTF).unwrap_or_default())
+        told_by(&version, || fs::read(BTF).unwrap_or_default())
     });
     *PREEMPTION
 }
 
 /// By the words that the kernel's version has for how it was built, and by the settings that its types name.
 fn told_by(version: &str, types: impl FnOnce() -> Vec<u8>) -> Preemption {
+    // Nothing but the end of the line: a blank may be the last that was not cut off.
+    let version = version.trim_end_matches('\n');
     let words: Vec<&str> = version.split_ascii_whitespace().collect();
     let mut preempting = words.iter().filter(|word| word.contains("PREEMPT"));
     match (preempting.next(), preempting.next()) {
@@ -78,6 +81,13 @@ mod tests {
         assert_eq!(told("#31-Ubuntu SMP Thu Mar 17 15:35:00 UTC 2022", b""), Preemption::Never);
         let long = format!("#{} SMP", "1".repeat(LONGEST_VERSION));
         assert_eq!(told(&long, b""), Preemption::AtTicks, "the word may have been cut off");
+        let cut_at_a_blank = format!("#{} SMP ", "1".repeat(LONGEST_VERSION - 6));
+        assert_eq!(cut_at_a_blank.len(), LONGEST_VERSION);
+        assert_eq!(
+            told(&format!("{cut_at_a_blank}\n"), b""),
+            Preemption::AtTicks,
+            "the word may have come after the blank"
+        );
         assert_eq!(told("", b""), Preemption::AtTicks);
     }
 }

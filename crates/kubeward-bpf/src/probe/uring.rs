@@ -12,11 +12,11 @@ use libbpf_rs::btf::{Btf, BtfType};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ProgramInput, TracepointCategory};
 
 use super::attach::{self, AttachError};
-use crate::object::{self, Engine, LoadError};
+use crate::object::{self, Engine, LoadError, Packed};
 use crate::wire::Wire;
 use crate::{process, shapes};
 
-static URING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/uring.bpf.o.z"));
+static URING: Packed = object::packed!("uring");
 
 /// The program that ends the requests which are under way.
 const END_ALL: &str = "end_all";
@@ -194,7 +194,7 @@ fn event(program: &str) -> &'static str {
 }
 
 fn load(engine: &Engine, programs: &[&str], creds_flag: u32) -> Result<Object, LoadError> {
-    let mut open = object::open(URING)?;
+    let mut open = URING.open(engine.reads())?;
     for mut map in open.maps_mut() {
         let name = map.name().to_owned();
         if let Some(shared) = engine.shared_map(&name) {

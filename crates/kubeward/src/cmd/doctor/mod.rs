@@ -81,6 +81,7 @@ fn hooks(report: &mut String) -> anyhow::Result<()> {
     let kinds =
         [("tracepoint", support.tracepoint), ("kprobe", support.kprobe), ("kprobe.multi", support.kprobe_multi)];
     line(report, "program types", &kinds.map(|(name, yes)| loads(name, yes)).join(", "));
+    line(report, "reads of tasks", &reads(&engine));
     line(report, "32-bit calls", &compat_entry());
     let timer = engine.run_timer()?;
     timer.open()?;
@@ -98,6 +99,17 @@ fn hooks(report: &mut String) -> anyhow::Result<()> {
     line(report, "skipped runs", &format!("{skipped} (the kernel's recursion_misses of the hooks that auto uses)"));
     line(report, "missed returns", &format!("{missed} (of kretprobes, where the kernel counts them)"));
     Ok(())
+}
+
+/// How programs read tasks, which changes how long they take to load.
+fn reads(engine: &Engine) -> String {
+    match engine.cast_refusal() {
+        None => "by bpf_rdonly_cast, where the kernel has it (6.2)".to_owned(),
+        Some(refusal) => format!(
+            "without bpf_rdonly_cast, as exact and slower to load: {}",
+            refusal.lines().next().unwrap_or_default()
+        ),
+    }
 }
 
 /// By which hooks calls of the 32-bit table are seen.

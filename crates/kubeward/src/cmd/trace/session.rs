@@ -63,6 +63,7 @@ pub(super) fn run(args: &TraceArgs) -> anyhow::Result<u8> {
         has_first_results: false,
         containers: 1,
         is_for_command: true,
+        ..LoadOptions::default()
     })?);
     let mut probes = Probes::for_command(engine.clone(), args.probe_backend, &hook_bits(&set.hooks(), false))?;
     let watch = Watch { engine, set };
