@@ -7,6 +7,7 @@
 //!
 //! The main task alone changes registry, plan and maps and says what the hooks are to be: one after the other.
 
+mod adoption;
 mod answers;
 mod births;
 mod cluster;

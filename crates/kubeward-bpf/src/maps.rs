@@ -10,6 +10,7 @@ use kubeward_core::container::{CgroupId, ContainerSlot, NsKey};
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle, Object};
 
 use crate::object::LoadError;
+use crate::process;
 use crate::wire::{self, Account, Container, Profile, Settings, Shape, Tag, Target, Wire, CALLS};
 
 #[derive(Debug, thiserror::Error)]
@@ -151,9 +152,15 @@ impl Maps {
         self.current.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).shared_bytes != 0
     }
 
-    /// No program looks at anything from now on, or all do again.
+    /// No program looks at anything from now on, or all do again. Those that had begun are over when this returns, some tens of
+    /// milliseconds later: the accounts stand still, and what they say was recorded is in the ring. A call that is under way
+    /// stays so.
     pub fn silence(&self, silent: bool) -> Result<(), MapError> {
-        self.change_settings(|settings| settings.silenced = silent.into())
+        self.change_settings(|settings| settings.silenced = silent.into())?;
+        if silent {
+            process::let_pass();
+        }
+        Ok(())
     }
 
     pub fn set_shape(&self, index: u16, shape: &Shape) -> Result<(), MapError> {

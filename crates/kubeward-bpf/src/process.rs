@@ -7,6 +7,9 @@ use std::time::Duration;
 /// By far longer than one of our programs runs.
 const NO_RCU_GRACE: Duration = Duration::from_millis(50);
 
+/// Beside the kernel's own grace period: what it does not wait for is a task that was preempted in the kernel.
+const GRACE: Duration = Duration::from_millis(5);
+
 /// A process that cannot be mistaken for another, however its number is reused.
 #[derive(Debug)]
 pub struct Pidfd(OwnedFd);
@@ -149,6 +152,13 @@ pub(crate) fn wait_for_rcu() {
     if unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) } != 0 {
         std::thread::sleep(NO_RCU_GRACE);
     }
+}
+
+/// Waits until no task is any more where it was, in a program or between two hooks that show the same moment: it does not sleep
+/// there, so a grace period of the kernel's RCU is enough unless the kernel preempts itself.
+pub(crate) fn let_pass() {
+    std::thread::sleep(GRACE);
+    wait_for_rcu();
 }
 
 #[cfg(test)]

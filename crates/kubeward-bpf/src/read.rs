@@ -61,8 +61,8 @@ impl<S: RecordSink + Send + 'static> Reader<S> {
         Ok(Self { stopping, thread })
     }
 
-    /// Reads everything that is in the ring by now and gives the sink back. Silence the programs first: while they
-    /// write, there is always more.
+    /// Reads everything that is in the ring by now and gives the sink back. Silence the programs first
+    /// ([`crate::maps::Maps::silence`]): while they write, there is always more.
     ///
     /// # Panics
     /// When the sink panicked: its panic goes on here.

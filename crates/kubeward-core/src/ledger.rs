@@ -70,7 +70,8 @@ reasons! {
         ReturnMissed = "return_missed",
         /// The record could not be decoded.
         Decode = "decode",
-        /// The kernel side wrote the record into the ring and nobody has read it there: it was damaged or overwritten.
+        /// The kernel side has counted that it wrote the record, and it was not read: not found in the ring, or damaged there so that
+        /// it was taken for another container's.
         Unread = "unread",
         /// The queue between two stages of the agent was full.
         Queue = "queue",
@@ -104,6 +105,13 @@ impl<R: Reason, const N: usize> Counts<R, N> {
 
     pub fn add(&mut self, reason: R, count: u64) {
         self.by_reason[reason.index()] += count;
+    }
+
+    /// Takes `count` back, or as many as there are. How many that was.
+    fn take(&mut self, reason: R, count: u64) -> u64 {
+        let taken = count.min(self.get(reason));
+        self.by_reason[reason.index()] -= taken;
+        taken
     }
 
     pub fn total(&self) -> u64 {
@@ -165,6 +173,13 @@ impl Account {
         let moved = count.min(self.in_flight);
         self.in_flight -= moved;
         self.lost.add(LossReason::Unread, moved);
+    }
+
+    /// Of the calls of which no record was read, `count` or as many as there are stand in another account. How many that was.
+    pub fn leave_out_unread(&mut self, count: u64) -> u64 {
+        let left_out = self.lost.take(LossReason::Unread, count);
+        self.seen -= left_out;
+        left_out
     }
 
     /// Adds another account to this one, as when a node's is made of its containers'.

@@ -39,8 +39,8 @@ pub struct Opening<'a> {
     pub stage: u32,
     /// Its init, for one that may be in a cgroup or have a tag that is another container's.
     pub own_init: Option<&'a Task>,
-    /// What runs in its cgroup is given to it later, with that of others, by [`Engine::adopt_strays`]: each time costs a pass over
-    /// all tasks.
+    /// What runs in its cgroup is given to it later, by [`Engine::adopt_strays`] with that of others, or by [`Applier::adopt`]: each
+    /// time costs a pass over all tasks.
     pub adopts_later: bool,
 }
 
@@ -240,7 +240,7 @@ impl Applier {
     }
 
     /// What runs in its cgroup already may move to another before its next call; what comes is found by the cgroup.
-    fn adopt(&self, entry: &Entry) -> Result<(), ApplyError> {
+    pub fn adopt(&self, entry: &Entry) -> Result<(), ApplyError> {
         let Some(cgroup) = entry.cgroup else { return Ok(()) };
         let pid_ns = entry.ns.map(|ns| ns.pid_ns);
         Ok(self.engine.tag_cgroup(cgroup, pid_ns, entry.slot)?)

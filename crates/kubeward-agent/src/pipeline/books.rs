@@ -167,7 +167,9 @@ impl Pipeline {
         let (told, others): (Vec<_>, Vec<_>) = of_all.partition(|(member, _)| member.is_told);
         let containers: Vec<_> = told.into_iter().map(|(_, account)| account).collect();
         let others = others.iter().map(|(_, (_, account))| account);
-        let node = containers.iter().map(|(_, account)| account).chain(others).chain([&self.ended]).sum();
+        let mut node: Account = containers.iter().map(|(_, account)| account).chain(others).sum();
+        node.leave_out_unread(self.unexplained);
+        node.add(&self.ended);
         Accounts { containers, node, doubts: self.doubts }
     }
 
@@ -197,8 +199,10 @@ impl Pipeline {
         self.output.line(None, &mut |out| lines.ledger(out, moment, &ledger));
     }
 
-    /// In the last account the ring has been read past all that the container wrote: a record that is still missing was lost there. A
-    /// call that goes on, of a task that outlives its container, is none of these, as the kernel side has written no record of it.
+    /// In the last account the ring has been read past all that the container wrote, and no program is between its counting and its
+    /// record, since the kernel side was silenced, or the slot closed, long before: a record that is still missing was lost in the
+    /// ring. A call that goes on, of a task that outlives its container, is none of these, as the kernel side has written no record
+    /// of it.
     fn account(&self, slot: ContainerSlot, kernel: wire::Account, is_final: bool) -> Option<(Arc<Container>, Account)> {
         let (kernel, mut account) = self.joined(slot, kernel, is_final)?;
         let member = self.members.get(slot)?;
@@ -286,12 +290,13 @@ impl Pipeline {
     fn end(&mut self, slot: ContainerSlot) {
         let is_told = self.members.get(slot).is_some_and(|member| member.is_told);
         let kernel = self.kernel_accounts.of_one(slot);
-        if let Some((container, account)) = kernel.and_then(|kernel| self.account(slot, kernel, true)) {
+        if let Some((container, mut account)) = kernel.and_then(|kernel| self.account(slot, kernel, true)) {
             if is_told {
                 self.tell_account(LedgerScope::Container(&container), &account, true);
                 self.tell_container(ContainerChange::Gone, &container);
                 self.ended_untabled += kernel.map_or(0, |kernel| kernel.untabled);
             }
+            self.unexplained -= account.leave_out_unread(self.unexplained);
             self.ended.add(&account);
             self.given_up += account.lost.get(LossReason::Unread);
         }

@@ -88,6 +88,8 @@ pub struct Pipeline {
     pub(super) ended: Account,
     /// Records of those that were counted as lost since they were not read, and that have not come later.
     pub(super) given_up: u64,
+    /// The reverse: strays that are counted for the node and may be what a container's account lacks later.
+    pub(super) unexplained: u64,
     /// What the table had no room for of those that the stream spoke of.
     pub(super) ended_untabled: u64,
     pub(super) doubts: Doubts,
@@ -140,6 +142,7 @@ impl Pipeline {
             policies_since_ns: 0,
             ended: Account::default(),
             given_up: 0,
+            unexplained: 0,
             ended_untabled: 0,
             doubts: Doubts::default(),
             seq: 0,
@@ -154,6 +157,9 @@ impl Pipeline {
     /// Tells what is left, the last accounts among it. To be called when the ring is read to its end.
     pub fn finish(mut self, doubts: Doubts) -> Finished {
         self.apply_commands();
+        // Before the output is waited for: of what is counted meanwhile no record is read any more.
+        let members = self.members.iter().map(|(slot, _)| slot);
+        self.kernel_accounts.stop(&members.chain(self.holding.slots()).collect::<Vec<_>>());
         self.end_holding();
         self.end_runs();
         self.doubts = doubts;
@@ -304,13 +310,14 @@ impl Pipeline {
     }
 
     /// It is lost for the node: in no account of a container that is there, it may be of one that has ended without it, which has
-    /// counted it as lost.
+    /// counted it as lost, or of one that will.
     fn stray(&mut self, slot: ContainerSlot) {
         match self.given_up.checked_sub(1) {
             Some(given_up) => self.given_up = given_up,
             None => {
                 self.ended.seen += 1;
                 self.ended.lost.add(LossReason::Decode, 1);
+                self.unexplained += 1;
             }
         }
         self.strays += 1;

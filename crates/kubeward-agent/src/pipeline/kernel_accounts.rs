@@ -56,6 +56,12 @@ impl KernelAccounts {
         (self.losses)(slots)
     }
 
+    /// From now on these are told as they stand, and no others.
+    pub(super) fn stop(&mut self, slots: &[ContainerSlot]) {
+        let accounts = self.of(slots);
+        *self = Self::of_each(move |slot| accounts.get(&slot).copied());
+    }
+
     pub(super) fn of_one(&self, slot: ContainerSlot) -> Option<wire::Account> {
         self.of(&[slot]).remove(&slot)
     }

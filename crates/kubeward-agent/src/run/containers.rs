@@ -1,6 +1,6 @@
 //! Containers as they come, change and go: from discovery into registry and maps.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::Arc;
@@ -14,9 +14,10 @@ use kubeward_bpf::wire;
 use kubeward_core::container::{CgroupId, Container, ContainerSlot, NsKey};
 use kubeward_core::render::line::NoticeLevel;
 
+use super::adoption::Adoption;
 use super::births::Births;
 use super::notice;
-use super::places::{is_in_own_cgroup, own_pid_namespaces};
+use super::places::{is_in_own_cgroup, is_init};
 use crate::control::{Applier, ApplyError, Opening};
 use crate::discovery::{Change, InitTask, Instance, Noticed};
 use crate::kubernetes::pods::{PodChange, PodKey, Roster};
@@ -29,15 +30,13 @@ const ROOT_CGROUP: CgroupId = CgroupId(1);
 /// containerd's namespace of what kubelet runs.
 const KUBELETS_NAMESPACE: &str = "k8s.io";
 
-/// Nanoseconds of a boot tick, the unit of start times in procfs.
-const TICK_NS: u64 = 10_000_000;
-
 pub(super) struct Containers {
     engine: Arc<Engine>,
     commands: Commands,
     freed: Receiver<ContainerSlot>,
     registry: Registry,
     births: Births,
+    adoption: Adoption,
     /// What the API server said of this node's pods; empty without one.
     pods: Roster,
     /// Closed and read, but some task may still carry their tag. Whether the last list of tasks had none.
@@ -52,8 +51,6 @@ pub(super) struct Containers {
     runtimes: BTreeMap<PathBuf, Result<String, String>>,
     /// Some container was in the namespace that kubelet uses, this agent's own among them.
     has_seen_kubelets: bool,
-    /// What runs in the cgroups of containers that a list told of waits to be given to them all at once, at the list's end.
-    owes_adoption: bool,
 }
 
 /// How containerd stands.
@@ -77,7 +74,7 @@ impl Containers {
         let host_mnt_ns = tasks.iter().find(|task| task.pid == 1).unwrap_or(own).ns.mnt_ns;
         engine.maps().change_settings(|settings| settings.host_mnt_ns = host_mnt_ns)?;
         let (own_cgroup, has_v2) = (own.cgroup, tasks.iter().any(|task| task.cgroup != ROOT_CGROUP));
-        let births = Births::new(engine.clone(), &commands);
+        let (births, adoption) = (Births::new(engine.clone(), &commands), Adoption::new(engine.clone()));
         let (registry, pods) = (Registry::new(engine.maps().slots()), Roster::default());
         let (resting, in_setup) = (BTreeMap::new(), BTreeSet::new());
         let (runtimes, has_seen_kubelets) = (BTreeMap::new(), false);
@@ -87,6 +84,7 @@ impl Containers {
             freed,
             registry,
             births,
+            adoption,
             pods,
             resting,
             in_setup,
@@ -95,7 +93,6 @@ impl Containers {
             has_v2,
             runtimes,
             has_seen_kubelets,
-            owes_adoption: false,
         })
     }
 
@@ -134,7 +131,10 @@ impl Containers {
                 notice(&self.commands, NoticeLevel::Info, "containerd_answers", message);
                 self.runtimes.remove(Path::new(""));
                 self.runtimes.insert(socket.to_path_buf(), Ok(version));
-                self.adopt_strays();
+                let is_known = |socket: &Path| has_answered(&self.runtimes, socket);
+                if let Err(error) = self.adoption.list_is_known(&self.registry, is_known) {
+                    tracing::error!("tasks that have left their containers' cgroups are not found: {error}");
+                }
                 // Of the list and of what was looked up for each in it.
                 heap::give_back();
             }
@@ -143,10 +143,6 @@ impl Containers {
                 let socket = error.path().map_or_else(PathBuf::new, |path| path.to_path_buf());
                 let message = format!("{:#}; trying again", anyhow::Error::from(error));
                 self.runtimes.insert(socket, Err(message.clone()));
-                // The rest of the list may be long in coming.
-                if self.owes_adoption {
-                    self.adopt_strays();
-                }
                 notice(&self.commands, NoticeLevel::Warning, "containerd_unreachable", message);
             }
         }
@@ -222,8 +218,10 @@ impl Containers {
                 let slot = self.registry.reserve()?;
                 let entry = Entry { slot, container, cgroup, has_v2: self.has_v2, ns, creator_mnt_ns };
                 let adopts_later =
-                    noticed == Noticed::InList && birth.is_none() && !self.is_answering(&instance.socket);
-                self.owes_adoption |= adopts_later;
+                    noticed == Noticed::InList && birth.is_none() && !has_answered(&self.runtimes, &instance.socket);
+                if adopts_later {
+                    self.adoption.wait(instance.clone());
+                }
                 let stage = if is_setup { wire::STAGE_SETUP } else { wire::STAGE_RUN };
                 let own_init = (!is_setup || entry.cgroup.is_none()).then_some(&init);
                 let opening = Opening { entry: &entry, stage, own_init, adopts_later };
@@ -234,18 +232,18 @@ impl Containers {
         self.registry.open(instance.clone(), entry);
         if is_setup {
             // Its exec may have been between that look at it and the map. A later look tries again.
-            match self.find_init(instance.init) {
-                Ok(init) if self.is_still_setup(&instance, init.as_ref()) => drop(self.in_setup.insert(instance)),
-                Ok(_) => {}
-                Err(error) => tracing::error!("{error}"),
+            let is_still_setup = match self.find_init(instance.init) {
+                Ok(init) => self.is_still_setup(&instance, init.as_ref()),
+                Err(error) => {
+                    tracing::error!(container = %instance.id, "whether its program runs is looked at again: {error}");
+                    true
+                }
+            };
+            if is_still_setup {
+                self.in_setup.insert(instance);
             }
         }
         Ok(())
-    }
-
-    /// Whether the socket's whole list has been told.
-    fn is_answering(&self, socket: &Path) -> bool {
-        matches!(self.runtimes.get(socket), Some(Ok(_)))
     }
 
     /// The init task, if it lives. All tasks are gone through only where it is not found by its number.
@@ -255,32 +253,6 @@ impl Containers {
             Some(task) => Ok(Some(task)),
             None => Ok(self.engine.tasks()?.into_iter().find(|task| is_init(task, init))),
         }
-    }
-
-    /// All that run are known: now a task that has left its container's cgroup can be told from the next one's.
-    fn adopt_strays(&mut self) {
-        self.owes_adoption = false;
-        if let Err(error) = self.try_to_adopt_strays() {
-            tracing::error!("tasks that have left their containers' cgroups are not found: {error}");
-        }
-    }
-
-    fn try_to_adopt_strays(&self) -> Result<(), TasksError> {
-        let tasks = self.engine.tasks()?;
-        let inits = self.registry.iter().map(|(instance, entry)| (instance.init, entry.slot));
-        let inits: Vec<(InitTask, ContainerSlot)> = inits.collect();
-        let by_number = by_number(&tasks);
-        let alive = inits.iter().filter_map(|(init, slot)| {
-            let task = by_number.get(&init.pid).filter(|task| is_init(task, *init))?;
-            Some((*task, *slot))
-        });
-        self.engine.adopt_strays(&own_pid_namespaces(alive))?;
-        // The number of a namespace that has gone meanwhile may be another's by then.
-        let now = self.engine.tasks()?;
-        let by_number = self::by_number(&now);
-        let lives = |init: InitTask| by_number.get(&init.pid).is_some_and(|task| is_init(task, init));
-        let gone = inits.iter().filter(|(init, _)| !lives(*init));
-        gone.map(|(_, slot)| *slot).try_for_each(|slot| self.engine.untag(slot))
     }
 
     /// One of which no call was seen yet: it came before the agent, or has not begun.
@@ -407,6 +379,9 @@ impl Containers {
         if let Err(error) = self.births.look(&mut self.registry, applier) {
             tracing::error!("looking for containers that nobody has named: {error}");
         }
+        if let Err(error) = self.adoption.look(&self.registry, applier) {
+            tracing::error!("tasks that ran before their containers were known are not found yet: {error}");
+        }
         self.resting.extend(self.freed.try_iter().map(|slot| (slot, false)));
         if self.resting.is_empty() && self.in_setup.is_empty() {
             return;
@@ -475,13 +450,9 @@ fn has_container(registry: &Registry, pod: &PodKey) -> bool {
     registry.iter().any(|(_, entry)| PodKey::of(&entry.container).as_ref() == Some(pod))
 }
 
-fn by_number(tasks: &[Task]) -> HashMap<u32, &Task> {
-    tasks.iter().map(|task| (task.tid, task)).collect()
-}
-
-/// Whether this is that init task, and not another of the same number.
-fn is_init(task: &Task, init: InitTask) -> bool {
-    task.tid == init.pid && task.start_boot_ns / TICK_NS == init.started.0
+/// Whether the socket's whole list has been told, and it has not failed since.
+fn has_answered(runtimes: &BTreeMap<PathBuf, Result<String, String>>, socket: &Path) -> bool {
+    matches!(runtimes.get(socket), Some(Ok(_)))
 }
 
 /// Whether the init task is still the runtime, which names itself so until it execs the workload.

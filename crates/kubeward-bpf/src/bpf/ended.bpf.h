@@ -72,7 +72,7 @@ static __always_inline int on_task_exit(void)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct pending_call *pending = bpf_task_storage_get(&pending_calls, task, 0, 0);
 
-	if (!pending || !pending->active)
+	if (!pending || !pending->active || !awake())
 		return 0;
 	if (is_inside(pending, task))
 		tell_unreturned(task, pending);

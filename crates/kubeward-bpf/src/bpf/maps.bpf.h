@@ -16,6 +16,15 @@ struct {
 	__type(value, struct kw_settings);
 } settings SEC(".maps");
 
+/* NULL once the programs are silenced: what is under way then stays so in the accounts. */
+static __always_inline struct kw_settings *awake(void)
+{
+	u32 zero = 0;
+	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
+
+	return now && !now->silenced ? now : NULL;
+}
+
 /* Written by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

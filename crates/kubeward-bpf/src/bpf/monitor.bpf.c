@@ -96,14 +96,6 @@ int kretprobe_multi_exit(struct pt_regs *ctx)
 	return timed(on_exit(current_nr(), arch_kernel_ret(ctx), KW_PROBE_KPROBE_MULTI));
 }
 
-static __always_inline struct kw_settings *awake(void)
-{
-	u32 zero = 0;
-	struct kw_settings *now = bpf_map_lookup_elem(&settings, &zero);
-
-	return now && !now->silenced ? now : NULL;
-}
-
 static __always_inline int on_newtask(struct task_struct *child)
 {
 	struct task_struct *parent = bpf_get_current_task_btf();

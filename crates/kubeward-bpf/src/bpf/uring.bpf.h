@@ -139,7 +139,7 @@ static __always_inline void tell_unanswered(struct call *call, const struct urin
 	call->phase = KW_PHASE_ENTER;
 	call->ret = 0;
 	call->duration_ns = 0;
-	if (is_request_of_slot(request) && settle(call) && !is_told_by_count(call))
+	if (awake() && is_request_of_slot(request) && settle(call) && !is_told_by_count(call))
 		emit(call, answer_items(call, request, id));
 	forget(request, id);
 }
@@ -301,7 +301,7 @@ static __always_inline int answer_request(u64 id, u64 ring, u64 user_data, s32 r
 	struct uring_request *request = find_request(id, ring, user_data);
 	struct call call;
 
-	if (!request)
+	if (!request || !awake())
 		return 0;
 	if (!is_request_of_slot(request)) {
 		forget(request, id);

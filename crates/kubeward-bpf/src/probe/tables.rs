@@ -1,8 +1,5 @@
 //! What the kernel side is told of the hooks: which kind serves each call, and since when.
 
-use std::thread;
-use std::time::Duration;
-
 use kubeward_core::syscall;
 
 use crate::maps::{self, MapError};
@@ -12,9 +9,6 @@ use crate::{process, shapes};
 
 /// What some kind of hook serves, by native call number: [`HOOK_ENTER`], [`HOOK_EXIT`].
 pub(super) type Bits = [u8; CALLS];
-
-/// Beside the kernel's own grace period: what it does not wait for is a task that was preempted in the kernel.
-const GRACE: Duration = Duration::from_millis(5);
 
 /// The hooks that are looked at, as last shown to the kernel.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +52,7 @@ impl Tables {
         let nr = self.last_move_nr;
         engine.maps().change_settings(|settings| settings.move_nr = nr)?;
         self.move_nr = nr;
-        let_pass();
+        process::let_pass();
         Ok(())
     }
 
@@ -99,7 +93,7 @@ impl Tables {
         self.raw = *raw;
         self.function = *function;
         if self.is_moving() {
-            let_pass();
+            process::let_pass();
         }
         Ok(())
     }
@@ -108,13 +102,6 @@ impl Tables {
 /// The two calls that are served by one kind of hook together, since one may return as the other.
 pub(super) fn execs() -> Option<[usize; 2]> {
     Some([syscall::by_name("execve")?.nr.into(), syscall::by_name("execveat")?.nr.into()])
-}
-
-/// Waits until no task is any more where it was, in a program or between two hooks that show the same moment: it does not sleep
-/// there, so a grace period of the kernel's RCU is enough unless the kernel preempts itself.
-pub(super) fn let_pass() {
-    thread::sleep(GRACE);
-    process::wait_for_rcu();
 }
 
 fn since(is_shown: bool, before: u64, now: u64) -> u64 {

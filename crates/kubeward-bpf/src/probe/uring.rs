@@ -12,10 +12,9 @@ use libbpf_rs::btf::{Btf, BtfType};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, Object, ProgramInput, TracepointCategory};
 
 use super::attach::{self, AttachError};
-use super::tables;
 use crate::object::{self, Engine, LoadError, Packed};
-use crate::shapes;
 use crate::wire::Wire;
+use crate::{process, shapes};
 
 static URING: Packed = object::packed!("uring");
 
@@ -114,7 +113,7 @@ impl Uring {
             return;
         }
         self.links.clear();
-        tables::let_pass();
+        process::let_pass();
         let Some(loaded) = self.loaded.take() else { return };
         self.trouble = match end_requests(&loaded.object) {
             Ok(()) => {
