@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::Arc;
 
-use kubeward_bpf::decode::{decode, CallRecord, DecodeError, Decoded};
+use kubeward_bpf::decode::{decode, CallRecord, Decoded};
 use kubeward_bpf::read::{RecordSink, BATCH};
 use kubeward_bpf::wire::{self, Wire};
 use kubeward_core::container::{Container, ContainerSlot};
 use kubeward_core::event::SyscallEvent;
-use kubeward_core::ledger::{Account, LossReason};
+use kubeward_core::ledger::Account;
 use kubeward_core::policy::{Judge, PolicySet, Unwanted, Verdict};
 use kubeward_core::redact::Redactor;
 use kubeward_core::render::line::{ContainerChange, Moment, Notice, NoticeLevel, Sight};
@@ -104,7 +104,7 @@ pub struct Pipeline {
     /// For limits: the newest moment of any record.
     newest_ns: u64,
     /// Records of slots that nobody opened, or that came too late. Never, unless a map was damaged; said once.
-    strays: u64,
+    pub(super) strays: u64,
 }
 
 /// What is known when all is read and written.
@@ -306,39 +306,6 @@ impl Pipeline {
         }
         for slot in self.feedback.quiet(monotonic_ns()) {
             self.loops.send_if_modified(|loops| loops.remove(&slot).is_some());
-        }
-    }
-
-    /// It is lost for the node: in no account of a container that is there, it may be of one that has ended without it, which has
-    /// counted it as lost, or of one that will.
-    fn stray(&mut self, slot: ContainerSlot) {
-        match self.given_up.checked_sub(1) {
-            Some(given_up) => self.given_up = given_up,
-            None => {
-                self.ended.seen += 1;
-                self.ended.lost.add(LossReason::Decode, 1);
-                self.unexplained += 1;
-            }
-        }
-        self.strays += 1;
-        if self.strays == 1 {
-            tracing::error!(
-                slot = slot.0,
-                "a record of a container that is not known; it is counted as lost for the node"
-            );
-        }
-    }
-
-    fn undecodable(&mut self, slot: ContainerSlot, error: DecodeError) {
-        match self.members.get_mut(slot) {
-            Some(member) => {
-                member.counts.read += 1;
-                member.counts.lost.add(LossReason::Decode, 1);
-                if member.counts.lost.get(LossReason::Decode) == 1 {
-                    tracing::error!(container = %member.container.id, "{error}; it is counted as lost");
-                }
-            }
-            None => self.stray(slot),
         }
     }
 

@@ -20,6 +20,7 @@ mod member;
 mod output;
 mod programs;
 mod queue;
+mod strays;
 mod switch;
 #[cfg(test)]
 mod tests;
