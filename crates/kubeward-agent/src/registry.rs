@@ -145,16 +145,7 @@ mod tests {
     }
 
     fn entry(slot: ContainerSlot, ns: Option<NsKey>) -> Entry {
-        let container = Container {
-            id: ContainerId("c".to_owned()),
-            name: None,
-            image: None,
-            image_digest: None,
-            runtime: "containerd",
-            runtime_namespace: None,
-            labels: Arc::default(),
-            pod: None,
-        };
+        let container = Container::bare(ContainerId("c".to_owned()), "containerd");
         Entry { slot, container: container.into(), cgroup: Some(CgroupId(9)), has_v2: true, ns, creator_mnt_ns: 1 }
     }
 

@@ -117,16 +117,7 @@ fn policies(calls: &str) -> Arc<PolicySet> {
 }
 
 fn pipeline_of(engine: &Arc<Engine>, set: Arc<PolicySet>) -> Pipeline {
-    let container = Arc::new(Container {
-        id: ContainerId("a".to_owned()),
-        name: None,
-        image: None,
-        image_digest: None,
-        runtime: "containerd",
-        runtime_namespace: None,
-        labels: Default::default(),
-        pod: None,
-    });
+    let container = Arc::new(Container::bare(ContainerId("a".to_owned()), "containerd"));
     let (commands, receiver) = pipeline::commands();
     let (selected, watched) = (set.active(), Watched { created_ns: 0, since_ns: 0 });
     assert!(commands.send(pipeline::Command::Open { slot: SLOT, container, selected, watched }));

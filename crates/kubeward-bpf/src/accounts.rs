@@ -99,23 +99,22 @@ impl Account {
         ];
         (self.at_once + self.left).saturating_sub(unsent.iter().sum())
     }
+
+    /// Counter by counter: the struct has nothing else.
+    fn plus(self, other: Self) -> Self {
+        const WORD: usize = size_of::<u64>();
+        let word = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("chunks are of this size"));
+        let mut sums = [0; size_of::<Self>()];
+        let both = self.as_bytes().chunks_exact(WORD).zip(other.as_bytes().chunks_exact(WORD));
+        for (sum, (one, more)) in sums.chunks_exact_mut(WORD).zip(both) {
+            sum.copy_from_slice(&(word(one) + word(more)).to_ne_bytes());
+        }
+        Self::read_from(&sums).expect("there are as many sums as counters")
+    }
 }
 
 impl Default for Account {
     fn default() -> Self {
         Self::read_from(&[0; size_of::<Self>()]).expect("the buffer has the struct's size")
-    }
-}
-
-impl Account {
-    /// Counter by counter: the struct has nothing else.
-    fn plus(self, other: Self) -> Self {
-        let counters = |account: &Self| -> Vec<u64> {
-            let words = account.as_bytes().chunks_exact(size_of::<u64>());
-            words.map(|word| u64::from_ne_bytes(word.try_into().expect("chunks are of this size"))).collect()
-        };
-        let sums = counters(&self).into_iter().zip(counters(&other)).map(|(one, more)| one + more);
-        let bytes: Vec<u8> = sums.flat_map(u64::to_ne_bytes).collect();
-        Self::read_from(&bytes).expect("there are as many sums as counters")
     }
 }

@@ -84,3 +84,11 @@ pub struct Container {
     pub labels: Labels,
     pub pod: Option<PodRef>,
 }
+
+impl Container {
+    /// One of which nothing but its id is known.
+    pub fn bare(id: ContainerId, runtime: &'static str) -> Self {
+        let (name, image, image_digest, runtime_namespace, pod) = (None, None, None, None, None);
+        Self { id, name, image, image_digest, runtime, runtime_namespace, labels: Labels::default(), pod }
+    }
+}

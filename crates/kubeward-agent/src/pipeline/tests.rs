@@ -170,16 +170,7 @@ fn policies(name: &str, spec: &str) -> Arc<PolicySet> {
 }
 
 fn container(id: &str) -> Arc<Container> {
-    Arc::new(Container {
-        id: ContainerId(id.to_owned()),
-        name: None,
-        image: None,
-        image_digest: None,
-        runtime: "containerd",
-        runtime_namespace: None,
-        labels: Arc::default(),
-        pod: None,
-    })
+    Arc::new(Container::bare(ContainerId(id.to_owned()), "containerd"))
 }
 
 fn record(slot: ContainerSlot, call: &str, ret: i64) -> Record {

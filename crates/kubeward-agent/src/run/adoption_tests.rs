@@ -99,16 +99,7 @@ impl Node {
     }
 
     fn appears(&mut self, workload: &Workload) {
-        let container = Container {
-            id: workload.id.clone(),
-            name: None,
-            image: None,
-            image_digest: None,
-            runtime: "containerd",
-            runtime_namespace: None,
-            labels: Arc::default(),
-            pod: None,
-        };
+        let container = Container::bare(workload.id.clone(), "containerd");
         let (instance, container) = (workload.instance(), Arc::new(container));
         self.hears(Change::Appeared { instance, container, noticed: Noticed::InList });
     }

@@ -168,16 +168,7 @@ mod tests {
     use super::*;
 
     fn container(id: &str) -> Arc<Container> {
-        Arc::new(Container {
-            id: ContainerId(id.to_owned()),
-            name: None,
-            image: None,
-            image_digest: None,
-            runtime: "containerd",
-            runtime_namespace: None,
-            labels: Arc::default(),
-            pod: None,
-        })
+        Arc::new(Container::bare(ContainerId(id.to_owned()), "containerd"))
     }
 
     /// These calls of these containers, each made `count` times with that result.

@@ -33,16 +33,7 @@ fn set(policies: &[(&str, &str, &str)]) -> Arc<PolicySet> {
 }
 
 fn container(id: &str) -> Container {
-    Container {
-        id: ContainerId(id.to_owned()),
-        name: None,
-        image: None,
-        image_digest: None,
-        runtime: "containerd",
-        runtime_namespace: None,
-        labels: Arc::default(),
-        pod: None,
-    }
+    Container::bare(ContainerId(id.to_owned()), "containerd")
 }
 
 fn hooks(names: &[&str]) -> HookBits {

@@ -109,16 +109,7 @@ fn containers_of_the_same_policies_share_a_key() {
         policy("all", "  syscalls: [{name: openat}]"),
         policy("one", "  syscalls: [{name: read}]\n  selector: {containers: [c1]}"),
     ]);
-    let container = |id: &str| Container {
-        id: ContainerId(id.to_owned()),
-        name: None,
-        image: None,
-        image_digest: None,
-        runtime: "containerd",
-        runtime_namespace: None,
-        labels: Default::default(),
-        pod: None,
-    };
+    let container = |id: &str| Container::bare(ContainerId(id.to_owned()), "containerd");
     let selected: Vec<Selected> = ["c1", "c2", "c3"].iter().map(|id| set.select(&container(id))).collect();
     assert_eq!(selected[1], selected[2]);
     assert_ne!(selected[0], selected[1]);
